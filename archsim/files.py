@@ -1,0 +1,246 @@
+"""The only place that opens user files, finds bundled ones and writes results.
+
+Reading is bounded (file size, unpacked size, nesting, digits of a number) and every failure is an `InputError`
+that names the file. Writing is atomic: a reader sees the old state or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+import tomllib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from archsim.errors import InputError, Problem, did_you_mean
+
+__all__ = [
+    "bundled_names",
+    "bundled_path",
+    "digest_of",
+    "find",
+    "open_text_lines",
+    "read_bytes",
+    "read_json",
+    "read_toml",
+    "write_atomically",
+    "write_gzip_atomically",
+    "written_directory",
+]
+
+CONFIG_LIMIT_BYTES = 8 * 2**20
+"""A hwconfig, model or study larger than this is refused."""
+TRACE_LIMIT_BYTES = 8 * 2**30
+"""Unpacked bytes of a trace; one that goes on is refused while it is read."""
+_LINE_LIMIT_CHARACTERS = 2**20
+_NESTING_LIMIT = 64
+_DIGITS_LIMIT = 64
+
+
+def bundled_path(kind: str) -> Path:
+    """Return the folder of the bundled *kind*, `"hwconfigs"` or `"workloads"`.
+
+    Installed from a wheel they lie in `archsim/_data`; in a source tree beside the package.
+    """
+    package = Path(__file__).parent
+    installed = package / "_data" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
+def bundled_names(kind: str, folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the sorted names (file names without suffix) bundled in *folder* of *kind*."""
+    root = bundled_path(kind) / folder
+    files = [path for path in root.iterdir() if path.suffix in suffixes] if root.is_dir() else []
+    return sorted(path.stem for path in files)
+
+
+def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]) -> Path:
+    """Return the file that *name_or_path* means: a bundled name, else a path.
+
+    A word without a path separator and without one of *suffixes* is a name. Raises `InputError` for an unknown
+    name (with the nearest known one) and for a path that is not a readable file.
+    """
+    what = folder.rstrip("s") if folder else kind
+    if "\0" in name_or_path or len(name_or_path) > 4096:
+        raise InputError(Problem("", what, name_or_path[:40], "a name or a path without NUL, below 4,096 characters"))
+    is_name = "/" not in name_or_path and os.sep not in name_or_path and not name_or_path.endswith(suffixes)
+    if is_name and not Path(name_or_path).is_file():
+        known = bundled_names(kind, folder, suffixes)
+        if name_or_path in known:
+            root = bundled_path(kind) / folder
+            return next(root / (name_or_path + s) for s in suffixes if (root / (name_or_path + s)).is_file())
+        hint = did_you_mean(name_or_path, known)
+        raise InputError(Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}"))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise InputError(Problem(name_or_path, "", "", f"a readable {what} file at this path; there is none"))
+    return path
+
+
+def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
+    """Return the content of *path*, unpacked where its name ends in `.gz`; refuse more than *limit* bytes."""
+    try:
+        with path.open("rb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=raw) as unpacked:
+                    content = unpacked.read(limit + 1)
+            else:
+                content = raw.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+    if len(content) > limit:
+        raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes once unpacked"))
+    return content
+
+
+def _unreadable(path: Path, error: BaseException) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return InputError(Problem(str(path), "", "", f"a readable file ({reason})"))
+
+
+def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[tuple[int, str]]:
+    """Yield `(line number from 1, line without its end)` of a UTF-8 text file, gzip or plain, streamed.
+
+    Refuses a line beyond a million characters and more than *limit* characters in all.
+    """
+    seen = 0
+    try:
+        with path.open("rb") as raw:
+            stream: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            with io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None) as text:
+                number = 0
+                while line := text.readline(_LINE_LIMIT_CHARACTERS + 1):
+                    number += 1
+                    seen += len(line)
+                    if len(line) > _LINE_LIMIT_CHARACTERS:
+                        raise InputError(Problem(str(path), f"line {number}", "", "a line below 1,048,576 characters"))
+                    if seen > limit:
+                        raise InputError(Problem(str(path), "", "", f"at most {limit:,} characters once unpacked"))
+                    yield number, line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), "", "", f"UTF-8 text ({error.reason})")) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; refuse NaN, infinity, deep nesting and endless numbers."""
+    text = _text(path)
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Problem(str(path), "", "", f"valid TOML ({error})")) from None
+    except (RecursionError, ValueError) as error:
+        raise _too_large_inside(path, error) from None
+    _check_values(path, tables)
+    return tables
+
+
+def read_json(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> Any:
+    """Return the value in a JSON file; refuse NaN, infinity, deep nesting and endless numbers."""
+    text = _text(path, limit=limit)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise InputError(Problem(str(path), f"line {error.lineno}", "", f"valid JSON ({error.msg})")) from None
+    except (RecursionError, ValueError) as error:
+        raise _too_large_inside(path, error) from None
+    _check_values(path, value)
+    return value
+
+
+def _text(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> str:
+    try:
+        return read_bytes(path, limit=limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), "", "", f"UTF-8 text ({error.reason})")) from None
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _too_large_inside(path: Path, error: Exception) -> InputError:
+    expected = f"nesting below {_NESTING_LIMIT} levels" if isinstance(error, RecursionError) else f"finite numbers of ordinary length ({str(error)[:80]})"
+    return InputError(Problem(str(path), "", "", expected))
+
+
+def _check_values(path: Path, value: Any) -> None:
+    pending: list[tuple[str, Any, int]] = [("", value, 0)]
+    while pending:
+        key, item, depth = pending.pop()
+        if depth > _NESTING_LIMIT:
+            raise InputError(Problem(str(path), key[:80], "", f"nesting below {_NESTING_LIMIT} levels"))
+        if isinstance(item, float) and not math.isfinite(item):
+            raise InputError(Problem(str(path), key, str(item), "a finite number"))
+        if isinstance(item, int) and item.bit_length() > 4 * _DIGITS_LIMIT:
+            raise InputError(Problem(str(path), key, "", f"an integer of at most {_DIGITS_LIMIT} digits"))
+        if isinstance(item, dict):
+            pending += [(f"{key}.{name}" if key else str(name), inner, depth + 1) for name, inner in item.items()]
+        elif isinstance(item, list):
+            pending += [(f"{key}[{index}]", inner, depth + 1) for index, inner in enumerate(item)]
+
+
+def digest_of(content: bytes) -> str:
+    """Return `sha256:` and the first 16 hex digits of the digest of *content*."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()[:16]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write *content* to *path* in one step; an existing file is replaced whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_gzip_atomically(path: Path, content: bytes) -> None:
+    """Write *content* to *path* as gzip whose bytes depend on the content alone (no name, no time)."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(content)
+    write_atomically(path, packed.getvalue())
+
+
+@contextlib.contextmanager
+def written_directory(path: Path) -> Iterator[Path]:
+    """Give a temporary directory that becomes *path* when the block ends without an exception.
+
+    Raises `InputError` where *path* exists, before and after: `rename` onto an empty directory would succeed.
+    An interrupt or an error leaves nothing behind.
+    """
+    _refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InputError(Problem(str(path), "--out", "", f"a directory that can be created ({error.strerror})")) from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        _refuse_existing(path)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise InputError(Problem(str(path), "--out", "", "a directory that does not exist yet"))
