@@ -1,0 +1,1 @@
+"""The memory floor: command-level timing of DRAM channels, and the non-DRAM memories beside them."""

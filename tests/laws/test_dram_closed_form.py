@@ -1,0 +1,45 @@
+"""Closed forms of the memory floor, against values derived by hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from archsim.dram.closed_form import sustain_closed_form
+from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
+
+
+def _facts(window_bytes: int, refresh_cycle_ps: int = 350_000) -> ChannelFacts:
+    phase = Phase((Access(2**20, 2**20, write=False),), window_bytes=window_bytes, latency_ps=400_000)
+    return sustain_closed_form(
+        peak_bytes_per_s=Fraction(51_200_000_000),
+        refresh_interval_ps=3_900_000,
+        refresh_cycle_ps=refresh_cycle_ps,
+        access_latency_ps=100_000,
+        phase=phase,
+    )
+
+
+def test_a_deep_window_leaves_only_the_refresh() -> None:
+    """With enough bytes in flight the channel sustains 1 - tRFC / tREFI, exactly."""
+    assert _facts(10**6).sustained == 1 - Fraction(350, 3900)
+
+
+def test_a_shallow_window_is_bounded_by_littles_law() -> None:
+    """12,800 B over 500 ns is half of 51.2 GB/s; refresh takes its share of that."""
+    facts = _facts(12_800)
+    assert facts.sustained == Fraction(1, 2) * (1 - Fraction(350, 3900))
+    assert Fraction(facts.causes[CAUSES.index("refresh")], facts.total) == Fraction(350, 3900)
+    assert facts.first_access_ps == 500_000
+
+
+def test_no_refresh_and_a_full_window_reach_the_peak() -> None:
+    """Without refresh, and with window = latency x peak (25,600 B), nothing is lost."""
+    assert _facts(25_600, refresh_cycle_ps=0).sustained == 1
+
+
+def test_an_empty_window_is_refused() -> None:
+    """A phase without bytes in flight never ends."""
+    with pytest.raises(ValueError, match="window"):
+        _facts(0)
