@@ -1,0 +1,109 @@
+"""The command line: parse, call the chain, print. No arithmetic here.
+
+One file a command, each with a click command object named `command`; a command's module is imported when it is
+called or when the list of commands is printed, and at its top it imports click alone. `main` is the one place that
+turns errors into exit codes: 0 done, 1 the simulation or a check failed, 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from archsim.errors import ArchsimError, did_you_mean
+
+__all__ = ["COMMANDS", "group", "main"]
+
+COMMANDS = ("compare", "run", "show", "list", "trace", "memory", "network", "validate", "cache", "schema")
+"""Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
+
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"archsim.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0][:80]!r}{did_you_mean(args[0], COMMANDS)}; commands: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What the group's own options say to `main`."""
+
+    debug: bool = False
+
+
+def _version(ctx: click.Context, _option: click.Parameter, wanted: object) -> None:
+    if wanted:
+        from archsim.result import ARCHSIM_VERSION
+
+        click.echo(f"archsim {ARCHSIM_VERSION}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+@click.pass_context
+def group(ctx: click.Context, *, debug: bool) -> None:
+    """Show where an accelerator's memory bandwidth goes when it decodes real LLM traffic.
+
+    Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
+    """
+    ctx.ensure_object(_Session).debug = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line *arguments* (default: those of the process) and return its exit code."""
+    session = _Session()
+    try:
+        code = group.main(args=arguments, prog_name="archsim", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _closed_pipe()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("archsim: interrupted", err=True)
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        if session.debug:
+            raise
+        click.echo(_message(error), err=True)
+        return error.exit_code if isinstance(error, ArchsimError) else 1
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ArchsimError):
+        return "\n".join(f"archsim: {line}" for line in str(error).splitlines())
+    return f"archsim: internal error: {type(error).__name__}: {error} (archsim --debug shows where)"
+
+
+def _closed_pipe() -> int:
+    """Let the interpreter's last flush of standard output go nowhere: its reader has left (`archsim ... | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -1,0 +1,332 @@
+"""The rows a run leaves: `Result`, the content of result.json, and `Tables`, the columns beside it.
+
+Nothing here computes. Names carry SI units; a metric that is absent is None (null in JSON), never NaN. The JSON form
+has sorted keys and the shortest digits that read back to the same float, so equal results are equal bytes. `SCHEMA`
+changes when a field goes or changes its meaning; `schema_json` exports the JSON Schema (draft 2020-12).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, InstanceOf
+from pydantic.json_schema import SkipJsonSchema
+
+from archsim.metrics.accounts import ACCOUNTS
+
+__all__ = [
+    "ARCHSIM_VERSION",
+    "SCHEMA",
+    "Latency",
+    "LedgerColumns",
+    "ModelFacts",
+    "PhaseResult",
+    "Provenance",
+    "RequestColumns",
+    "RequestCounts",
+    "Result",
+    "Saturation",
+    "ScopeLedger",
+    "Slo",
+    "Summary",
+    "SystemFacts",
+    "Tables",
+    "Throughput",
+    "TokenCounts",
+    "schema_json",
+]
+
+ARCHSIM_VERSION = "0.1.0"
+"""The same as in setup.cfg (a test compares them); the metadata of an installed package may be another's."""
+SCHEMA = "archsim.result/1"
+
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[FiniteFloat, Field(ge=0)]
+PhaseName = Literal["decode", "prefill", "mixed", "none"]
+IntColumn = npt.NDArray[np.int64]
+
+
+def _known_accounts(accounts: dict[str, float]) -> dict[str, float]:
+    unknown = sorted(set(accounts) - set(ACCOUNTS))
+    if unknown:
+        raise ValueError(f"accounts of the ledger; {', '.join(unknown)} are none")
+    return accounts
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+
+class Provenance(_Row):
+    """What it takes to run this again, and how much simulation it was."""
+
+    archsim_version: str
+    command: str
+    """Canonical: bundled names, every option that matters, in a fixed order; no path of this machine."""
+    config_digest: str
+    """Digest of config.resolved.toml."""
+    trace_name: str | None
+    """None where a single step was evaluated."""
+    trace_digest: str | None
+    sampled: bool
+    """The requests were drawn from published quantiles, not recorded."""
+    seed: Count
+    fidelity: dict[str, str]
+    """Floor (`memory`, `network`, `step`, `replay`) -> the mechanism that answered for it."""
+    event_count: Count
+
+
+class SystemFacts(_Row):
+    """The system, in SI units, all chips together unless a name says otherwise."""
+
+    name: str
+    title: str
+    status: Literal["shipped", "announced", "claimed", "hypothetical"]
+    chip: str
+    chips: Count
+    topology: str
+    main_memory: str
+    """Ledger scope of the main memory of all chips: the one that the headline MBU is read off."""
+    memory_bytes_per_s: FiniteFloat
+    memory_bytes: Count
+    flop_per_s: dict[str, FiniteFloat]
+    """Matrix engine peak by dtype."""
+
+
+class ModelFacts(_Row):
+    """The model at the precision of the run."""
+
+    name: str
+    precision: str
+    """Canonical: `w8a16kv8`."""
+    parameters: Count
+    active_parameters: Count
+    weight_bytes: Count
+    kv_bytes_per_token: Count
+    max_context_tokens: Count | None
+
+
+class ParallelismFacts(_Row):
+    """Ways of tensor, pipeline, data, expert and context parallelism."""
+
+    tp: Count
+    pp: Count
+    dp: Count
+    ep: Count
+    cp: Count
+
+
+class RequestCounts(_Row):
+    """Offered = completed + rejected; *preempted* counts preemptions."""
+
+    offered: Count
+    completed: Count
+    rejected: Count
+    preempted: Count
+
+
+class TokenCounts(_Row):
+    """Tokens of the completed requests."""
+
+    prompt: Count
+    output: Count
+
+
+class Throughput(_Row):
+    """Per simulated second, whole run."""
+
+    output_tokens_per_s: FiniteFloat | None
+    output_tokens_per_s_per_chip: FiniteFloat | None
+    requests_per_s: FiniteFloat | None
+
+
+class Summary(_Row):
+    """Mean and exact percentiles of one latency, seconds; None where no request has it."""
+
+    mean: FiniteFloat | None
+    p50: FiniteFloat | None
+    p90: FiniteFloat | None
+    p95: FiniteFloat | None
+    p99: FiniteFloat | None
+
+
+class Latency(_Row):
+    """Time to first token, time per output token after the first, end to end."""
+
+    ttft: Summary
+    tpot: Summary
+    e2e: Summary
+
+
+class ScopeLedger(_Row):
+    """One memory, engine or link: where its peak went, as fractions of peak x time that sum to 1."""
+
+    peak_per_s: FiniteFloat
+    unit: Literal["B/s", "FLOP/s"]
+    accounts: Annotated[dict[str, FiniteFloat], AfterValidator(_known_accounts)]
+
+
+class PhaseResult(_Row):
+    """The part of a run in which iterations were of one kind (`none`: no iteration ran)."""
+
+    time_s: Fraction
+    mbu: Fraction | None
+    mfu: Fraction | None
+    ledger: dict[str, ScopeLedger]
+
+
+class Slo(_Row):
+    """The service level that saturation is searched for."""
+
+    tpot_p99_s: FiniteFloat
+
+
+class Saturation(_Row):
+    """The highest request rate of a slice of the trace that still meets the service level.
+
+    The numbers are None where not even the lowest rate met it.
+    """
+
+    at_slo: Slo
+    requests: Count
+    """Requests in the slice."""
+    requests_per_s: FiniteFloat | None
+    """Offered rate."""
+    output_tokens_per_s: FiniteFloat | None
+    output_tokens_per_s_per_chip: FiniteFloat | None
+    tpot_p99_s: FiniteFloat | None
+    mbu: Fraction | None
+    mfu: Fraction | None
+    limited_by: str
+    """The largest loss of the main memory in the decode phase, or what kept the rate from rising."""
+
+
+class Energy(_Row):
+    """Energy of the whole run."""
+
+    joules_per_output_token: FiniteFloat
+    average_watts: FiniteFloat
+    by_part: dict[str, FiniteFloat]
+    """Part -> joules."""
+
+
+class Cost(_Row):
+    """Cost of the whole run."""
+
+    usd_per_million_output_tokens: FiniteFloat
+
+
+class Carbon(_Row):
+    """Operational and embodied emissions of the whole run."""
+
+    g_co2e_per_million_output_tokens: FiniteFloat
+
+
+@dataclass(frozen=True, slots=True)
+class RequestColumns:
+    """One row a request, in order of arrival; equally long columns, times in picoseconds of the simulation."""
+
+    arrival_ps: IntColumn
+    prompt_tokens: IntColumn
+    output_tokens: IntColumn
+    first_token_ps: IntColumn
+    """-1 where the request was rejected."""
+    finish_ps: IntColumn
+    """-1 where the request was rejected."""
+    preemptions: IntColumn
+    rejection: IntColumn
+    """Index into `rejections`; 0 for a request that was completed."""
+    rejections: tuple[str, ...] = ("",)
+    """Reasons of rejection; the first is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerColumns:
+    """One row for each window x phase x scope x account that is not zero; equally long columns.
+
+    Scopes are memories, engines and links and, beneath a memory, its channels (`chip0.hbm.ch3`): a scope's rows are
+    the sum of its channels' and are not to be added to them.
+    """
+
+    start_ps: IntColumn
+    end_ps: IntColumn
+    phase: IntColumn
+    """Index into `phases`."""
+    scope: IntColumn
+    """Index into `scopes`."""
+    account: IntColumn
+    """Index into `archsim.metrics.accounts.ACCOUNTS`."""
+    amount: npt.NDArray[np.float64]
+    """Bytes, or FLOPs for an engine, booked to the account in the window."""
+    phases: tuple[str, ...]
+    scopes: tuple[str, ...]
+    peaks_per_s: tuple[float, ...]
+    """Aligned with `scopes`."""
+    units: tuple[str, ...]
+    """Aligned with `scopes`: `"B/s"` or `"FLOP/s"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a run directory holds beside result.json."""
+
+    ledger: LedgerColumns
+    resolved_toml: str
+    """The whole system as one file that `load_system` reads back."""
+    requests: RequestColumns | None
+    """None where a single step was evaluated."""
+
+
+class Result(_Row):
+    """One run on one system: exactly the content of result.json, and `tables`, which is not part of it."""
+
+    schema_: Literal["archsim.result/1"] = Field(alias="schema")
+    provenance: Provenance
+    system: SystemFacts
+    model: ModelFacts
+    parallelism: ParallelismFacts
+    collectives: dict[str, str]
+    """Kind of collective -> algorithm that ran it."""
+    simulated_s: Fraction
+    requests: RequestCounts
+    tokens: TokenCounts
+    throughput: Throughput
+    latency_s: Latency
+    mbu: Fraction | None
+    """Useful bytes over peak of the main memory, decode phase."""
+    mbu_array: Fraction | None
+    """The same against the bank-internal peak; None without near-memory units."""
+    mfu: Fraction | None
+    """Useful FLOPs over peak of the matrix engines, decode phase."""
+    ledger: dict[str, ScopeLedger]
+    """Whole run."""
+    phases: dict[PhaseName, PhaseResult]
+    """Those that occurred."""
+    saturation: Saturation | None
+    energy: Energy | None
+    cost: Cost | None
+    carbon: Carbon | None
+    tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
+    """Columns for the writers and figures; None for a result read back from JSON."""
+
+    def to_json(self) -> str:
+        """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
+        content = self.model_dump(by_alias=True)
+        return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Result:
+        """Return the result in *text*. Raises pydantic's `ValidationError` where it does not follow the schema."""
+        return Result.model_validate_json(text)
+
+
+def schema_json() -> str:
+    """Return the JSON Schema of result.json (draft 2020-12), sorted keys, a line end."""
+    schema: dict[str, Any] = Result.model_json_schema(by_alias=True, mode="serialization")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$id"] = SCHEMA
+    return json.dumps(schema, sort_keys=True, indent=2) + "\n"
