@@ -16,6 +16,7 @@ from fractions import Fraction
 
 __all__ = [
     "PS_PER_S",
+    "exact_quantity",
     "format_quantity",
     "parse_quantity",
     "picoseconds_for",
@@ -53,6 +54,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "m2": {"mm2": Fraction(1, 10**6), "cm2": Fraction(1, 10**4)},
     "USD": {"USD": Fraction(1)},
     "tokens": {"tokens": Fraction(1)},
+    "share": {"%": Fraction(1, 100)},
 }
 """Dimension -> unit -> factor to SI. `OP/s` counts integer operations and is the same rate as `FLOP/s`."""
 
@@ -68,7 +70,7 @@ def parse_quantity(text: object, dimension: str) -> Fraction:
     units = UNITS[dimension]
     example = f'a number with a unit of {dimension}, such as "3.5 {_example_unit(units)}"'
     if not isinstance(text, str):
-        raise ValueError(f"{example} (a quoted string)")
+        raise ValueError(f"{example} (a quoted string)")  # noqa: TRY004  # one error for every wrong value
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         raise ValueError(example)
@@ -92,19 +94,50 @@ def format_quantity(value: float | Fraction, dimension: str, *, digits: int = 4)
 
     What it prints, `parse_quantity` reads back to within *digits* significant digits.
     """
+    magnitude = abs(float(value))
     if dimension in _PRINTED:
         symbol = _PRINTED[dimension]
         for prefix, factor in reversed(_SI.items()):
-            if abs(value) >= factor:
+            if magnitude >= factor:
                 return f"{_significant(value / factor, digits)} {prefix}{symbol}"
         return f"{_significant(value, digits)} {symbol}"
     if dimension == "s":
         for prefix, small in _SMALL.items():
-            if abs(value) >= small:
+            if magnitude >= small:
                 return f"{_significant(value / small, digits)} {prefix}s"
         return "0 s" if value == 0 else f"{_significant(value * PS_PER_S, digits)} ps"
     unit, smallest = min(UNITS[dimension].items(), key=lambda item: (item[1] != 1, -item[1]))
     return f"{_significant(value / smallest, digits)} {unit}"
+
+
+_EXACT_DIGITS = 18
+_READ_ONLY = frozenset(_scaled("OP/s", _SI))
+"""Units that are read but not printed: `OP/s` is the same rate as `FLOP/s`."""
+
+
+def exact_quantity(value: int | Fraction, dimension: str) -> str:
+    """Print a non-negative SI *value* so that `parse_quantity` reads back exactly the same, in the fewest characters.
+
+    Raises `ValueError` where 18 digits on either side of the point do not suffice.
+    """
+    texts = [
+        f"{number} {unit}"
+        for unit, factor in UNITS[dimension].items()
+        if unit not in _READ_ONLY and (number := _exact_decimal(value / factor))
+    ]
+    if not texts:
+        raise ValueError(f"a value of {dimension} that 18 digits before and after the point can write")
+    return min(texts, key=len)
+
+
+def _exact_decimal(value: Fraction) -> str:
+    """Return *value* in plain decimals, or an empty string where that takes too many digits."""
+    whole = value * 10**_EXACT_DIGITS
+    if whole.denominator != 1 or value < 0:
+        return ""
+    before, after = divmod(whole.numerator, 10**_EXACT_DIGITS)
+    fraction = f"{after:0{_EXACT_DIGITS}d}".rstrip("0")
+    return "" if before >= 10**_EXACT_DIGITS else f"{before}.{fraction}".rstrip(".")
 
 
 def _significant(value: float | Fraction, digits: int) -> str:
