@@ -1,0 +1,139 @@
+"""The running batch: who decodes, how long they are, which KV blocks they hold and when each is done.
+
+All running sequences advance by one token an iteration, so nothing is kept per token. A step counter counts decode
+iterations; a sequence of length L at counter s keeps L - s, and finishes when the counter reaches the value that it
+was given when it joined. Blocks follow from a histogram: at counter s exactly those sequences need a new block whose
+length is a multiple of the block size, that is whose s - L is congruent to s.
+
+A sequence holds the blocks of every token that an iteration leaves behind, the one just sampled included: going from
+length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from archsim.serving.requests import Limits, Sequence
+
+__all__ = ["Batch"]
+
+
+class Batch:
+    """The sequences that decode together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._members: dict[int, Sequence] = {}
+        self._finishes: list[tuple[int, int]] = []
+        self._offsets = 0
+        self._crossings = [0] * (2 * limits.block_tokens)
+        self.step = 0
+        """Decode iterations so far."""
+        self.used_blocks = 0
+        """Blocks held by running sequences, and by those whose prefill is under way."""
+        self.peak_blocks = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of context that the next decode iteration reads."""
+        return self._offsets + self.step * len(self._members)
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks that nobody holds."""
+        return self._limits.kv_blocks - self.used_blocks
+
+    @property
+    def free_places(self) -> int:
+        """Sequences that may still join."""
+        return self._limits.max_batch - len(self._members)
+
+    def reserve(self, sequence: Sequence) -> None:
+        """Take the blocks for *sequence* and the token that its prefill yields."""
+        self._take(self._limits.blocks_for(sequence.length + 1))
+
+    def release(self, sequence: Sequence) -> None:
+        """Give back the blocks of *sequence*, which does not decode."""
+        self.used_blocks -= self._limits.blocks_for(sequence.length)
+
+    def join(self, sequence: Sequence) -> None:
+        """Let *sequence*, whose blocks are taken, decode from the next iteration on."""
+        sequence.length_offset = sequence.length - self.step
+        sequence.finish_step = self.step + sequence.output_tokens - sequence.generated
+        self._members[sequence.id] = sequence
+        self._offsets += sequence.length_offset
+        self._count(sequence, 1)
+        heappush(self._finishes, (sequence.finish_step, sequence.id))
+
+    def preempt_youngest(self) -> Sequence:
+        """Take the sequence that joined last out of the batch, without its blocks."""
+        sequence = next(reversed(self._members.values()))
+        self._leave(sequence)
+        sequence.preemptions += 1
+        return sequence
+
+    def pop_finished(self) -> list[Sequence]:
+        """Take those out whose last token is there, in order of their numbers."""
+        finished = []
+        while self._finishes and self._finishes[0][0] <= self.step:
+            sequence = self._members.get(heappop(self._finishes)[1])
+            if sequence is not None and sequence.finish_step == self.step:
+                self._leave(sequence)
+                finished.append(sequence)
+        return finished
+
+    def steps_to_finish(self) -> int:
+        """Return the decode iterations until the first of a non-empty batch is done."""
+        while True:
+            finish_step, number = self._finishes[0]
+            sequence = self._members.get(number)
+            # An entry outlives a preemption: the sequence is away, or is back and finishes at another step.
+            if sequence is not None and sequence.finish_step == finish_step:
+                return finish_step - self.step
+            heappop(self._finishes)
+
+    def demand(self, steps: int) -> int:
+        """Return the blocks that the next *steps* decode iterations need beyond those held."""
+        rounds, rest = divmod(steps, self._limits.block_tokens)
+        first = self.step % self._limits.block_tokens
+        return rounds * len(self._members) + sum(self._crossings[first : first + rest])
+
+    def steps_within_blocks(self, most: int) -> int:
+        """Return how many decode iterations, at most *most*, the free blocks allow."""
+        if self.demand(most) <= self.free_blocks:
+            return most
+        block_tokens = self._limits.block_tokens
+        rounds, free = divmod(self.free_blocks, len(self._members))
+        steps = rounds * block_tokens
+        for crossing in self._crossings[self.step % block_tokens :]:
+            free -= crossing
+            if free < 0:
+                break
+            steps += 1
+        return steps
+
+    def advance(self, steps: int) -> None:
+        """Let every sequence decode *steps* tokens."""
+        self._take(self.demand(steps))
+        self.step += steps
+
+    def _take(self, blocks: int) -> None:
+        self.used_blocks += blocks
+        self.peak_blocks = max(self.peak_blocks, self.used_blocks)
+
+    def _leave(self, sequence: Sequence) -> None:
+        del self._members[sequence.id]
+        self._offsets -= sequence.length_offset
+        self._count(sequence, -1)
+        sequence.generated = sequence.output_tokens - (sequence.finish_step - self.step)
+        self.release(sequence)
+
+    def _count(self, sequence: Sequence, change: int) -> None:
+        # Written twice, one block size apart: any run of up to block_tokens steps is then one slice.
+        block_tokens = self._limits.block_tokens
+        residue = -sequence.length_offset % block_tokens
+        self._crossings[residue] += change
+        self._crossings[residue + block_tokens] += change

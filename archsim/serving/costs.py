@@ -1,0 +1,57 @@
+"""What the replay asks of a cost model: the time of iterations, exactly.
+
+The replay clock is a Python integer in units of 2**-32 ps, called *fine* time. A cost model interpolates between
+simulated iterations (knots) with weights that are whole multiples of 2**-32, so that a run of a million interpolated
+iterations costs precisely what the million cost one by one. Whole picoseconds appear only where a time is recorded,
+rounded up: a request never finishes early.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["FINE_BITS", "Costs", "Run", "fine_from_ps", "ps_from_fine"]
+
+FINE_BITS = 32
+"""Binary places of the replay clock below one picosecond."""
+
+
+class Run(Protocol):
+    """Consecutive iterations as a mixture of knots."""
+
+    @property
+    def time_fine(self) -> int:
+        """Time of all iterations: the sum of weight times knot time in picoseconds."""
+
+    @property
+    def knots(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (knot, weight), weights in units of 2**-32 iteration; they sum to the iterations times 2**32."""
+
+
+class Costs(Protocol):
+    """The time of an iteration by its batch. Additive: n + m decode iterations cost the n, then the m that follow."""
+
+    def decode(self, batch: int, kv_tokens: int, steps: int) -> Run:
+        """Return *steps* decode iterations of the same sequences.
+
+        Iteration i, counted from 0, reads *kv_tokens* + i * *batch* tokens of context.
+        """
+
+    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+        """Return the smallest n >= 1 such that n decode iterations take at least *limit_fine*; at most *most*."""
+
+    def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Run:
+        """Return one iteration that prefills *tokens* of *sequences*.
+
+        *pairs* counts the causal query-key pairs, summed over the sequences; *kv_tokens* the tokens of context read.
+        """
+
+
+def ps_from_fine(time_fine: int) -> int:
+    """Return the whole picoseconds that hold *time_fine*: rounded up."""
+    return -(-time_fine >> FINE_BITS)
+
+
+def fine_from_ps(picoseconds: int) -> int:
+    """Return *picoseconds* on the replay clock."""
+    return picoseconds << FINE_BITS

@@ -1,0 +1,108 @@
+"""What a replay leaves: flat rows and integers, no live object.
+
+Times of a request are whole picoseconds; times of windows and phases are fine (2**-32 ps), so that they add up exactly:
+
+    sum over windows of (end - start)  =  end of the run
+    end - start  =  idle + sum over phases of their time
+    time of a phase  =  sum of weight * knot time
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsim.serving.costs import ps_from_fine
+
+__all__ = ["PHASES", "PhaseUse", "Record", "RequestTable", "Window"]
+
+PHASES = ("decode", "prefill", "prefill_recompute", "mixed")
+"""What an iteration can be: `prefill_recompute` rebuilds the KV cache of preempted sequences, `mixed` serves both."""
+
+
+@dataclass(slots=True)
+class PhaseUse:
+    """The iterations of one phase, in a window or in the whole run."""
+
+    iterations: int = 0
+    time_fine: int = 0
+    weights: dict[int, int] = field(default_factory=dict)
+    """Knot of the cost model -> weight in units of 2**-32 iteration."""
+
+    def add(self, other: PhaseUse) -> None:
+        """Book the iterations of *other* too."""
+        self.iterations += other.iterations
+        self.time_fine += other.time_fine
+        for knot, weight in other.weights.items():
+            self.weights[knot] = self.weights.get(knot, 0) + weight
+
+
+@dataclass(slots=True)
+class Window:
+    """A stretch of the run: whole iterations and the idle time between them."""
+
+    start_fine: int
+    end_fine: int
+    idle_fine: int = 0
+    """Time without a request to serve."""
+    output_tokens: int = 0
+    """Tokens that its iterations yield."""
+    phases: dict[str, PhaseUse] = field(default_factory=dict)
+    """Only phases that occur."""
+
+    def add(self, other: Window) -> None:
+        """Append *other*, which starts where this window ends."""
+        self.end_fine = other.end_fine
+        self.idle_fine += other.idle_fine
+        self.output_tokens += other.output_tokens
+        for phase, use in other.phases.items():
+            self.phases.setdefault(phase, PhaseUse()).add(use)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """One row a request, in order of arrival; int64 columns of equal length, -1 where a time does not exist."""
+
+    id: NDArray[np.int64]
+    arrival_ps: NDArray[np.int64]
+    first_token_ps: NDArray[np.int64]
+    finish_ps: NDArray[np.int64]
+    prompt_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    preemptions: NDArray[np.int64]
+    status: tuple[str, ...]
+    """`"completed"` or `"rejected"`."""
+    reason: tuple[str, ...]
+    """Why a request was rejected, else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole replay."""
+
+    requests: RequestTable
+    windows: tuple[Window, ...]
+    """Consecutive from 0 to the end of the run."""
+    total: Window
+    """All windows as one."""
+    completed: int
+    rejected: int
+    preemptions: int
+    decode_tokens: int
+    """Tokens that decode iterations yield: batch times iterations, summed."""
+    peak_kv_blocks: int
+    event_count: int
+    """Events of the simulation kernel."""
+
+    @property
+    def end_ps(self) -> int:
+        """The end of the run."""
+        return ps_from_fine(self.total.end_fine)
+
+    @property
+    def mean_batch(self) -> float | None:
+        """Sequences in a decode iteration, on average; None without any."""
+        decode = self.total.phases.get("decode")
+        return self.decode_tokens / decode.iterations if decode else None

@@ -1,0 +1,232 @@
+"""The replay: a server that batches requests iteration by iteration, simulated without visiting every iteration.
+
+At every boundary between iterations a policy (`policies.POLICIES`) either starts a prefill or lets the running
+sequences decode. Decode iterations of an unchanged batch are one jump, which ends at the first boundary at which
+anything can change: a completion, the arrival of a request that might be let in, exhausted KV blocks, or the border of
+a window of the record. The cost model sums the iterations of a jump exactly, so the jump equals the iterations one by
+one (tests/replay_twin.py) and the cost of a replay grows with requests and situations, not with tokens.
+
+When a decode iteration needs more KV blocks than are free, the youngest running sequence is preempted: it gives up
+its blocks, returns to the head of the queue, and later recomputes prompt and generated tokens in one prefill that
+also yields its next token (the recompute policy of vLLM; Kwon et al., SOSP 2023).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.kernel import Kernel, Process
+from archsim.serving.batch import Batch
+from archsim.serving.costs import Costs, fine_from_ps, ps_from_fine
+from archsim.serving.policies import POLICIES, Policy
+from archsim.serving.record import Record, RequestTable, Window
+from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
+from archsim.serving.windows import WindowLog
+
+__all__ = ["Progress", "replay"]
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the requests done and the simulated picoseconds."""
+
+_PROGRESS_EVERY = 256
+
+
+def replay(
+    arrivals: Iterable[Arrival],
+    costs: Costs,
+    *,
+    limits: Limits,
+    policy: str = "prefill_first",
+    progress: Progress | None = None,
+) -> Record:
+    """Serve *arrivals*, drawn one at a time and ordered by time, until all are completed or rejected.
+
+    *policy* is a key of `POLICIES`. Raises `InputError` for an unknown policy and at the first arrival that goes
+    back in time or has no tokens; whatever *progress* raises ends the replay.
+    """
+    if policy not in POLICIES:
+        expected = f"one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
+        raise InputError(Problem("policy", "", policy, expected))
+    kernel = Kernel()
+    server = _Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], progress=progress)
+    kernel.run_until(kernel.process(server.serve(kernel)), waiting_for="the last completion")
+    return server.record(kernel.event_count)
+
+
+class _Server:
+    def __init__(
+        self, arrivals: ArrivalStream, costs: Costs, *, limits: Limits, policy: Policy, progress: Progress | None
+    ) -> None:
+        self._arrivals = arrivals
+        self._costs = costs
+        self._limits = limits
+        self._policy = policy
+        self._waiting: deque[Sequence] = deque()
+        self._batch = Batch(limits)
+        self._now_fine = 0
+        self._log = WindowLog()
+        self._books = _Books(progress)
+        self._decode_tokens = 0
+        self._preemptions = 0
+
+    def serve(self, kernel: Kernel) -> Process:
+        """Serve until nothing waits, runs or arrives. The kernel's clock is the fine clock, rounded up."""
+        now_ps = 0
+        while True:
+            self._receive()
+            joining = self._start_prefill()
+            if not joining:
+                if len(self._batch):
+                    self._decode()
+                elif not self._idle():
+                    return
+            before_ps, now_ps = now_ps, ps_from_fine(self._now_fine)
+            yield kernel.wait_ps(now_ps - before_ps)
+            self._finish(joining, now_ps)
+
+    def record(self, event_count: int) -> Record:
+        """Return what the finished replay leaves."""
+        windows = self._log.windows()
+        total = Window(0, 0)
+        for window in windows:
+            total.add(window)
+        return Record(
+            requests=self._books.table(),
+            windows=windows,
+            total=total,
+            completed=self._books.completed,
+            rejected=self._books.rejected,
+            preemptions=self._preemptions,
+            decode_tokens=self._decode_tokens,
+            peak_kv_blocks=self._batch.peak_blocks,
+            event_count=event_count,
+        )
+
+    def _receive(self) -> None:
+        arrivals = self._arrivals
+        while arrivals.next_ps is not None and fine_from_ps(arrivals.next_ps) <= self._now_fine:
+            sequence = arrivals.take()
+            reason = refusal(sequence, self._limits)
+            if reason:
+                self._books.reject(sequence, reason)
+            else:
+                self._waiting.append(sequence)
+
+    def _start_prefill(self) -> list[Sequence]:
+        waiting = self._waiting
+        batch = self._batch
+        if not waiting:
+            return []
+        count = self._policy(waiting, batch.free_places, batch.free_blocks, self._limits)
+        joining = [waiting.popleft() for _ in range(count)]
+        if joining:
+            lengths = [sequence.length for sequence in joining]
+            tokens = sum(lengths)
+            pairs = sum(length * (length + 1) // 2 for length in lengths)
+            for sequence in joining:
+                batch.reserve(sequence)
+            run = self._costs.prefill(count, tokens, pairs, tokens)
+            self._log.open(self._now_fine)
+            self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
+            self._now_fine += run.time_fine
+        return joining
+
+    def _decode(self) -> None:
+        batch = self._batch
+        while batch.demand(1) > batch.free_blocks:
+            self._waiting.appendleft(batch.preempt_youngest())
+            self._preemptions += 1
+        self._log.open(self._now_fine)
+        limit_fine = self._log.border_fine
+        # Nobody can be let in while others wait or the batch is full, whoever arrives.
+        if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
+            limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
+        size = len(batch)
+        kv_tokens = batch.kv_tokens
+        most = batch.steps_within_blocks(batch.steps_to_finish())
+        steps = self._costs.decode_steps_until(size, kv_tokens, limit_fine - self._now_fine, most)
+        run = self._costs.decode(size, kv_tokens, steps)
+        batch.advance(steps)
+        self._log.book("decode", steps, run, size * steps)
+        self._decode_tokens += size * steps
+        self._now_fine += run.time_fine
+
+    def _idle(self) -> bool:
+        if self._arrivals.next_ps is None:
+            return False
+        arrival_fine = fine_from_ps(self._arrivals.next_ps)
+        self._log.idle(self._now_fine, arrival_fine)
+        self._now_fine = arrival_fine
+        return True
+
+    def _finish(self, joining: list[Sequence], now_ps: int) -> None:
+        for sequence in joining:
+            sequence.generated += 1
+            if sequence.first_token_ps < 0:
+                sequence.first_token_ps = now_ps
+            if sequence.generated < sequence.output_tokens:
+                self._batch.join(sequence)
+            else:
+                self._batch.release(sequence)
+                self._books.complete(sequence, now_ps)
+        for sequence in self._batch.pop_finished():
+            self._books.complete(sequence, now_ps)
+
+
+class _Books:
+    """Rows of requests that are done, in the order in which they are done."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._columns = tuple(array("q") for _ in range(7))
+        self._reasons: dict[int, str] = {}
+        self.completed = 0
+
+    @property
+    def rejected(self) -> int:
+        return len(self._reasons)
+
+    def complete(self, sequence: Sequence, now_ps: int) -> None:
+        self.completed += 1
+        self._add(sequence, now_ps, now_ps)
+
+    def reject(self, sequence: Sequence, reason: str) -> None:
+        self._reasons[sequence.id] = reason
+        self._add(sequence, -1, sequence.arrival_ps)
+
+    def _add(self, sequence: Sequence, finish_ps: int, now_ps: int) -> None:
+        row = (
+            sequence.id,
+            sequence.arrival_ps,
+            sequence.first_token_ps,
+            finish_ps,
+            sequence.prompt_tokens,
+            sequence.output_tokens,
+            sequence.preemptions,
+        )
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        if self._progress is not None and len(self._columns[0]) % _PROGRESS_EVERY == 0:
+            self._progress(len(self._columns[0]), now_ps)
+
+    def table(self) -> RequestTable:
+        columns = [np.array(column, dtype=np.int64) for column in self._columns]
+        order = np.argsort(columns[0])
+        numbers, arrivals, firsts, finishes, prompts, outputs, preemptions = (column[order] for column in columns)
+        reasons = tuple(self._reasons.get(number, "") for number in range(len(order)))
+        return RequestTable(
+            id=numbers,
+            arrival_ps=arrivals,
+            first_token_ps=firsts,
+            finish_ps=finishes,
+            prompt_tokens=prompts,
+            output_tokens=outputs,
+            preemptions=preemptions,
+            status=tuple("rejected" if reason else "completed" for reason in reasons),
+            reason=reasons,
+        )

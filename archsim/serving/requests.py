@@ -1,0 +1,126 @@
+"""Requests at the door: how they arrive, what the server can hold, who is turned away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from archsim.errors import InputError, Problem
+
+__all__ = ["Arrival", "ArrivalStream", "Limits", "Sequence", "refusal"]
+
+
+class Arrival(NamedTuple):
+    """One request of a trace."""
+
+    arrival_ps: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server can hold and how much it takes on at once; all positive."""
+
+    max_batch: int
+    """Sequences that may run together."""
+    max_prefill_tokens: int
+    """Prompt tokens that one prefill iteration takes on; a single longer prompt runs alone."""
+    kv_blocks: int
+    """Blocks of the paged KV cache."""
+    block_tokens: int
+    """Tokens in a block."""
+    context_tokens: int
+    """Longest prompt plus output that the model can attend to."""
+
+    def __post_init__(self) -> None:
+        wrong = [field.name for field in fields(self) if getattr(self, field.name) < 1]
+        if wrong:
+            raise InputError(
+                *(Problem("limits", name, str(getattr(self, name)), "a positive whole number") for name in wrong)
+            )
+
+    def blocks_for(self, tokens: int) -> int:
+        """Return the KV blocks that hold *tokens* of one sequence."""
+        return -(-tokens // self.block_tokens)
+
+
+class Sequence:
+    """A request inside the server."""
+
+    __slots__ = (
+        "arrival_ps",
+        "finish_step",
+        "first_token_ps",
+        "generated",
+        "id",
+        "length_offset",
+        "output_tokens",
+        "preemptions",
+        "prompt_tokens",
+    )
+
+    def __init__(self, number: int, arrival: Arrival) -> None:
+        self.id = number
+        self.arrival_ps, self.prompt_tokens, self.output_tokens = arrival
+        self.generated = 0
+        """Output tokens it has; kept up to date except while it decodes."""
+        self.preemptions = 0
+        self.first_token_ps = -1
+        self.length_offset = 0
+        """While it decodes: its tokens, prompt and generated, less the batch's step counter."""
+        self.finish_step = 0
+        """While it decodes: the step counter at which its last token is there."""
+
+    @property
+    def length(self) -> int:
+        """Tokens it has while it does not decode: the prompt and what it has generated."""
+        return self.prompt_tokens + self.generated
+
+
+class ArrivalStream:
+    """Arrivals in order of time, one of them looked ahead.
+
+    The replay asks of its source no more than `next_ps` and `take`: a source whose next arrival depends on a
+    completion (a closed loop) can offer the same two.
+    """
+
+    def __init__(self, arrivals: Iterable[Arrival]) -> None:
+        self._arrivals = iter(arrivals)
+        self._taken = 0
+        self.next_ps: int | None = 0
+        """When the next request arrives; None after the last."""
+        self._look_ahead()
+
+    def take(self) -> Sequence:
+        """Return the next request, numbered from 0 in order of arrival."""
+        if self.next_ps is None:
+            raise IndexError("no request is left")
+        sequence = Sequence(self._taken, self._next)
+        self._taken += 1
+        self._look_ahead()
+        return sequence
+
+    def _look_ahead(self) -> None:
+        arrival = next(self._arrivals, None)
+        if arrival is None:
+            self.next_ps = None
+            return
+        arrival_ps, prompt_tokens, output_tokens = arrival
+        if self.next_ps is None or arrival_ps < self.next_ps or prompt_tokens < 1 or output_tokens < 1:
+            expected = f"an arrival at {self.next_ps} ps or later with at least one prompt and one output token"
+            raise InputError(Problem("arrivals", f"request {self._taken}", str(tuple(arrival)), expected))
+        self._next = arrival
+        self.next_ps = arrival_ps
+
+
+def refusal(sequence: Sequence, limits: Limits) -> str:
+    """Return why *sequence* can never be served, or an empty string."""
+    tokens = sequence.prompt_tokens + sequence.output_tokens
+    if tokens > limits.context_tokens:
+        return f"prompt and output are {tokens} tokens, the model's context {limits.context_tokens}"
+    if limits.blocks_for(tokens) > limits.kv_blocks:
+        held = limits.kv_blocks * limits.block_tokens
+        return f"prompt and output are {tokens} tokens, the KV memory holds {held}"
+    return ""

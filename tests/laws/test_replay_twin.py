@@ -1,0 +1,156 @@
+"""The replay that jumps equals its slow twin that walks: every time, every window, every weight."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given, settings
+
+from archsim.serving.replay import replay
+from archsim.serving.requests import Arrival, Limits
+
+
+def _beside_tests(name: str) -> ModuleType:
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+toy = _beside_tests("replay_toy")
+twin = _beside_tests("replay_twin")
+
+quiet = settings(deadline=None, derandomize=True, database=None, max_examples=150)
+
+scales = st.sampled_from([10**5, 10**7, 10**9, 10**11])
+
+
+@st.composite
+def costs_pairs(draw: st.DrawFn) -> tuple[Any, Any]:
+    """Return the same toy costs in closed form and one by one."""
+    scale = draw(scales)
+    base, per_sequence, per_token = (draw(st.integers(low, 1000)) for low in (1, 0, 0))
+    bend = draw(st.integers(0, 50))
+    bits = draw(st.integers(0, 9))
+
+    def decode_ps(batch: int, kv_tokens: int) -> int:
+        segments = kv_tokens >> bits
+        return scale * base + 997 * batch * per_sequence + kv_tokens * per_token + segments * segments * bend
+
+    def prefill_ps(tokens: int, pairs: int) -> int:
+        return scale * base + tokens * per_sequence * 31 + pairs * per_token
+
+    return tuple(kind(decode_ps, prefill_ps, spacing_bits=bits) for kind in (toy.ToyCosts, toy.LoopCosts))
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[Arrival]:
+    """Return up to 30 requests: bursts at one instant, crowds and long pauses."""
+    gaps = st.one_of(st.just(0), st.integers(0, 10**6), st.integers(0, 10**10), st.integers(0, 10**13))
+    rows = draw(st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(1, 60)), max_size=30))
+    arrivals = np.cumsum([gap for gap, _, _ in rows]).tolist()
+    return [Arrival(int(arrival), row[1], row[2]) for arrival, row in zip(arrivals, rows, strict=True)]
+
+
+limit_sets = st.builds(
+    Limits,
+    max_batch=st.integers(1, 8),
+    max_prefill_tokens=st.integers(1, 120),
+    kv_blocks=st.integers(4, 40),
+    block_tokens=st.integers(1, 9),
+    context_tokens=st.integers(60, 110),
+)
+
+
+@given(costs_pairs(), st.integers(1, 9), st.integers(1, 400), st.integers(1, 150), st.integers(0, 149))
+@quiet
+def test_a_run_of_iterations_costs_its_iterations_one_by_one(
+    pair: tuple[Any, Any], batch: int, kv_tokens: int, steps: int, split: int
+) -> None:
+    """decode(n + m) = decode(n) then decode(m), and the first n to reach a limit is the first by counting."""
+    closed, loop = pair
+    run = closed.decode(batch, kv_tokens, steps)
+    assert run.time_fine == loop.decode(batch, kv_tokens, steps).time_fine
+    assert dict(run.knots) == dict(loop.decode(batch, kv_tokens, steps).knots)
+    assert sum(weight for _, weight in run.knots) == steps << 32
+    first = 1 + split % steps
+    limit = closed.decode(batch, kv_tokens, first).time_fine
+    for limit_fine in (limit - 1, limit, limit + 1):
+        expected = loop.decode_steps_until(batch, kv_tokens, limit_fine, steps)
+        assert closed.decode_steps_until(batch, kv_tokens, limit_fine, steps) == expected
+
+
+@given(costs_pairs(), traces(), limit_sets)
+@quiet
+def test_the_replay_equals_its_token_by_token_twin(
+    pair: tuple[Any, Any], arrivals: list[Arrival], limits: Limits
+) -> None:
+    """Every request time, counter, window and knot weight is the same integer."""
+    closed, loop = pair
+    record = replay(iter(arrivals), closed, limits=limits)
+    slow = twin.twin_replay(arrivals, loop, limits)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+    assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
+    assert slow.largest_batch <= limits.max_batch
+    assert record.preemptions == slow.preemptions
+    decode = [piece for piece in slow.pieces if piece.phase == "decode"]
+    assert record.decode_tokens == sum(piece.tokens for piece in decode)
+    assert record.mean_batch == (record.decode_tokens / len(decode) if decode else None)
+
+
+def test_a_long_run_keeps_its_windows_equal_to_the_twin_through_many_merges() -> None:
+    """Thousands of iterations of about 2**22 ps need several doublings; the windows stay those of the plain way."""
+    closed, loop = (
+        kind(
+            lambda batch, kv: 4 * 10**6 + 1000 * batch + kv,
+            lambda tokens, pairs: 10**6 * tokens + pairs,
+            spacing_bits=6,
+        )
+        for kind in (toy.ToyCosts, toy.LoopCosts)
+    )
+    arrivals = [Arrival(3 * 10**7 * (index // 3), 5 + index % 17, 1 + index * 7 % 90) for index in range(400)]
+    limits = Limits(max_batch=16, max_prefill_tokens=40, kv_blocks=60, block_tokens=8, context_tokens=200)
+    record = replay(arrivals, closed, limits=limits)
+    slow = twin.twin_replay(arrivals, loop, limits)
+    assert record.preemptions == slow.preemptions > 20
+    assert 256 <= len(record.windows) <= 512
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+
+
+def _assert_same_requests(record: Any, slow: Any) -> None:
+    table = record.requests
+    assert table.id.tolist() == [row.id for row in slow.rows]
+    assert table.arrival_ps.tolist() == [row.arrival_ps for row in slow.rows]
+    assert table.first_token_ps.tolist() == [row.first_token_ps for row in slow.rows]
+    assert table.finish_ps.tolist() == [row.finish_ps for row in slow.rows]
+    assert table.prompt_tokens.tolist() == [row.prompt for row in slow.rows]
+    assert table.output_tokens.tolist() == [row.output for row in slow.rows]
+    assert table.preemptions.tolist() == [row.preemptions for row in slow.rows]
+    assert [status == "rejected" for status in table.status] == [row.rejected for row in slow.rows]
+
+
+def _windows(windows: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "start": window.start_fine,
+            "end": window.end_fine,
+            "idle": window.idle_fine,
+            "tokens": window.output_tokens,
+            "phases": {
+                phase: {"iterations": use.iterations, "time": use.time_fine, "weights": use.weights}
+                for phase, use in window.phases.items()
+            },
+        }
+        for window in windows
+    ]

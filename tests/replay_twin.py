@@ -1,0 +1,177 @@
+"""The slow twin of archsim.serving.replay: one iteration at a time, plain lists, no kernel, no jump.
+
+Meant to be read beside the policy's words and believed. It gives the windows, too, the plain way: all iterations in a
+list, the cell size from the last of them, then one pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+FINE_BITS = 32
+FIRST_SHIFT = FINE_BITS + 20
+MOST_WINDOWS = 512
+
+
+@dataclass
+class Row:
+    """What becomes of one request."""
+
+    id: int
+    arrival_ps: int
+    prompt: int
+    output: int
+    generated: int = 0
+    first_token_ps: int = -1
+    finish_ps: int = -1
+    preemptions: int = 0
+    rejected: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens so far."""
+        return self.prompt + self.generated
+
+
+@dataclass
+class Piece:
+    """One iteration, or idle time (phase "")."""
+
+    phase: str
+    start: int
+    end: int
+    tokens: int = 0
+    knots: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass
+class Twin:
+    """A whole replay, in rows and pieces."""
+
+    rows: list[Row]
+    pieces: list[Piece] = field(default_factory=list)
+    peak_blocks: int = 0
+    largest_batch: int = 0
+    preemptions: int = 0
+
+
+def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -> Twin:
+    """Serve *arrivals* prefill-first in order of arrival."""
+    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)])
+    pending = list(twin.rows)
+    waiting: list[Row] = []
+    running: list[Row] = []
+    clock = 0
+    while pending or waiting or running:
+        while pending and pending[0].arrival_ps << FINE_BITS <= clock:
+            row = pending.pop(0)
+            total = row.prompt + row.output
+            row.rejected = total > limits.context_tokens or _blocks(total, limits) > limits.kv_blocks
+            if not row.rejected:
+                waiting.append(row)
+        fitting = _fitting(waiting, running, limits)
+        if fitting:
+            waiting = waiting[len(fitting) :]
+            clock = _prefill(twin, fitting, running, costs, limits, clock)
+            running += [row for row in fitting if row.generated < row.output]
+        elif running:
+            while sum(_blocks(row.length + 1, limits) for row in running) > limits.kv_blocks:
+                youngest = running.pop()
+                youngest.preemptions += 1
+                twin.preemptions += 1
+                waiting.insert(0, youngest)
+            clock = _decode(twin, running, costs, limits, clock)
+            running = [row for row in running if row.generated < row.output]
+        elif pending:
+            arrival = pending[0].arrival_ps << FINE_BITS
+            twin.pieces.append(Piece("", clock, arrival))
+            clock = arrival
+    return twin
+
+
+def _blocks(tokens: int, limits: Any) -> int:
+    return -(-tokens // limits.block_tokens)
+
+
+def _fitting(waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
+    fitting: list[Row] = []
+    for row in waiting:
+        together = [*fitting, row]
+        held = sum(_blocks(one.length, limits) for one in running)
+        fits = (
+            len(running) + len(together) <= limits.max_batch
+            and held + sum(_blocks(one.length + 1, limits) for one in together) <= limits.kv_blocks
+            and (len(together) == 1 or sum(one.length for one in together) <= limits.max_prefill_tokens)
+            and (row.generated > 0) == (together[0].generated > 0)
+        )
+        if not fits:
+            break
+        fitting = together
+    return fitting
+
+
+def _prefill(twin: Twin, rows: list[Row], running: list[Row], costs: Any, limits: Any, clock: int) -> int:
+    tokens = sum(row.length for row in rows)
+    pairs = sum(position for row in rows for position in range(1, row.length + 1))
+    run = costs.prefill(len(rows), tokens, pairs, tokens)
+    phase = "prefill_recompute" if rows[0].generated else "prefill"
+    return _iterate(twin, phase, rows, [*running, *rows], run, limits, clock)
+
+
+def _decode(twin: Twin, running: list[Row], costs: Any, limits: Any, clock: int) -> int:
+    run = costs.decode(len(running), sum(row.length for row in running), 1)
+    return _iterate(twin, "decode", running, running, run, limits, clock)
+
+
+def _iterate(twin: Twin, phase: str, serving: list[Row], holding: list[Row], run: Any, limits: Any, clock: int) -> int:
+    end = clock + run.time_fine
+    for row in serving:
+        row.generated += 1
+        end_ps = -(-end // 2**FINE_BITS)
+        if row.generated == 1:
+            row.first_token_ps = end_ps
+        if row.generated == row.output:
+            row.finish_ps = end_ps
+    twin.pieces.append(Piece(phase, clock, end, len(serving), run.knots))
+    twin.peak_blocks = max(twin.peak_blocks, sum(_blocks(row.length, limits) for row in holding))
+    twin.largest_batch = max(twin.largest_batch, len(holding))
+    return end
+
+
+def twin_windows(pieces: list[Piece]) -> list[dict[str, Any]]:
+    """Return the windows that *pieces* fall into, as plain dictionaries."""
+    pieces = [piece for piece in pieces if piece.phase or piece.end > piece.start]
+    if not pieces:
+        return []
+    last = pieces[-1].start if pieces[-1].phase else pieces[-1].end - 1
+    shift = FIRST_SHIFT
+    while last >> shift >= MOST_WINDOWS:
+        shift += 1
+    windows: dict[int, dict[str, Any]] = {}
+    for piece in _cut_idle(pieces, 1 << shift):
+        new = {"start": piece.start, "end": piece.start, "idle": 0, "tokens": 0, "phases": {}}
+        window = windows.setdefault(piece.start >> shift, new)
+        window["end"] = piece.end
+        window["tokens"] += piece.tokens
+        if not piece.phase:
+            window["idle"] += piece.end - piece.start
+            continue
+        use = window["phases"].setdefault(piece.phase, {"iterations": 0, "time": 0, "weights": {}})
+        use["iterations"] += 1
+        use["time"] += piece.end - piece.start
+        for knot, weight in piece.knots:
+            use["weights"][knot] = use["weights"].get(knot, 0) + weight
+    return list(windows.values())
+
+
+def _cut_idle(pieces: list[Piece], cell: int) -> list[Piece]:
+    cut = []
+    for piece in pieces:
+        start = piece.start
+        while not piece.phase and start // cell < (piece.end - 1) // cell:
+            border = (start // cell + 1) * cell
+            cut.append(Piece("", start, border))
+            start = border
+        cut.append(Piece(piece.phase, start, piece.end, piece.tokens, piece.knots))
+    return cut
