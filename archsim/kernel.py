@@ -1,4 +1,4 @@
-"""SimPy's environment in integer picoseconds.
+"""SimPy's environment in integer picoseconds, and the log of facts that a simulation leaves.
 
 Simulated time is a Python integer of picoseconds, so that repetition is exact and no clock drifts. Events at one
 instant fire in the order they were scheduled. `Kernel` adds what SimPy leaves to its user: the check that a delay is
@@ -14,7 +14,10 @@ import simpy
 
 from archsim.errors import SimulationError
 
-__all__ = ["Kernel", "Process"]
+ROOT = 0
+"""Index of the job that every walk back ends at: nothing, at time zero."""
+
+__all__ = ["ROOT", "JobLog", "Kernel", "Process"]
 
 Process = Generator[simpy.Event, Any, Any]
 """What a SimPy process function returns."""
@@ -49,3 +52,41 @@ class Kernel(simpy.Environment):
             if event.triggered or "No scheduled events left" not in str(error):
                 raise
             raise SimulationError(f"deadlock: no event is left and {waiting_for} has not happened") from None
+
+
+class JobLog:
+    """Columns of jobs: everything that takes time, with the job that made it startable last.
+
+    Row *i* ran from `start[i]` to `end[i]` (ps) as a job of class `kind[i]` on rank `rank[i]` (-1: all ranks
+    together) for lap `lap[i]` of the plan. `predecessor[i]` is its binding predecessor: the job whose end made it
+    startable last, so `end[predecessor[i]] == start[i]` always; that makes a walk back along predecessors a partition
+    of the past.
+    """
+
+    def __init__(self) -> None:
+        self.start: list[int] = [0]
+        self.end: list[int] = [0]
+        self.kind: list[str] = ["root"]
+        self.rank: list[int] = [-1]
+        self.lap: list[int] = [0]
+        self.predecessor: list[int] = [ROOT]
+        self.arrivals: dict[int, tuple[int, ...]] = {}
+        """Collective job -> for each rank the job that ended when it arrived there."""
+
+    def add(self, kind: str, *, rank: int, lap: int, start: int, end: int, predecessor: int) -> int:
+        """Append a job and return its index. Raises `SimulationError` if *predecessor* did not end at *start*."""
+        if self.end[predecessor] != start or end < start:
+            raise SimulationError(
+                f"{kind} job from {start} to {end} ps cannot follow a job that ended at {self.end[predecessor]} ps"
+            )
+        self.start.append(start)
+        self.end.append(end)
+        self.kind.append(kind)
+        self.rank.append(rank)
+        self.lap.append(lap)
+        self.predecessor.append(predecessor)
+        return len(self.end) - 1
+
+    def latest(self, first: int, second: int) -> int:
+        """Return the one of two jobs that ended later; at one instant, the one logged later."""
+        return max(first, second, key=lambda job: (self.end[job], job))

@@ -1,0 +1,96 @@
+"""A memory level: interleaved channels (HBM, LPDDR) or one port (a cache), as seen by a transfer.
+
+An address walks over the channels in granules of `interleave_bytes`, so a transfer is as slow as its busiest channel
+and the others wait for it. How fast a channel moves data is not decided here: the memory floor says it, with causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archsim.dram.closed_form import sustain_closed_form
+from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
+from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
+from archsim.units import PS_PER_S
+
+__all__ = ["Level", "levels_of"]
+
+_NO_CAUSES = (0,) * len(CAUSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One memory or cache of a chip."""
+
+    name: str
+    channels: int
+    interleave_bytes: int
+    """Bytes on one channel before the address moves to the next; a whole number of bursts."""
+    burst_bytes: int
+    channel_peak_bytes_per_s: Fraction
+    sustain: Callable[[tuple[Access, ...]], ChannelFacts]
+    """What one channel sustains when an operator issues these accesses together."""
+
+    @property
+    def peak_bytes_per_s(self) -> Fraction:
+        """All channels."""
+        return self.channels * self.channel_peak_bytes_per_s
+
+    @property
+    def row_bytes(self) -> int:
+        """One granule on every channel."""
+        return self.channels * self.interleave_bytes
+
+    def moved_bytes(self, wanted_bytes: int) -> int:
+        """Return the whole bursts, in bytes, that *wanted_bytes* contiguous bytes take."""
+        return -(-wanted_bytes // self.burst_bytes) * self.burst_bytes
+
+    def busiest_bytes(self, moved_bytes: int) -> int:
+        """Return the bytes of the busiest channel when *moved_bytes* start on a granule's edge."""
+        rows, rest = divmod(moved_bytes, self.row_bytes)
+        return rows * self.interleave_bytes + min(rest, self.interleave_bytes)
+
+    def duration_ps(self, busiest_bytes: int, facts: ChannelFacts) -> int:
+        """Return the picoseconds that the busiest channel is held, rounded up."""
+        peak = self.channel_peak_bytes_per_s
+        clocks = busiest_bytes * PS_PER_S * facts.total * peak.denominator
+        return -(-clocks // (facts.transfer * peak.numerator))
+
+
+def levels_of(chip: ChipSpec) -> dict[str, Level]:
+    """Return the memory levels of *chip* by name: its memories, then its caches."""
+    memories = {name: _memory_level(name, spec, chip) for name, spec in chip.memory.items()}
+    return memories | {name: _cache_level(name, spec) for name, spec in chip.cache.items()}
+
+
+def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
+    window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
+    memo: dict[tuple[Access, ...], ChannelFacts] = {}
+
+    def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
+        if accesses not in memo:
+            memo[accesses] = sustain_closed_form(
+                peak_bytes_per_s=spec.channel_peak_bytes_per_s,
+                refresh_interval_ps=spec.device.refresh_interval_ps,
+                refresh_cycle_ps=spec.device.refresh_cycle_ps,
+                access_latency_ps=spec.device.access_latency_ps,
+                phase=Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps),
+            )
+        return memo[accesses]
+
+    return Level(
+        name=name,
+        channels=spec.channels,
+        interleave_bytes=spec.interleave_bytes,
+        burst_bytes=spec.device.burst_bytes,
+        channel_peak_bytes_per_s=spec.channel_peak_bytes_per_s,
+        sustain=sustain,
+    )
+
+
+def _cache_level(name: str, spec: CacheSpec) -> Level:
+    # A1: a cache is one port at its peak rate; bank conflicts and partition hops inside it are not modelled.
+    facts = ChannelFacts(transfer=1, causes=_NO_CAUSES, first_access_ps=0)
+    return Level(name, 1, 1, 1, Fraction(spec.bytes_per_s), lambda _accesses: facts)

@@ -1,0 +1,116 @@
+"""The system as parts: what a simulation asks of the hardware, made once from a spec.
+
+A `System` knows rates, levels and the network; it holds no clock and no queue, so one object serves any number of step
+simulations. `graph` gives the parts as a networkx graph, for drawing and for whoever wants to walk the machine.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.hardware.level import Level, levels_of
+from archsim.hardware.spec import EngineSpec, SystemSpec
+from archsim.network.collectives import CollectiveFacts, collective_facts
+from archsim.network.topology import Network, build_network
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["System"]
+
+
+class System:
+    """The parts of one system."""
+
+    def __init__(self, spec: SystemSpec) -> None:
+        self.spec = spec
+        self.runtime = spec.runtime
+        self.levels: dict[str, Level] = levels_of(spec.chip)
+        self.staging_bytes = spec.chip.staging_bytes
+        """On-chip bytes that hold operands ahead of an engine."""
+        self.stage_bytes = spec.chip.staging_bytes // spec.runtime.pipeline_stages
+        """Operand bytes that a kernel handles as one pipeline stage."""
+        self._collectives: dict[tuple[str, int, int], CollectiveFacts] = {}
+
+    @cached_property
+    def network(self) -> Network:
+        """The interconnect graph; built on first use, because a single chip needs none."""
+        network = self.spec.network
+        return build_network(
+            network.topology,
+            self.spec.chips,
+            shape=network.shape,
+            link_bytes_per_s=network.link_bytes_per_s,
+            link_latency_ps=network.link_latency_ps,
+        )
+
+    @property
+    def row_tile(self) -> int:
+        """Rows (M) that the matrix engine handles together; 0 where it pads nothing."""
+        engine = self.spec.chip.engine.get("matrix")
+        return engine.row_tile if engine else 0
+
+    @property
+    def vector_rate(self) -> int:
+        """FLOP/s of the vector engine in fp32."""
+        return self._rate("vector", "fp32")
+
+    def matrix_rate(self, dtype: str) -> int:
+        """Return the FLOP/s of the matrix engine in *dtype*. Raises `InputError` where it has none."""
+        return self._rate("matrix", dtype)
+
+    def _rate(self, engine: str, dtype: str) -> int:
+        spec: EngineSpec | None = self.spec.chip.engine.get(engine)
+        if spec is None or dtype not in spec.flop_per_s:
+            known = spec.flop_per_s if spec else {}
+            hint = did_you_mean(dtype, known)
+            raise InputError(
+                Problem(
+                    self.spec.name, f"chip.engine.{engine}", dtype, f"one of {', '.join(known) or 'no dtype'}{hint}"
+                )
+            )
+        return spec.flop_per_s[dtype]
+
+    def collective(self, kind: str, size_bytes: int, ranks: int) -> CollectiveFacts:
+        """Return what the network does for one collective among the first *ranks* chips, memoised."""
+        key = (kind, size_bytes, ranks)
+        if key not in self._collectives:
+            self._collectives[key] = collective_facts(
+                self.network,
+                kind=kind,
+                ranks=tuple(range(ranks)),
+                bytes=size_bytes,
+                algorithm=self.runtime.collective,
+                software_ps=self.runtime.collective_software_ps,
+            )
+        return self._collectives[key]
+
+    def graph(self) -> nx.DiGraph[str]:
+        """Return all parts as a directed graph.
+
+        Nodes are scopes (`chip0`, `chip0.hbm`, `switch0`) with an attribute `kind`; edges between a chip and its own
+        parts carry `kind="on_chip"`, links carry `kind="link"`, `bytes_per_s` and `latency_ps`.
+        """
+        import networkx as nx  # noqa: PLC0415 - 120 ms that only whoever draws should pay
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for index in range(self.spec.chips):
+            chip = f"chip{index}"
+            graph.add_node(chip, kind="chip")
+            for part, kind in self._parts():
+                graph.add_node(f"{chip}.{part}", kind=kind)
+                graph.add_edge(chip, f"{chip}.{part}", kind="on_chip")
+                graph.add_edge(f"{chip}.{part}", chip, kind="on_chip")
+        for link in self.network.links if self.spec.chips > 1 else ():
+            for node in (link.src, link.dst):
+                if node not in graph:
+                    graph.add_node(node, kind="switch")
+            graph.add_edge(link.src, link.dst, kind="link", bytes_per_s=link.bytes_per_s, latency_ps=link.latency_ps)
+        return graph
+
+    def _parts(self) -> list[tuple[str, str]]:
+        chip = self.spec.chip
+        kinds = (("memory", chip.memory), ("cache", chip.cache), ("engine", chip.engine))
+        return [(name, kind) for kind, table in kinds for name in table]

@@ -1,0 +1,136 @@
+"""The bandwidth ledger: whose fault a gap is.
+
+Pure functions over the columns of a job log; no simulation is touched. A gap on a pipe is walked back along binding
+predecessors from the job that ended it, and every instant goes to the class of the job then running. That is a
+partition by construction, because a job starts exactly when its binding predecessor ends. Service is booked from the
+amounts served, gaps from the walk, idle from the replay's clock; no account is a remainder, so that the balance is a
+check and not a definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from archsim.errors import SimulationError
+
+__all__ = ["Books", "JobColumns", "check_balance", "gaps_of", "scaled", "summed", "walk"]
+
+Books = dict[str, dict[str, float]]
+"""Scope -> account -> amount (bytes or FLOPs) out of peak x time."""
+
+TOLERANCE = 1e-9
+
+CLASS_ACCOUNT = {
+    "memory": "memory",
+    "compute": "compute",
+    "flow": "network",
+    "launch": "host",
+    "host": "host",
+    "ramp": "latency",
+    "latency": "latency",
+}
+"""Class of the job that ran -> account of a gap that waited for it."""
+
+
+class JobColumns(Protocol):
+    """The columns of `kernel.JobLog` that the walk reads."""
+
+    start: list[int]
+    end: list[int]
+    kind: list[str]
+    rank: list[int]
+    predecessor: list[int]
+    arrivals: dict[int, tuple[int, ...]]
+
+
+def walk(jobs: JobColumns, first: int, *, until: int, rank: int) -> dict[str, int]:
+    """Return the picoseconds by account between *until* and the start of job *first*.
+
+    *rank* is that of the waiting pipe, -1 for a link. At a collective the walk leaves for the rank's own arrival there,
+    and the time since then, in which it waited for a slower rank, is a `bubble`; a link's walk follows the rank that
+    arrived last.
+    """
+    accounts: dict[str, int] = {}
+    at, job = jobs.start[first], _cause(jobs, first, rank)
+    while at > until:
+        ended = max(jobs.end[job], until)
+        if ended < at:
+            _book(accounts, "bubble", at - ended)
+            at = ended
+            continue
+        began = max(jobs.start[job], until)
+        _book(accounts, CLASS_ACCOUNT[jobs.kind[job]], at - began)
+        at, job = began, _cause(jobs, job, rank)
+    return accounts
+
+
+def _cause(jobs: JobColumns, job: int, rank: int) -> int:
+    arrivals = jobs.arrivals.get(job)
+    cause = jobs.predecessor[job] if arrivals is None or rank < 0 else arrivals[rank]
+    late = jobs.end[cause] - jobs.start[job]
+    if late > 0 or (late < 0 and arrivals is None):
+        raise SimulationError(f"job {job} started at {jobs.start[job]} ps, its cause ended at {jobs.end[cause]} ps")
+    return cause
+
+
+def _book(accounts: dict[str, int], account: str, picoseconds: int) -> None:
+    accounts[account] = accounts.get(account, 0) + picoseconds
+
+
+def gaps_of(jobs: JobColumns, busy: Sequence[int], *, end: int, rank: int) -> list[tuple[int, dict[str, int]]]:
+    """Return every gap of a pipe as (job that ended it, picoseconds by account).
+
+    *busy* are the pipe's jobs in order of time; *end* is the job that ended last of all, whose end closes the books:
+    the gap after the last busy job is walked from there.
+    """
+    gaps: list[tuple[int, dict[str, int]]] = []
+    free = 0
+    for job in busy:
+        if jobs.start[job] > free:
+            gaps.append((job, walk(jobs, job, until=free, rank=rank)))
+        free = jobs.end[job]
+    if jobs.end[end] > free:
+        gaps.append((end, _walk_end(jobs, end, until=free, rank=rank)))
+    return gaps
+
+
+def _walk_end(jobs: JobColumns, end: int, *, until: int, rank: int) -> dict[str, int]:
+    began = max(jobs.start[end], until)
+    foreign = rank >= 0 and jobs.rank[end] not in {-1, rank}
+    accounts = {"bubble" if foreign else CLASS_ACCOUNT[jobs.kind[end]]: jobs.end[end] - began}
+    if began > until:
+        for account, picoseconds in walk(jobs, end, until=until, rank=rank).items():
+            _book(accounts, account, picoseconds)
+    return accounts
+
+
+def check_balance(scope: str, accounts: Mapping[str, float], *, booked: float) -> None:
+    """Raise `SimulationError` unless *accounts* add up to *booked* (peak x time) within 1e-9 and none is negative."""
+    total = math.fsum(accounts.values())
+    slack = TOLERANCE * max(booked, 1.0)
+    if abs(total - booked) > slack:
+        raise SimulationError(f"ledger of {scope} does not balance: {total!r} booked of {booked!r}")
+    for account, amount in accounts.items():
+        if amount < -slack:
+            raise SimulationError(f"ledger of {scope}: account {account} is negative ({amount!r})")
+
+
+def summed(parts: Iterable[tuple[Books, float]]) -> Books:
+    """Return the sum of books, each multiplied by its weight. Sums are correctly rounded (`math.fsum`)."""
+    terms: dict[str, dict[str, list[float]]] = {}
+    for books, weight in parts:
+        for scope, accounts in books.items():
+            into = terms.setdefault(scope, {})
+            for account, amount in accounts.items():
+                into.setdefault(account, []).append(amount * weight)
+    return {
+        scope: {account: math.fsum(amounts) for account, amounts in accounts.items()}
+        for scope, accounts in terms.items()
+    }
+
+
+def scaled(books: Books, factor: float) -> Books:
+    """Return *books* with every amount multiplied by *factor*."""
+    return summed([(books, factor)])

@@ -1,0 +1,102 @@
+"""Amounts of one chip's scopes: what service is booked as, level by level and engine by engine.
+
+A level that is held for `held_ps` books bytes to their tensor class, bytes nobody needed to `overfetch`, the device's
+causes in the proportion the memory floor stated, channels that waited for the busiest one to `imbalance`, and the part
+of a picosecond lost to rounding up to `rounding`. Each amount has its own formula; that they add up to
+`peak * held_ps` is checked, not assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from archsim.dram.facts import CAUSES
+from archsim.hardware.level import Level
+from archsim.hardware.system import System
+from archsim.network.collectives import CollectiveFacts
+from archsim.step.work import Service, Work
+from archsim.units import PS_PER_S
+
+__all__ = ["channel_books", "engine_books", "level_books", "link_books"]
+
+Accounts = dict[str, float]
+
+
+def level_books(service: Service, level: Level) -> Accounts:
+    """Return bytes by account for one *service* of *level* on one chip."""
+    facts, moved = service.facts, service.moved_bytes
+    slots = level.channels * service.busiest_bytes
+    stretch = facts.total / facts.transfer
+    accounts = {
+        f"useful_{service.tensor}": float(service.useful_bytes),
+        "overfetch": float(moved - service.useful_bytes),
+        "imbalance": (slots - moved) * stretch,
+        "rounding": float(level.peak_bytes_per_s * service.held_ps / PS_PER_S) - slots * stretch,
+    }
+    for cause, parts in zip(CAUSES, facts.causes, strict=True):
+        accounts[cause] = moved * parts / facts.transfer
+    return {account: amount for account, amount in accounts.items() if amount}
+
+
+def channel_books(service: Service, level: Level) -> list[Accounts]:
+    """Return bytes by account for every channel of *level*; their sum is `level_books`.
+
+    A transfer starts on channel 0, so the granules that do not fill a row lie on the first channels.
+    """
+    facts = service.facts
+    rows, rest = divmod(service.moved_bytes, level.row_bytes)
+    stretch = facts.total / facts.transfer
+    held = float(level.channel_peak_bytes_per_s * service.held_ps / PS_PER_S)
+    books: list[Accounts] = []
+    for channel in range(level.channels):
+        extra = min(max(rest - channel * level.interleave_bytes, 0), level.interleave_bytes)
+        moved = rows * level.interleave_bytes + extra
+        useful = moved * service.useful_bytes / service.moved_bytes
+        accounts = {
+            f"useful_{service.tensor}": useful,
+            "overfetch": moved - useful,
+            "imbalance": (service.busiest_bytes - moved) * stretch,
+            "rounding": held - service.busiest_bytes * stretch,
+        }
+        for cause, parts in zip(CAUSES, facts.causes, strict=True):
+            accounts[cause] = moved * parts / facts.transfer
+        books.append({account: amount for account, amount in accounts.items() if amount})
+    return books
+
+
+def engine_books(work: Work, system: System, *, matrix_peak: int) -> dict[str, Accounts]:
+    """Return FLOPs by account for one execution of *work* on the matrix and the vector engine of one chip.
+
+    *matrix_peak* is the FLOP/s that the matrix scope is booked against. Arithmetic in a slower dtype holds the engine
+    longer than its peak would: the difference is booked to `compute`.
+    """
+    books: dict[str, Accounts] = {}
+    if work.matrix_ps:
+        slower = matrix_peak / system.matrix_rate(work.matrix_dtype)
+        books["matrix"] = {
+            "useful": float(work.matrix_flops),
+            "overfetch": float(work.padded_matrix_flops - work.matrix_flops),
+            "compute": work.padded_matrix_flops * (slower - 1),
+            "rounding": matrix_peak * work.matrix_ps / PS_PER_S - work.padded_matrix_flops * slower,
+        }
+    if work.vector_ps:
+        flops = float(work.vector_flops)
+        books["vector"] = {"useful": flops, "rounding": system.vector_rate * work.vector_ps / PS_PER_S - flops}
+    return books
+
+
+def link_books(facts: Iterable[tuple[CollectiveFacts, int]], index: int, bytes_per_s: int) -> Accounts:
+    """Return bytes by account for link number *index* over collectives, each given with its count.
+
+    While a collective runs, the link carries its bytes (`useful`), waits for hops and software (`latency`), or for
+    other links and other steps of the same collective (`network`).
+    """
+    accounts = {"useful": 0.0, "latency": 0.0, "network": 0.0}
+    for collective, count in facts:
+        carried = collective.link_bytes[index]
+        span = bytes_per_s * collective.duration_ps / PS_PER_S
+        waited = min(bytes_per_s * collective.latency_ps / PS_PER_S, max(span - carried, 0.0))
+        accounts["useful"] += carried * count
+        accounts["latency"] += waited * count
+        accounts["network"] += (span - carried - waited) * count
+    return {account: amount for account, amount in accounts.items() if amount}

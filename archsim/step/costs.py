@@ -1,0 +1,191 @@
+"""What iterations cost: simulated at knots, interpolated between them, and exactly additive.
+
+The time of a decode iteration is a function of its batch and of the total context it reads; that of a prefill
+iteration, of its new tokens and its query-key pairs. Both are piecewise linear between knots whose spacing is a power
+of two: the batch has 8 knots an octave (every batch up to 16 is its own knot), total context 4, prompt tokens 8, pairs
+2. The weights of the knots are then whole multiples of 2**-32, times are integers in units of 2**-32 ps, and a
+run of iterations costs exactly the sum of its iterations. The same weights mix the ledgers, so the books of any
+mixture balance as the knots' do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archsim.step.record import StepRecord
+from archsim.workload.batch import Batch
+
+__all__ = ["FINE_BITS", "Mixture", "StepCosts"]
+
+FINE_BITS = 32
+"""Binary places of weights and of the fine clock below one picosecond."""
+
+BATCH_BITS, CONTEXT_BITS, TOKEN_BITS, PAIR_BITS = 3, 2, 3, 1
+"""log2 of the knots in an octave of each axis."""
+_WIDEST_BATCH, _WIDEST_OTHER = 8, 24
+"""log2 of the widest spacing: together within `FINE_BITS`, so that a product of weights stays whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Iterations as a mixture of knots."""
+
+    time_fine: int
+    """Sum of weight times the knot's time in ps: time in units of 2**-32 ps."""
+    knots: tuple[tuple[int, int], ...]
+    """(index into `StepCosts.records`, weight in units of 2**-32 of an iteration)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """Decode iterations of one batch whose total context lies in [`lower`, `lower + 2**spacing_bits`)."""
+
+    lower: int
+    spacing_bits: int
+    corners: tuple[tuple[int, int, int], ...]
+    """(knot at `lower`, knot at the upper edge, weight of this batch knot in units of 2**-batch_bits)."""
+    batch_bits: int
+    base_fine: int
+    """Time of an iteration that reads `lower` tokens."""
+    slope_fine: int
+    """Further time of each token beyond."""
+
+    def time_fine(self, steps: int, beyond_tokens: int) -> int:
+        """Return the time of *steps* iterations that together read *beyond_tokens* more than `lower` each."""
+        return steps * self.base_fine + beyond_tokens * self.slope_fine
+
+    def add_weights(self, weights: dict[int, int], steps: int, beyond_tokens: int) -> None:
+        """Add the knots' weights of those iterations to *weights*."""
+        upper = beyond_tokens << (FINE_BITS - self.spacing_bits)
+        lower = (steps << FINE_BITS) - upper
+        for low, up, share in self.corners:
+            weights[low] = weights.get(low, 0) + (lower * share >> self.batch_bits)
+            if upper:
+                weights[up] = weights.get(up, 0) + (upper * share >> self.batch_bits)
+
+
+class StepCosts:
+    """Costs of iterations on one system, simulated on demand by *simulate* and kept."""
+
+    def __init__(self, simulate: Callable[[Batch], StepRecord]) -> None:
+        self.records: list[StepRecord] = []
+        """The simulated iterations, in the order they were first needed."""
+        self._simulate = simulate
+        self._index: dict[Batch, int] = {}
+        self._cells: dict[tuple[int, int], _Cell] = {}
+
+    def knot(self, batch: Batch) -> int:
+        """Return the index of the record of exactly *batch*, simulating it if it is new."""
+        index = self._index.get(batch)
+        if index is None:
+            index = self._index[batch] = len(self.records)
+            self.records.append(self._simulate(batch))
+        return index
+
+    def exact(self, batch: Batch) -> Mixture:
+        """Return one iteration of *batch*, simulated and not interpolated."""
+        index = self.knot(batch)
+        return Mixture(self.records[index].time_ps << FINE_BITS, ((index, 1 << FINE_BITS),))
+
+    def decode(self, batch: int, kv_tokens: int, steps: int) -> Mixture:
+        """Return *steps* iterations that decode the same *batch* sequences; iteration i reads kv_tokens + i * batch."""
+        weights: dict[int, int] = {}
+        time_fine = 0
+        while steps:
+            cell = self._cell(batch, kv_tokens)
+            first = kv_tokens - cell.lower
+            run = min(steps, -(-((1 << cell.spacing_bits) - first) // batch))
+            beyond = run * first + batch * (run * (run - 1) // 2)
+            time_fine += cell.time_fine(run, beyond)
+            cell.add_weights(weights, run, beyond)
+            kv_tokens += run * batch
+            steps -= run
+        return Mixture(time_fine, tuple(weights.items()))
+
+    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+        """Return the smallest n >= 1 for which n such iterations take at least *limit_fine*, at most *most*."""
+        done, left = 0, limit_fine
+        while done < most:
+            cell = self._cell(batch, kv_tokens)
+            first = kv_tokens - cell.lower
+            run = min(most - done, -(-((1 << cell.spacing_bits) - first) // batch))
+            taken = cell.time_fine(run, run * first + batch * (run * (run - 1) // 2))
+            if taken >= left:
+                return done + _fewest(cell, batch=batch, first=first, most=run, limit_fine=left)
+            done, left, kv_tokens = done + run, left - taken, kv_tokens + run * batch
+        return most
+
+    def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Mixture:
+        """Return one iteration that prefills *tokens* of *sequences* with *pairs* query-key pairs.
+
+        *kv_tokens* beyond *tokens* (context from an earlier chunk) is simulated exactly, not interpolated.
+        """
+        if kv_tokens > tokens:
+            return self.exact(Batch(0, 0, sequences, tokens, pairs, kv_tokens))
+        weights: dict[int, int] = {}
+        for token_knot, token_share, token_bits in _neighbours(tokens, TOKEN_BITS, _WIDEST_BATCH):
+            for pair_knot, pair_share, pair_bits in _neighbours(pairs, PAIR_BITS, _WIDEST_OTHER):
+                knot = self.knot(_prefill_batch(token_knot, pair_knot))
+                weight = (token_share * pair_share) << (FINE_BITS - token_bits - pair_bits)
+                weights[knot] = weights.get(knot, 0) + weight
+        time_fine = sum(weight * self.records[knot].time_ps for knot, weight in weights.items())
+        return Mixture(time_fine, tuple(weights.items()))
+
+    def _cell(self, batch: int, kv_tokens: int) -> _Cell:
+        bits = _spacing_bits(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)
+        key = (batch, kv_tokens >> bits << bits)
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = self._new_cell(*key, bits)
+        return cell
+
+    def _new_cell(self, batch: int, lower: int, bits: int) -> _Cell:
+        batches = _neighbours(batch, BATCH_BITS, _WIDEST_BATCH)
+        corners = tuple(
+            (self._decode_knot(knot, lower), self._decode_knot(knot, lower + (1 << bits)), share)
+            for knot, share, _ in batches
+        )
+        batch_bits = batches[0][2]
+        time = [record.time_ps for record in self.records]
+        base = sum(time[low] * share for low, _, share in corners) << (FINE_BITS - batch_bits)
+        rise = sum((time[up] - time[low]) * share for low, up, share in corners) << (FINE_BITS - batch_bits - bits)
+        return _Cell(lower, bits, corners, batch_bits, base, rise)
+
+    def _decode_knot(self, batch: int, kv_tokens: int) -> int:
+        # A corner may ask for less context than one token a sequence: there is no such batch, the nearest stands in.
+        return self.knot(Batch(decode=batch, kv_tokens=max(kv_tokens, batch)))
+
+
+def _spacing_bits(value: int, bits: int, widest: int) -> int:
+    """Return log2 of the spacing of knots around *value*: 2**bits knots an octave, at least one apart."""
+    return min(max(value.bit_length() - 1 - bits, 0), widest)
+
+
+def _neighbours(value: int, bits: int, widest: int) -> list[tuple[int, int, int]]:
+    """Return the one or two knots around *value* as (knot, share, log2 of the unit of the share)."""
+    spacing = _spacing_bits(value, bits, widest)
+    lower = value >> spacing << spacing
+    rest = value - lower
+    knots = [(lower, (1 << spacing) - rest, spacing), (lower + (1 << spacing), rest, spacing)]
+    return [knot for knot in knots if knot[1]]
+
+
+def _prefill_batch(tokens: int, pairs: int) -> Batch:
+    # A4: a prefill knot stands for equal prompts: n sequences of t/n tokens have about t*t/(2n) pairs. Their number
+    # matters to the LM head alone.
+    pairs = max(pairs, tokens)
+    sequences = min(max((tokens * tokens + pairs) // (2 * pairs), 1), tokens)
+    return Batch(0, 0, sequences, tokens, pairs, tokens)
+
+
+def _fewest(cell: _Cell, *, batch: int, first: int, most: int, limit_fine: int) -> int:
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        beyond = middle * first + batch * (middle * (middle - 1) // 2)
+        if cell.time_fine(middle, beyond) >= limit_fine:
+            high = middle
+        else:
+            low = middle + 1
+    return low

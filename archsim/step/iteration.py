@@ -1,0 +1,213 @@
+"""One iteration as a discrete-event simulation: tasks in order on every rank, meeting at collectives.
+
+A kernel starts after the runtime's launch gap and ramp, reads its operands chunk by chunk into on-chip staging,
+computes each chunk when it has arrived and writes results back. Reads run ahead of the engine as far as staging has
+room. A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works kernel by kernel
+does not. Every job is logged with its binding predecessor; what the time was lost to is read off that log afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import simpy
+
+from archsim.hardware.pipe import Pipe
+from archsim.hardware.system import System
+from archsim.kernel import ROOT, JobLog, Kernel, Process
+from archsim.mapping.plan import Collective, Task
+from archsim.step.work import Chunk, Reads, Work
+
+__all__ = ["Iteration", "Lap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One simulated repetition of a segment."""
+
+    segment: int
+    tasks: tuple[Task, ...]
+
+
+@dataclass(slots=True)
+class _Feed:
+    """The reads of one rank that wait for staging room: a queue over the chunks of all kernels."""
+
+    chunks: list[list[tuple[Reads, int]]]
+    """For each kernel in order, its chunks as (reads, bytes)."""
+    staging_bytes: int
+    ahead: bool
+    """Whether it may read for kernels that have not started."""
+    kernel: int = 0
+    chunk: int = 0
+    staged_bytes: int = 0
+    arrived: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(kernel, chunk) -> job that brought its last byte."""
+
+    def next(self, running: int) -> tuple[int, int] | None:
+        """Return the next (kernel, chunk) that there is room for while kernel *running* runs, or None."""
+        last = len(self.chunks) - 1 if self.ahead else running
+        while self.kernel <= last and self.chunk == len(self.chunks[self.kernel]):
+            self.kernel, self.chunk = self.kernel + 1, 0
+        if self.kernel > last:
+            return None
+        size = self.chunks[self.kernel][self.chunk][1]
+        # Two chunks always fit: an engine that waits for a chunk too large for staging would wait for ever.
+        if self.staged_bytes + size > max(self.staging_bytes, 2 * size):
+            return None
+        self.staged_bytes += size
+        self.chunk += 1
+        return self.kernel, self.chunk - 1
+
+
+class _Rank:
+    """The live parts of one chip."""
+
+    def __init__(self, index: int, log: JobLog, system: System, feeds: list[_Feed]) -> None:
+        self.index = index
+        self.levels = {name: Pipe(log, "memory", rank=index) for name in system.levels}
+        self.matrix = Pipe(log, "compute", rank=index)
+        self.vector = Pipe(log, "compute", rank=index)
+        self.feeds = feeds
+        self.kernels_started = 0
+        self.last = ROOT
+        """The job whose end lets this rank go on."""
+
+
+@dataclass(slots=True)
+class _Meeting:
+    """A collective that ranks arrive at."""
+
+    done: simpy.Event
+    arrived: dict[int, int] = field(default_factory=dict)
+    """Rank -> its last job before."""
+
+
+class Iteration:
+    """A simulation of *laps* on *ranks* chips; `run` it once, then read `log`, `ranks`, `flows` and `end`."""
+
+    def __init__(self, laps: list[Lap], works: dict[Task, Work], system: System, *, ranks: int, peers: int) -> None:
+        self.kernel = Kernel()
+        self.log = JobLog()
+        self.flows: list[int] = []
+        """Collective jobs in order of time."""
+        self.lap_start: list[int] = []
+        """Picosecond at which rank 0 began each lap."""
+        self.read_ahead_laps = 0
+        """The most laps that a read ran ahead of the kernel then running."""
+        self.end = ROOT
+        """The job that ended last."""
+        self._laps = laps
+        self._works = works
+        self._system = system
+        self._peers = peers
+        self._meetings: dict[int, _Meeting] = {}
+        self._kernel_laps = [n for n, lap in enumerate(laps) for task in lap.tasks if task.collective is None]
+        self.ranks = [_Rank(index, self.log, system, self._feeds()) for index in range(ranks)]
+
+    def _feeds(self) -> list[_Feed]:
+        chunks = [self._works[task].chunks for lap in self._laps for task in lap.tasks if task.collective is None]
+        staging = self._system.staging_bytes
+        if self._system.runtime.prefetch == "stream":
+            weights = [[(c.streamed, c.streamed_bytes) for c in kernel] for kernel in chunks]
+            rest = [[(c.bound, c.bound_bytes) for c in kernel] for kernel in chunks]
+            return [_Feed(weights, staging, ahead=True), _Feed(rest, staging, ahead=False)]
+        both = [[(c.streamed + c.bound, c.streamed_bytes + c.bound_bytes) for c in kernel] for kernel in chunks]
+        return [_Feed(both, staging, ahead=False)]
+
+    def run(self) -> None:
+        """Simulate to the end."""
+        processes = [self.kernel.process(self._drive(rank)) for rank in self.ranks]
+        self.kernel.run_until(simpy.AllOf(self.kernel, processes), waiting_for="the end of the iteration")
+        for rank in self.ranks:
+            self.end = self.log.latest(self.end, rank.last)
+
+    def _drive(self, rank: _Rank) -> Process:
+        runtime = self._system.runtime
+        yield from self._delay(rank, "host", runtime.host_step_ps, lap=0)
+        number = 0
+        for lap, tasks in enumerate(self._laps):
+            if rank.index == 0:
+                self.lap_start.append(self.kernel.now)
+            for task in tasks.tasks:
+                yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
+                if task.collective is None:
+                    yield from self._compute(rank, self._works[task], lap=lap)
+                else:
+                    yield from self._exchange(rank, task.collective, number=number, lap=lap)
+                number += 1
+
+    def _delay(self, rank: _Rank, kind: str, duration_ps: int, *, lap: int) -> Process:
+        if duration_ps:
+            now = self.kernel.now
+            rank.last = self.log.add(
+                kind, rank=rank.index, lap=lap, start=now, end=now + duration_ps, predecessor=rank.last
+            )
+            yield self.kernel.wait_ps(duration_ps)
+
+    def _exchange(self, rank: _Rank, collective: Collective, *, number: int, lap: int) -> Process:
+        meeting = self._meetings.setdefault(number, _Meeting(self.kernel.event()))
+        meeting.arrived[rank.index] = rank.last
+        if len(meeting.arrived) < len(self.ranks):
+            rank.last = yield meeting.done
+            return
+        facts = self._system.collective(collective.kind, collective.bytes, self._peers)
+        now, arrivals = self.kernel.now, tuple(meeting.arrived[index] for index in range(len(self.ranks)))
+        rank.last = self.log.add(
+            "flow", rank=-1, lap=lap, start=now, end=now + facts.duration_ps, predecessor=rank.last
+        )
+        self.log.arrivals[rank.last] = arrivals
+        self.flows.append(rank.last)
+        yield self.kernel.wait_ps(facts.duration_ps)
+        meeting.done.succeed(rank.last)
+
+    def _compute(self, rank: _Rank, work: Work, *, lap: int) -> Process:
+        number = rank.kernels_started
+        rank.kernels_started += 1
+        yield from self._delay(rank, "ramp", self._system.runtime.ramp_ps, lap=lap)
+        self._read(rank, number)
+        written = ROOT
+        for index, chunk in enumerate(work.chunks):
+            for feed in rank.feeds:
+                rank.last = self.log.latest(rank.last, feed.arrived.pop((number, index), ROOT))
+            yield from self._until(rank.last)
+            rank.last = self._calculate(rank, chunk, lap=lap)
+            yield from self._until(rank.last)
+            for feed in rank.feeds:
+                feed.staged_bytes -= feed.chunks[number][index][1]
+            self._read(rank, number)
+            for level, duration in chunk.writes:
+                job = rank.levels[level].reserve(self.kernel.now, duration, enabled_by=rank.last, lap=lap)
+                written = self.log.latest(written, job)
+        rank.last = self.log.latest(rank.last, written)
+        yield from self._until(rank.last)
+
+    def _until(self, job: int) -> Process:
+        wait = self.log.end[job] - self.kernel.now
+        if wait > 0:
+            yield self.kernel.wait_ps(wait)
+
+    def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
+        now, last = self.kernel.now, rank.last
+        for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)):
+            if duration:
+                last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
+        return last
+
+    def _read(self, rank: _Rank, running: int) -> None:
+        now = self.kernel.now
+        for feed in rank.feeds:
+            while (place := feed.next(running)) is not None:
+                kernel, index = place
+                lap = self._kernel_laps[kernel]
+                self.read_ahead_laps = max(self.read_ahead_laps, lap - self._kernel_laps[running])
+                for level, duration, latency_ps in feed.chunks[kernel][index][0]:
+                    job = rank.levels[level].reserve(now, duration, enabled_by=rank.last, lap=lap)
+                    job = self._arrive(job, latency_ps, rank=rank.index, lap=lap)
+                    feed.arrived[place] = self.log.latest(feed.arrived.get(place, ROOT), job)
+
+    def _arrive(self, job: int, latency_ps: int, *, rank: int, lap: int) -> int:
+        if not latency_ps:
+            return job
+        start = self.log.end[job]
+        return self.log.add("latency", rank=rank, lap=lap, start=start, end=start + latency_ps, predecessor=job)
