@@ -51,6 +51,8 @@ class Task:
     matrix_rows: int = 0
     """Rows (M) of the matrix product: an engine that works in row tiles does the padded rows' work too."""
     collective: Collective | None = None
+    replica_flops: int = 0
+    """Of `matrix_flops` those done beside the model's own: by replicated KV heads and routers, padded vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""What one iteration works on, in sums over its sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences that decode one token and sequences whose prompt is processed, in one iteration."""
+
+    decode: int = 0
+    """Sequences that produce their next token."""
+    kv_tokens: int = 0
+    """Sum of the context lengths that they attend to, each with its own new token."""
+    prefill_sequences: int = 0
+    prefill_tokens: int = 0
+    """New prompt tokens of all prefilling sequences."""
+    prefill_pairs: int = 0
+    """Query-key pairs of them under the causal mask: n*cached + n*(n+1)/2 for n new tokens after *cached* ones."""
+    prefill_kv_tokens: int = 0
+    """Context tokens whose keys and values they read, the new ones with them: cached + n."""
+
+    def __post_init__(self) -> None:
+        counts = (self.decode, self.kv_tokens, self.prefill_sequences, self.prefill_tokens, self.prefill_pairs)
+        if min(*counts, self.prefill_kv_tokens) < 0 or self.tokens == 0:
+            raise ValueError(f"a batch has tokens and no negative count: {self}")
+        if self.kv_tokens < self.decode or (self.decode == 0) != (self.kv_tokens == 0):
+            raise ValueError(f"each decoding sequence attends at least to its own token: {self}")
+        if self.prefill_tokens < self.prefill_sequences or (self.prefill_sequences == 0) != (self.prefill_tokens == 0):
+            raise ValueError(f"each prefilling sequence has at least one new token: {self}")
+        if self.prefill_pairs < self.prefill_tokens or self.prefill_kv_tokens < self.prefill_tokens:
+            raise ValueError(f"each new token attends at least to itself: {self}")
+
+    @classmethod
+    def of_decode(cls, sequences: int, context: int) -> Batch:
+        """Return a batch of *sequences* that each attend to *context* tokens."""
+        return cls(decode=sequences, kv_tokens=sequences * context)
+
+    @classmethod
+    def of_prefill(cls, new_tokens: int, *, cached: int = 0, sequences: int = 1) -> Batch:
+        """Return a batch of *sequences* that each add *new_tokens* to *cached* ones."""
+        return cls(
+            prefill_sequences=sequences,
+            prefill_tokens=sequences * new_tokens,
+            prefill_pairs=sequences * (new_tokens * cached + new_tokens * (new_tokens + 1) // 2),
+            prefill_kv_tokens=sequences * (cached + new_tokens),
+        )
+
+    def __add__(self, other: Batch) -> Batch:
+        """Return both batches in one iteration."""
+        return Batch(
+            decode=self.decode + other.decode,
+            kv_tokens=self.kv_tokens + other.kv_tokens,
+            prefill_sequences=self.prefill_sequences + other.prefill_sequences,
+            prefill_tokens=self.prefill_tokens + other.prefill_tokens,
+            prefill_pairs=self.prefill_pairs + other.prefill_pairs,
+            prefill_kv_tokens=self.prefill_kv_tokens + other.prefill_kv_tokens,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that pass through the layers."""
+        return self.decode + self.prefill_tokens
+
+    @property
+    def sampled(self) -> int:
+        """Positions for which the head computes logits: the last one of each sequence."""
+        return self.decode + self.prefill_sequences
+
+    @property
+    def phase(self) -> str:
+        """`"decode"`, `"prefill"` or `"mixed"`."""
+        if not self.prefill_tokens:
+            return "decode"
+        return "mixed" if self.decode else "prefill"

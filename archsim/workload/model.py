@@ -1,0 +1,118 @@
+"""A decoder-only transformer by its hyperparameters.
+
+A `Model` holds what fixes bytes and FLOPs and nothing else: no weights, no tokenizer, no precision beyond the type its
+checkpoint was published in. `load_model` reads any Hugging Face `config.json` whose architecture `families.py` knows;
+one it does not know, or knows only in part (latent attention, windows, shared experts), is refused by name rather
+than computed wrongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from archsim import files
+from archsim.workload.config import read_config
+
+__all__ = ["Model", "bundled_models", "load_model"]
+
+_KIND, _FOLDER, _SUFFIXES = "workloads", "models", (".json",)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Hyperparameters; every layer has the same shape."""
+
+    name: str
+    family: str
+    """`model_type` of the Hugging Face configuration."""
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    """1 is multi-query, `heads` multi-head, between them grouped-query attention."""
+    head_dim: int
+    """Width of one head; `heads * head_dim` need not be `hidden`."""
+    intermediate: int
+    """Width of the MLP, of one expert where there are experts."""
+    vocabulary: int
+    max_context: int
+    """Most tokens of a sequence, prompt and output together."""
+    gated: bool
+    """The MLP has a gate matrix besides up and down."""
+    tied: bool
+    """The output head is the embedding table: stored once, read by both."""
+    parallel_block: bool = False
+    """Attention and MLP read the same input and their outputs are summed: one all-reduce a layer."""
+    experts: int = 0
+    """Experts of a layer; 0 for a dense MLP."""
+    experts_per_token: int = 0
+    norms_per_layer: int = 2
+    norm_vectors: int = 1
+    """Vectors of one norm: 1 (scale) or 2 (scale and shift)."""
+    qk_norm: str = "none"
+    """`"none"`, `"head"` (one vector of `head_dim` for queries, one for keys) or `"width"` (over all heads)."""
+    embedding_norm: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    head_bias: bool = False
+    learned_positions: int = 0
+    """Rows of the position table; 0 for rotary or linear-bias positions."""
+    rotary: bool = True
+    dtype: str | None = None
+    """Type of the published weights (`"bfloat16"`), None where the file does not say."""
+    quantization: str | None = None
+    """Method of the file's `quantization_config`, None where it has none."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the same model (`"meta-llama/Llama-3.1-70B"`)."""
+
+    @property
+    def query_width(self) -> int:
+        """Elements of all query heads of a token."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Elements of all key heads (and as many of all value heads) of a token in one layer."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def kv_elements_per_token(self) -> int:
+        """Elements of keys and values that one token leaves in all layers."""
+        return 2 * self.layers * self.kv_width
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the bundled models, sorted."""
+    return files.bundled_names(_KIND, _FOLDER, _SUFFIXES)
+
+
+def load_model(name_or_path: str) -> Model:
+    """Return the model of a bundled name, an alias of one, a `config.json`, or a folder that holds one.
+
+    Raises `InputError` that lists every problem of the file: missing or impossible numbers, and parts of an
+    architecture that archsim does not model.
+    """
+    path = _path_of(name_or_path)
+    name = path.parent.name if path.stem == "config" else path.stem
+    return Model(name=name, **read_config(path))
+
+
+def _path_of(name_or_path: str) -> Path:
+    if "\0" not in name_or_path and len(name_or_path) <= 4096:
+        config = Path(name_or_path) / "config.json"
+        if config.is_file():
+            return config
+        if not Path(name_or_path).is_file():
+            name_or_path = _aliases().get(name_or_path.lower(), name_or_path)
+    return files.find(name_or_path, kind=_KIND, folder=_FOLDER, suffixes=_SUFFIXES)
+
+
+def _aliases() -> dict[str, str]:
+    root = files.bundled_path(_KIND) / _FOLDER
+    return {
+        alias.lower(): name
+        for name in bundled_models()
+        for alias in files.read_json(root / f"{name}.json").get("aliases", ())
+    }
