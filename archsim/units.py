@@ -16,6 +16,7 @@ from fractions import Fraction
 
 __all__ = [
     "PS_PER_S",
+    "UNITS",
     "exact_quantity",
     "format_quantity",
     "parse_quantity",
@@ -111,23 +112,26 @@ def format_quantity(value: float | Fraction, dimension: str, *, digits: int = 4)
 
 
 _EXACT_DIGITS = 18
+_AWKWARD_CHARACTERS = 2
+"""What a number outside 1 to 999 counts extra: 200 us rather than 0.2 ms, yet 64 KiB rather than 65.536 kB."""
 _READ_ONLY = frozenset(_scaled("OP/s", _SI))
 """Units that are read but not printed: `OP/s` is the same rate as `FLOP/s`."""
 
 
 def exact_quantity(value: int | Fraction, dimension: str) -> str:
-    """Print a non-negative SI *value* so that `parse_quantity` reads back exactly the same, in the fewest characters.
+    """Print a non-negative SI *value* so that `parse_quantity` reads back exactly the same, in few characters.
 
     Raises `ValueError` where 18 digits on either side of the point do not suffice.
     """
-    texts = [
-        f"{number} {unit}"
-        for unit, factor in UNITS[dimension].items()
-        if unit not in _READ_ONLY and (number := _exact_decimal(value / factor))
-    ]
+    texts = []
+    for unit, factor in UNITS[dimension].items():
+        number = "" if unit in _READ_ONLY else _exact_decimal(value / factor)
+        if number:
+            awkward = 0 if 1 <= value / factor < 1000 else _AWKWARD_CHARACTERS
+            texts.append((len(number) + len(unit) + awkward, f"{number} {unit}"))
     if not texts:
         raise ValueError(f"a value of {dimension} that 18 digits before and after the point can write")
-    return min(texts, key=len)
+    return min(texts, key=lambda ranked: ranked[0])[1]
 
 
 def _exact_decimal(value: Fraction) -> str:

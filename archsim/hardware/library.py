@@ -22,6 +22,7 @@ from archsim.hardware.spec import ChipSpec, MemoryDeviceSpec, RuntimeSpec, Syste
 
 __all__ = [
     "chip_names",
+    "files_of",
     "find_hardware",
     "load_chip",
     "load_memory_device",
@@ -64,16 +65,29 @@ def load_system(name_or_path: str, overrides: Sequence[str] = ()) -> SystemSpec:
     Raises `InputError` with every problem of its files and of the overrides.
     """
     path = find_hardware(name_or_path, folder="systems")
+    return validated(SystemSpec, _system_tables(path, overrides))
+
+
+def files_of(name_or_path: str) -> list[Path]:
+    """Return the files that make up a system: its own, then those of its chip, memory devices and runtime."""
+    tables = _system_tables(find_hardware(name_or_path, folder="systems"), ())
+    if tables.problems:
+        raise InputError(*tables.problems)
+    return [Path(file) for file in dict.fromkeys(tables.files.values())]
+
+
+def _system_tables(path: Path, overrides: Sequence[str]) -> Tables:
+    """Return the raw tables of a system with all files it names in place and *overrides* applied."""
     tables = Tables(read_toml(path), {(): str(path)})
     pending = apply_overrides(SystemSpec, tables, parse_overrides(overrides), only="chip")
     pending = apply_overrides(SystemSpec, tables, pending, only="runtime")
     _include(tables, ("chip",), folder="chips", base=path.parent)
-    _include(tables, ("runtime",), folder="runtimes", base=path.parent)
     pending = apply_overrides(SystemSpec, tables, pending, only="device")
     _include_devices(tables, ("chip",), base=path.parent)
+    _include(tables, ("runtime",), folder="runtimes", base=path.parent)
     apply_overrides(SystemSpec, tables, pending)
     rederive_rates(tables)
-    return validated(SystemSpec, tables)
+    return tables
 
 
 def load_chip(name_or_path: str) -> ChipSpec:

@@ -4,38 +4,31 @@ A spec holds facts of a datasheet, never a live part and never a file. Values ar
 in quotes (`alias`) and are held as exact numbers under the attribute's name: bytes, bytes/s, FLOP/s as `int`, times as
 `int` picoseconds. Nothing physical has a default; what is optional is `None` when it is not known.
 
-A memory's peak is pin rate x width: `channels x channel_bits x pin_bits_per_s / 8`. The datasheet bandwidth, where
-given, must agree within 2 %.
+Memories are specified in `memory_spec`; everything else of a system here.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from archsim.errors import InputError, did_you_mean
+from archsim.hardware.memory_spec import MemoryDeviceSpec, MemorySpec, Spec, refusal
 from archsim.hardware.quantities import (
     Area,
-    BitsPerSecond,
     Bytes,
-    BytesOrNone,
     BytesPerSecond,
     Count,
     FlopPerSecond,
     Identifier,
-    PicojoulesPerBit,
     Picoseconds,
     PositivePicoseconds,
     Price,
-    Share,
     Text,
     Watts,
 )
 from archsim.network.layouts import LAYOUTS
-from archsim.units import exact_quantity, format_quantity
 
 __all__ = [
     "CacheSpec",
@@ -55,124 +48,8 @@ Status = Literal["shipped", "announced", "claimed", "hypothetical"]
 Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "fp4", "int8", "int4", "mxint8", "mxint4"]
 """Element types an engine may have a rate for."""
 
-_DATASHEET_TOLERANCE = Fraction(2, 100)
 
-
-def _refusal(key: str, value: object, expected: str) -> PydanticCustomError:
-    """Return an error that `archsim.hardware.door` turns into a problem at *key* of the model being checked."""
-    return PydanticCustomError(
-        "archsim", "{key}: expected {expected}", {"key": key, "value": str(value), "expected": expected}
-    )
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class MemoryDeviceSpec(_Spec):
-    """A kind of DRAM device, `hwconfigs/memories/*.toml`. Timing tables live in `archsim.dram` by `standard`."""
-
-    name: Text
-    """Bundled name."""
-    standard: Text
-    """Name of the timing family: `HBM3`, `LPDDR5X`."""
-    burst_bytes: Bytes = Field(alias="burst")
-    """Bytes of one access: the smallest unit that moves."""
-    refresh_interval_ps: PositivePicoseconds = Field(alias="refresh_interval")
-    """tREFI: one refresh command is due per interval."""
-    refresh_cycle_ps: PositivePicoseconds = Field(alias="refresh_cycle")
-    """tRFC of an all-bank refresh: the channel stands still that long."""
-    page_bytes: Bytes = Field(alias="page")
-    """Bytes of an open row of one bank of a (pseudo) channel."""
-    access_latency_ps: PositivePicoseconds = Field(alias="access_latency")
-    """Row activate plus column read plus burst on an idle bank."""
-    pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
-    """Energy of moving one bit between array and host."""
-
-    @model_validator(mode="after")
-    def _check_geometry(self) -> MemoryDeviceSpec:
-        if self.page_bytes % self.burst_bytes:
-            expected = f"a multiple of the burst, {exact_quantity(self.burst_bytes, 'bytes')}"
-            raise _refusal("page", exact_quantity(self.page_bytes, "bytes"), expected)
-        if self.refresh_cycle_ps >= self.refresh_interval_ps:
-            raise _refusal("refresh_cycle", f"{self.refresh_cycle_ps} ps", "less time than the refresh interval")
-        return self
-
-
-class MemorySpec(_Spec):
-    """One memory of a chip, table `[memory.NAME]`: how many of which device, and how the chip drives it."""
-
-    device: MemoryDeviceSpec
-    """The DRAM device: a bundled name, a path, or a table."""
-    stacks: Count
-    """Stacks or packages."""
-    channels_per_stack: Count
-    """Independent channels of a stack."""
-    channel_bits: Count
-    """Data pins of a channel."""
-    pin_bits_per_s: BitsPerSecond = Field(alias="pin_rate")
-    """Data rate of one pin."""
-    stack_bytes: Bytes = Field(alias="stack_capacity")
-    """Capacity of one stack as the chip exposes it."""
-    reserved_bytes: BytesOrNone = Field(alias="reserved")
-    """Capacity that never reaches a program: inline ECC, firmware, driver."""
-    framework_share: Share
-    """Share of capacity that the serving framework keeps for itself (contexts, workspaces, fragmentation)."""
-    interleave_bytes: Bytes = Field(alias="interleave")
-    """Consecutive bytes in one channel before the next channel's turn."""
-    round_trip_ps: PositivePicoseconds = Field(alias="round_trip")
-    """From a core to the memory controller and back, on the chip; the device's own latency comes on top."""
-    datasheet_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None)
-    """Bandwidth of the datasheet: the cross-check of pin rate x width, never used in a simulation."""
-
-    @model_validator(mode="after")
-    def _check_rates(self) -> MemorySpec:
-        if self.channel_bits * self.pin_bits_per_s % 8:
-            raise _refusal("channel_bits", self.channel_bits, "a channel that moves whole bytes per second")
-        if self.interleave_bytes % self.device.burst_bytes:
-            expected = f"a multiple of the device's burst, {exact_quantity(self.device.burst_bytes, 'bytes')}"
-            raise _refusal("interleave", exact_quantity(self.interleave_bytes, "bytes"), expected)
-        datasheet = self.datasheet_bytes_per_s
-        if datasheet and abs(self.peak_bytes_per_s - datasheet) > _DATASHEET_TOLERANCE * datasheet:
-            peak = format_quantity(self.peak_bytes_per_s, "bytes/s", digits=6)
-            expected = f"pin rate x width, {peak}, within 2 %: {self.channels} channels x {self.channel_bits} bits"
-            raise _refusal("bandwidth", exact_quantity(datasheet, "bytes/s"), expected)
-        return self
-
-    @model_validator(mode="after")
-    def _check_capacity(self) -> MemorySpec:
-        if self.usable_bytes <= 0:
-            expected = f"less than the capacity, {exact_quantity(self.capacity_bytes, 'bytes')}"
-            raise _refusal("reserved", exact_quantity(self.reserved_bytes, "bytes"), expected)
-        return self
-
-    @property
-    def channels(self) -> int:
-        """Independent channels of the whole memory."""
-        return self.stacks * self.channels_per_stack
-
-    @property
-    def channel_peak_bytes_per_s(self) -> Fraction:
-        """Peak of one channel: pin rate x width."""
-        return Fraction(self.channel_bits * self.pin_bits_per_s, 8)
-
-    @property
-    def peak_bytes_per_s(self) -> int:
-        """Peak of the whole memory."""
-        return self.channels * self.channel_bits * self.pin_bits_per_s // 8
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Capacity of all stacks."""
-        return self.stacks * self.stack_bytes
-
-    @property
-    def usable_bytes(self) -> int:
-        """Capacity left for weights, KV cache and activations, rounded down."""
-        return int(self.capacity_bytes * (1 - self.framework_share)) - self.reserved_bytes
-
-
-class CacheSpec(_Spec):
+class CacheSpec(Spec):
     """A cache or scratchpad that the chip's engines share, table `[cache.NAME]`."""
 
     capacity_bytes: Bytes = Field(alias="capacity")
@@ -181,7 +58,7 @@ class CacheSpec(_Spec):
     """Peak read rate."""
 
 
-class EngineSpec(_Spec):
+class EngineSpec(Spec):
     """Arithmetic of one kind, table `[engine.matrix]` or `[engine.vector]`, over the whole chip."""
 
     flop_per_s: dict[Dtype, FlopPerSecond] = Field(alias="rate", min_length=1)
@@ -190,7 +67,7 @@ class EngineSpec(_Spec):
     """Rows (M) of the smallest matrix product it does at full rate; fewer rows cost as much."""
 
 
-class ChipSpec(_Spec):
+class ChipSpec(Spec):
     """A chip with its memories, `hwconfigs/chips/*.toml`."""
 
     name: Text
@@ -225,13 +102,13 @@ class ChipSpec(_Spec):
     @model_validator(mode="after")
     def _check_names(self) -> ChipSpec:
         if self.main_memory not in self.memory:
-            raise _refusal("main_memory", self.main_memory, f"one of the chip's memories: {', '.join(self.memory)}")
+            raise refusal("main_memory", self.main_memory, f"one of the chip's memories: {', '.join(self.memory)}")
         if missing := [name for name in ("matrix", "vector") if name not in self.engine]:
-            raise _refusal("engine", ", ".join(self.engine), f"also the engine {', '.join(missing)}")
+            raise refusal("engine", ", ".join(self.engine), f"also the engine {', '.join(missing)}")
         return self
 
 
-class TopologySpec(_Spec):
+class TopologySpec(Spec):
     """How the chips of a system are joined, table `[network]`."""
 
     topology: Text
@@ -246,21 +123,21 @@ class TopologySpec(_Spec):
     @model_validator(mode="after")
     def _check_links(self) -> TopologySpec:
         if self.topology not in LAYOUTS:
-            raise _refusal(
+            raise refusal(
                 "topology", self.topology, f"one of {', '.join(LAYOUTS)}{did_you_mean(self.topology, LAYOUTS)}"
             )
         if self.topology == "none":
             if self.link_bytes_per_s or self.link_latency_ps or self.shape:
-                raise _refusal("topology", "none", "no link_bandwidth, link_latency or shape beside it")
+                raise refusal("topology", "none", "no link_bandwidth, link_latency or shape beside it")
             return self
         if not self.link_bytes_per_s:
-            raise _refusal("link_bandwidth", "", 'the rate of a link, such as "450 GB/s"')
+            raise refusal("link_bandwidth", "", 'the rate of a link, such as "450 GB/s"')
         if not self.link_latency_ps:
-            raise _refusal("link_latency", "", 'the time of one hop, such as "500 ns"')
+            raise refusal("link_latency", "", 'the time of one hop, such as "500 ns"')
         return self
 
 
-class RuntimeSpec(_Spec):
+class RuntimeSpec(Spec):
     """Software between model and chip, `hwconfigs/runtimes/*.toml`."""
 
     name: Text
@@ -289,7 +166,7 @@ class RuntimeSpec(_Spec):
     """Largest number of prompt tokens in one iteration."""
 
 
-class SystemSpec(_Spec):
+class SystemSpec(Spec):
     """Chips, network and runtime of one machine, `hwconfigs/systems/*.toml`."""
 
     kind: Literal["system"]
@@ -318,5 +195,5 @@ class SystemSpec(_Spec):
             LAYOUTS[network.topology](self.chips, network.shape)
         except InputError as error:
             problem = error.problems[0]
-            raise _refusal(f"network.{problem.key.rpartition('.')[2]}", problem.value, problem.expected) from None
+            raise refusal(f"network.{problem.key.rpartition('.')[2]}", problem.value, problem.expected) from None
         return self

@@ -1,0 +1,145 @@
+"""What a memory is told: the DRAM device, and how many of it a chip drives how fast.
+
+A memory's peak is pin rate x width: `channels x channel_bits x pin_bits_per_s / 8`. The datasheet bandwidth, where
+given, must agree within 2 %; it is a cross-check and no simulation uses it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from archsim.hardware.quantities import (
+    BitsPerSecond,
+    Bytes,
+    BytesOrNone,
+    BytesPerSecond,
+    Count,
+    PicojoulesPerBit,
+    PositivePicoseconds,
+    Share,
+    Text,
+)
+from archsim.units import exact_quantity, format_quantity
+
+__all__ = ["MemoryDeviceSpec", "MemorySpec", "Spec", "refusal"]
+
+_DATASHEET_TOLERANCE = Fraction(2, 100)
+
+
+def refusal(key: str, value: object, expected: str) -> PydanticCustomError:
+    """Return an error that `archsim.hardware.door` turns into a problem at *key* of the model being checked."""
+    return PydanticCustomError(
+        "archsim", "{key}: expected {expected}", {"key": key, "value": str(value), "expected": expected}
+    )
+
+
+class Spec(BaseModel):
+    """Frozen data that refuses a key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MemoryDeviceSpec(Spec):
+    """A kind of DRAM device, `hwconfigs/memories/*.toml`. Timing tables live in `archsim.dram` by `standard`."""
+
+    name: Text
+    """Bundled name."""
+    standard: Text
+    """Name of the timing family: `HBM3`, `LPDDR5X`."""
+    burst_bytes: Bytes = Field(alias="burst")
+    """Bytes of one access: the smallest unit that moves."""
+    refresh_interval_ps: PositivePicoseconds = Field(alias="refresh_interval")
+    """tREFI: one refresh command is due per interval."""
+    refresh_cycle_ps: PositivePicoseconds = Field(alias="refresh_cycle")
+    """tRFC of an all-bank refresh: the channel stands still that long."""
+    page_bytes: Bytes = Field(alias="page")
+    """Bytes of an open row of one bank of a (pseudo) channel."""
+    access_latency_ps: PositivePicoseconds = Field(alias="access_latency")
+    """Row activate plus column read plus burst on an idle bank."""
+    pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
+    """Energy of moving one bit between array and host."""
+
+    @model_validator(mode="after")
+    def _check_geometry(self) -> MemoryDeviceSpec:
+        if self.page_bytes % self.burst_bytes:
+            expected = f"a multiple of the burst, {exact_quantity(self.burst_bytes, 'bytes')}"
+            raise refusal("page", exact_quantity(self.page_bytes, "bytes"), expected)
+        if self.refresh_cycle_ps >= self.refresh_interval_ps:
+            raise refusal("refresh_cycle", f"{self.refresh_cycle_ps} ps", "less time than the refresh interval")
+        return self
+
+
+class MemorySpec(Spec):
+    """One memory of a chip, table `[memory.NAME]`: how many of which device, and how the chip drives it."""
+
+    device: MemoryDeviceSpec
+    """The DRAM device: a bundled name, a path, or a table."""
+    stacks: Count
+    """Stacks or packages."""
+    channels_per_stack: Count
+    """Independent channels of a stack."""
+    channel_bits: Count
+    """Data pins of a channel."""
+    pin_bits_per_s: BitsPerSecond = Field(alias="pin_rate")
+    """Data rate of one pin."""
+    stack_bytes: Bytes = Field(alias="stack_capacity")
+    """Capacity of one stack as the chip exposes it."""
+    reserved_bytes: BytesOrNone = Field(alias="reserved")
+    """Capacity that never reaches a program: inline ECC, firmware, driver."""
+    framework_share: Share
+    """Share of capacity that the serving framework keeps for itself (contexts, workspaces, fragmentation)."""
+    interleave_bytes: Bytes = Field(alias="interleave")
+    """Consecutive bytes in one channel before the next channel's turn."""
+    round_trip_ps: PositivePicoseconds = Field(alias="round_trip")
+    """From a core to the memory controller and back, on the chip; the device's own latency comes on top."""
+    datasheet_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None)
+    """Bandwidth of the datasheet: the cross-check of pin rate x width, never used in a simulation."""
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> MemorySpec:
+        if self.channel_bits * self.pin_bits_per_s % 8:
+            raise refusal("channel_bits", self.channel_bits, "a channel that moves whole bytes per second")
+        if self.interleave_bytes % self.device.burst_bytes:
+            expected = f"a multiple of the device's burst, {exact_quantity(self.device.burst_bytes, 'bytes')}"
+            raise refusal("interleave", exact_quantity(self.interleave_bytes, "bytes"), expected)
+        datasheet = self.datasheet_bytes_per_s
+        if datasheet and abs(self.peak_bytes_per_s - datasheet) > _DATASHEET_TOLERANCE * datasheet:
+            peak = format_quantity(self.peak_bytes_per_s, "bytes/s", digits=6)
+            expected = f"pin rate x width, {peak}, within 2 %: {self.channels} channels x {self.channel_bits} bits"
+            raise refusal("bandwidth", exact_quantity(datasheet, "bytes/s"), expected)
+        return self
+
+    @model_validator(mode="after")
+    def _check_capacity(self) -> MemorySpec:
+        if self.usable_bytes <= 0:
+            expected = f"less than the capacity, {exact_quantity(self.capacity_bytes, 'bytes')}"
+            raise refusal("reserved", exact_quantity(self.reserved_bytes, "bytes"), expected)
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Independent channels of the whole memory."""
+        return self.stacks * self.channels_per_stack
+
+    @property
+    def channel_peak_bytes_per_s(self) -> Fraction:
+        """Peak of one channel: pin rate x width."""
+        return Fraction(self.channel_bits * self.pin_bits_per_s, 8)
+
+    @property
+    def peak_bytes_per_s(self) -> int:
+        """Peak of the whole memory."""
+        return self.channels * self.channel_bits * self.pin_bits_per_s // 8
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Capacity of all stacks."""
+        return self.stacks * self.stack_bytes
+
+    @property
+    def usable_bytes(self) -> int:
+        """Capacity left for weights, KV cache and activations, rounded down."""
+        return int(self.capacity_bytes * (1 - self.framework_share)) - self.reserved_bytes
