@@ -33,6 +33,11 @@ class Kernel(simpy.Environment):
         super().__init__(initial_time=0)
         self.event_count = 0
 
+    @property
+    def now_ps(self) -> int:
+        """The clock, in whole picoseconds."""
+        return int(self.now)
+
     def step(self) -> None:
         """Process the next event and count it."""
         self.event_count += 1

@@ -7,11 +7,11 @@ simulations. `graph` gives the parts as a networkx graph, for drawing and for wh
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.level import Level, levels_of
-from archsim.hardware.spec import EngineSpec, SystemSpec
+from archsim.hardware.spec import SystemSpec
 from archsim.network.collectives import CollectiveFacts, collective_facts
 from archsim.network.topology import Network, build_network
 
@@ -48,9 +48,8 @@ class System:
 
     @property
     def row_tile(self) -> int:
-        """Rows (M) that the matrix engine handles together; 0 where it pads nothing."""
-        engine = self.spec.chip.engine.get("matrix")
-        return engine.row_tile if engine else 0
+        """Rows (M) that the matrix engine handles together."""
+        return self.spec.chip.engine["matrix"].row_tile
 
     @property
     def vector_rate(self) -> int:
@@ -61,17 +60,12 @@ class System:
         """Return the FLOP/s of the matrix engine in *dtype*. Raises `InputError` where it has none."""
         return self._rate("matrix", dtype)
 
-    def _rate(self, engine: str, dtype: str) -> int:
-        spec: EngineSpec | None = self.spec.chip.engine.get(engine)
-        if spec is None or dtype not in spec.flop_per_s:
-            known = spec.flop_per_s if spec else {}
-            hint = did_you_mean(dtype, known)
-            raise InputError(
-                Problem(
-                    self.spec.name, f"chip.engine.{engine}", dtype, f"one of {', '.join(known) or 'no dtype'}{hint}"
-                )
-            )
-        return spec.flop_per_s[dtype]
+    def _rate(self, engine: Literal["matrix", "vector"], dtype: str) -> int:
+        rates = {str(name): rate for name, rate in self.spec.chip.engine[engine].flop_per_s.items()}
+        if dtype not in rates:
+            expected = f"one of {', '.join(rates)}{did_you_mean(dtype, rates)}"
+            raise InputError(Problem(self.spec.name, f"chip.engine.{engine}.rate", dtype, expected))
+        return rates[dtype]
 
     def collective(self, kind: str, size_bytes: int, ranks: int) -> CollectiveFacts:
         """Return what the network does for one collective among the first *ranks* chips, memoised."""

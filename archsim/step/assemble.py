@@ -92,7 +92,7 @@ def _chip_rows(
             (first, name),
             accounts,
         )
-    engines = {"matrix": peak, "vector": system.vector_rate if any(work.vector_ps for work in works.values()) else 0}
+    engines = {"matrix": peak, "vector": system.vector_rate}
     for name, rate in engines.items():
         if rate:
             accounts = _total(

@@ -74,8 +74,8 @@ def engine_books(work: Work, system: System, *, matrix_peak: int) -> dict[str, A
     if work.matrix_ps:
         slower = matrix_peak / system.matrix_rate(work.matrix_dtype)
         books["matrix"] = {
-            "useful": float(work.matrix_flops),
-            "overfetch": float(work.padded_matrix_flops - work.matrix_flops),
+            "useful": float(work.useful_matrix_flops),
+            "overfetch": float(work.padded_matrix_flops - work.useful_matrix_flops),
             "compute": work.padded_matrix_flops * (slower - 1),
             "rounding": matrix_peak * work.matrix_ps / PS_PER_S - work.padded_matrix_flops * slower,
         }

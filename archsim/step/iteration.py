@@ -2,8 +2,8 @@
 
 A kernel starts after the runtime's launch gap and ramp, reads its operands chunk by chunk into on-chip staging,
 computes each chunk when it has arrived and writes results back. Reads run ahead of the engine as far as staging has
-room. A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works kernel by kernel
-does not. Every job is logged with its binding predecessor; what the time was lost to is read off that log afterwards.
+room. A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works kernel by
+kernel does not. Every job is logged with its binding predecessor; where the time went is read off that log afterwards.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Iteration:
         number = 0
         for lap, tasks in enumerate(self._laps):
             if rank.index == 0:
-                self.lap_start.append(self.kernel.now)
+                self.lap_start.append(self.kernel.now_ps)
             for task in tasks.tasks:
                 yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
                 if task.collective is None:
@@ -139,7 +139,7 @@ class Iteration:
 
     def _delay(self, rank: _Rank, kind: str, duration_ps: int, *, lap: int) -> Process:
         if duration_ps:
-            now = self.kernel.now
+            now = self.kernel.now_ps
             rank.last = self.log.add(
                 kind, rank=rank.index, lap=lap, start=now, end=now + duration_ps, predecessor=rank.last
             )
@@ -152,7 +152,7 @@ class Iteration:
             rank.last = yield meeting.done
             return
         facts = self._system.collective(collective.kind, collective.bytes, self._peers)
-        now, arrivals = self.kernel.now, tuple(meeting.arrived[index] for index in range(len(self.ranks)))
+        now, arrivals = self.kernel.now_ps, tuple(meeting.arrived[index] for index in range(len(self.ranks)))
         rank.last = self.log.add(
             "flow", rank=-1, lap=lap, start=now, end=now + facts.duration_ps, predecessor=rank.last
         )
@@ -177,25 +177,25 @@ class Iteration:
                 feed.staged_bytes -= feed.chunks[number][index][1]
             self._read(rank, number)
             for level, duration in chunk.writes:
-                job = rank.levels[level].reserve(self.kernel.now, duration, enabled_by=rank.last, lap=lap)
+                job = rank.levels[level].reserve(self.kernel.now_ps, duration, enabled_by=rank.last, lap=lap)
                 written = self.log.latest(written, job)
         rank.last = self.log.latest(rank.last, written)
         yield from self._until(rank.last)
 
     def _until(self, job: int) -> Process:
-        wait = self.log.end[job] - self.kernel.now
+        wait = self.log.end[job] - self.kernel.now_ps
         if wait > 0:
             yield self.kernel.wait_ps(wait)
 
     def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
-        now, last = self.kernel.now, rank.last
+        now, last = self.kernel.now_ps, rank.last
         for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)):
             if duration:
                 last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
         return last
 
     def _read(self, rank: _Rank, running: int) -> None:
-        now = self.kernel.now
+        now = self.kernel.now_ps
         for feed in rank.feeds:
             while (place := feed.next(running)) is not None:
                 kernel, index = place

@@ -64,7 +64,8 @@ class Work:
 
     chunks: tuple[Chunk, ...]
     services: tuple[Service, ...]
-    matrix_flops: int
+    useful_matrix_flops: int
+    """Without what a replica computes again."""
     padded_matrix_flops: int
     vector_flops: int
     matrix_ps: int
@@ -92,7 +93,7 @@ def _work(task: Task, system: System) -> Work:
     return Work(
         chunks=chunks,
         services=services,
-        matrix_flops=task.matrix_flops,
+        useful_matrix_flops=task.matrix_flops - task.replica_flops,
         padded_matrix_flops=padded,
         vector_flops=task.vector_flops,
         matrix_ps=sum(matrix),
@@ -135,7 +136,7 @@ def _cut_time(flops: int, count: int, flop_per_s: int) -> list[int]:
 def _padded_flops(task: Task, system: System) -> int:
     # A3: the matrix engine works in tiles of rows; the rows that pad the last tile cost as much as real ones.
     rows, tile = task.matrix_rows, system.row_tile
-    if not rows or not tile:
+    if not rows:
         return task.matrix_flops
     return task.matrix_flops * (-(-rows // tile) * tile) // rows
 
