@@ -32,6 +32,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_toml",
+    "refuse_existing",
     "write_atomically",
     "write_gzip_atomically",
     "written_directory",
@@ -79,7 +80,9 @@ def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]
             root = bundled_path(kind) / folder
             return next(root / (name_or_path + s) for s in suffixes if (root / (name_or_path + s)).is_file())
         hint = did_you_mean(name_or_path, known)
-        raise InputError(Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}"))
+        raise InputError(
+            Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}")
+        )
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(Problem(name_or_path, "", "", f"a readable {what} file at this path; there is none"))
@@ -170,7 +173,11 @@ def _refuse_constant(word: str) -> float:
 
 
 def _too_large_inside(path: Path, error: Exception) -> InputError:
-    expected = f"nesting below {_NESTING_LIMIT} levels" if isinstance(error, RecursionError) else f"finite numbers of ordinary length ({str(error)[:80]})"
+    expected = (
+        f"nesting below {_NESTING_LIMIT} levels"
+        if isinstance(error, RecursionError)
+        else f"finite numbers of ordinary length ({str(error)[:80]})"
+    )
     return InputError(Problem(str(path), "", "", expected))
 
 
@@ -225,22 +232,25 @@ def written_directory(path: Path) -> Iterator[Path]:
     Raises `InputError` where *path* exists, before and after: `rename` onto an empty directory would succeed.
     An interrupt or an error leaves nothing behind.
     """
-    _refuse_existing(path)
+    refuse_existing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise InputError(Problem(str(path), "--out", "", f"a directory that can be created ({error.strerror})")) from None
+        raise InputError(
+            Problem(str(path), "--out", "", f"a directory that can be created ({error.strerror})")
+        ) from None
     try:
         yield temporary
         temporary.chmod(0o755)
-        _refuse_existing(path)
+        refuse_existing(path)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _refuse_existing(path: Path) -> None:
+def refuse_existing(path: Path) -> None:
+    """Raise `InputError` where *path* exists: nothing is overwritten unasked, and a long run is not begun in vain."""
     if path.exists() or path.is_symlink():
         raise InputError(Problem(str(path), "--out", "", "a directory that does not exist yet"))

@@ -76,7 +76,7 @@ def test_percentile_is_the_smallest_value_with_enough_values_below(values: list[
 
 
 def test_distribution_climbs_in_equal_steps_to_one() -> None:
-    """n values give n steps of 1/n in ascending order."""
+    """Sorted, n values give n steps of 1/n in ascending order."""
     ordered, share = distribution(np.array([3.0, 1.0, 2.0, 2.0]))
     assert ordered.tolist() == [1.0, 2.0, 2.0, 3.0]
     assert share.tolist() == [0.25, 0.5, 0.75, 1.0]

@@ -1,0 +1,107 @@
+"""`archsim compare`: several designs on one model and one trace, at the trace's rate and at saturation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from archsim.cli.options import (
+    json_option,
+    model_option,
+    out_option,
+    overrides_option,
+    parallel_option,
+    precision_option,
+    progress_bar,
+    slo_seconds,
+    trace_options,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archsim.hardware.spec import SystemSpec
+    from archsim.result import Result
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("systems", nargs=-1, required=True)
+@model_option
+@trace_options
+@precision_option
+@parallel_option
+@overrides_option
+@click.option("--slo", default="50 ms", show_default=True, metavar="TIME", help="TPOT p99 that saturation must meet.")
+@click.option("--no-saturation", is_flag=True, help="Leave the second block out.")
+@out_option
+@json_option
+def command(  # noqa: PLR0913  # one parameter an option
+    *,
+    systems: tuple[str, ...],
+    model_name: str,
+    trace_name: str | None,
+    limit: int | None,
+    rate_scale: float | None,
+    seed: int,
+    precision: str | None,
+    parallel: str | None,
+    overrides: tuple[str, ...],
+    slo: str,
+    no_saturation: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare SYSTEMS (bundled names or TOML files) on one model and one trace.
+
+    Prints two blocks: every design at the trace's own rate, then at saturation, where they are ranked. The default
+    trace is sampled from published quantiles. Writes a run directory, by default archsim-compare-N.
+
+    Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
+    """
+    from archsim.files import refuse_existing
+    from archsim.report import table, writers
+    from archsim.run import load_model, load_system, load_trace, run
+
+    path = out or writers.free_directory("archsim-compare")
+    refuse_existing(path)
+    designs = [load_system(name, overrides) for name in systems]
+    writers.check_folder_names([design.name for design in designs])
+    slo_s = None if no_saturation else slo_seconds(slo)
+    replay = partial(
+        run,
+        model=load_model(model_name),
+        trace=load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed),
+        precision=precision,
+        parallelism=parallel,
+        seed=seed,
+        slo_s=slo_s,
+    )
+    screen = table.console(stderr=as_json)
+    results = _replayed(designs, replay, screen)
+    if slo_s is not None:
+        screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
+    writers.write_comparison(results, path)
+    if as_json:
+        click.echo(writers.comparison_json(results), nl=False)
+    click.echo(f"\nwritten to {path}", err=as_json)
+
+
+def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], screen: Console) -> list[Result]:
+    """Run every design and print its line of the first block as soon as it is done."""
+    from archsim.report import table
+
+    names = [design.name for design in designs]
+    results: list[Result] = []
+    for design in designs:
+        with progress_bar(design.name) as progress:
+            results.append(replay(design, progress=progress))
+        if len(results) == 1:
+            screen.print(table.headline(results[0]), table.trace_header(names), sep="\n")
+        screen.print(table.trace_row(results[-1], names))
+    return results

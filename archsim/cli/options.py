@@ -1,0 +1,88 @@
+"""Options that commands share, and the values they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archsim.errors import InputError, Problem
+
+__all__ = [
+    "Progress",
+    "json_option",
+    "model_option",
+    "out_option",
+    "overrides_option",
+    "parallel_option",
+    "precision_option",
+    "progress_bar",
+    "slo_seconds",
+    "trace_options",
+]
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is done, 0 to 1."""
+
+model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.")
+precision_option = click.option("--precision", metavar="P", help="Bits of weights, activations, KV: w8a16kv8.")
+parallel_option = click.option("--parallel", metavar="WAYS", help="Ways to divide the model: tp=8,pp=1.")
+overrides_option = click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True,
+                                help="Change one key of the hwconfig, PATH as `archsim show` prints it.")  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+out_option = click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write the run directory here.")
+
+
+def _finite(_ctx: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("a finite number is expected")
+    return value
+
+
+def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* `--trace`, `--limit`, `--rate-scale` and `--seed`."""
+    options = (
+        click.option("--trace", "trace_name", metavar="T", help="Bundled name or a CSV or JSONL file, .gz or not."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests."),
+        click.option("--rate-scale", type=click.FloatRange(min=0, min_open=True), metavar="X", callback=_finite,
+                     help="Let requests arrive X times as fast."),
+        click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True,
+                     help="Of everything that is drawn."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def slo_seconds(text: str) -> float:
+    """Return a service level such as `"50 ms"` in seconds. Raises `InputError` for anything but a positive time."""
+    from archsim.units import parse_quantity
+
+    try:
+        seconds = float(parse_quantity(text, "s"))
+    except ValueError as error:
+        raise InputError(Problem("", "--slo", text, str(error))) from None
+    if seconds <= 0:
+        raise InputError(Problem("", "--slo", text, "a time above zero"))
+    return seconds
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress | None]:
+    """Give a function that draws progress on standard error, or None where that is no terminal."""
+    from archsim.report.table import console
+
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True) as bars:
+        task = bars.add_task(label, total=1.0)
+        yield lambda stage, done: bars.update(task, description=f"{label}: {stage}", completed=done)
