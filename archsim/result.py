@@ -11,12 +11,11 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
 from archsim.metrics.accounts import ACCOUNTS
+from archsim.metrics.columns import LedgerColumns, RequestColumns
 
 __all__ = [
     "ARCHSIM_VERSION",
@@ -47,7 +46,6 @@ SCHEMA = "archsim.result/1"
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
 PhaseName = Literal["decode", "prefill", "mixed", "none"]
-IntColumn = npt.NDArray[np.int64]
 
 
 def _known_accounts(accounts: dict[str, float]) -> dict[str, float]:
@@ -224,50 +222,6 @@ class Carbon(_Row):
     """Operational and embodied emissions of the whole run."""
 
     g_co2e_per_million_output_tokens: FiniteFloat
-
-
-@dataclass(frozen=True, slots=True)
-class RequestColumns:
-    """One row a request, in order of arrival; equally long columns, times in picoseconds of the simulation."""
-
-    arrival_ps: IntColumn
-    prompt_tokens: IntColumn
-    output_tokens: IntColumn
-    first_token_ps: IntColumn
-    """-1 where the request was rejected."""
-    finish_ps: IntColumn
-    """-1 where the request was rejected."""
-    preemptions: IntColumn
-    rejection: IntColumn
-    """Index into `rejections`; 0 for a request that was completed."""
-    rejections: tuple[str, ...] = ("",)
-    """Reasons of rejection; the first is empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerColumns:
-    """One row for each window x phase x scope x account that is not zero; equally long columns.
-
-    Scopes are memories, engines and links and, beneath a memory, its channels (`chip0.hbm.ch3`): a scope's rows are
-    the sum of its channels' and are not to be added to them.
-    """
-
-    start_ps: IntColumn
-    end_ps: IntColumn
-    phase: IntColumn
-    """Index into `phases`."""
-    scope: IntColumn
-    """Index into `scopes`."""
-    account: IntColumn
-    """Index into `archsim.metrics.accounts.ACCOUNTS`."""
-    amount: npt.NDArray[np.float64]
-    """Bytes, or FLOPs for an engine, booked to the account in the window."""
-    phases: tuple[str, ...]
-    scopes: tuple[str, ...]
-    peaks_per_s: tuple[float, ...]
-    """Aligned with `scopes`."""
-    units: tuple[str, ...]
-    """Aligned with `scopes`: `"B/s"` or `"FLOP/s"`."""
 
 
 @dataclass(frozen=True, slots=True)
