@@ -6,6 +6,7 @@ have their names here and are refused unless 1.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields
 
@@ -72,7 +73,9 @@ def check_parallelism(parallelism: Parallelism, model: Model, system: SystemSpec
 
 def tensor_parallel_sizes(model: Model) -> list[int]:
     """Return the numbers of ranks over which *model* can be cut, rising."""
-    return [tp for tp in range(1, model.heads + 1) if not _indivisible(model, tp)]
+    small = [tp for tp in range(1, math.isqrt(model.heads) + 1) if model.heads % tp == 0]
+    divisors = {*small, *(model.heads // tp for tp in small)}
+    return [tp for tp in sorted(divisors) if not _indivisible(model, tp)]
 
 
 def _indivisible(model: Model, tp: int) -> str:

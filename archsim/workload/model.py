@@ -104,15 +104,17 @@ def _path_of(name_or_path: str) -> Path:
         config = Path(name_or_path) / "config.json"
         if config.is_file():
             return config
-        if not Path(name_or_path).is_file():
-            name_or_path = _aliases().get(name_or_path.lower(), name_or_path)
+        known = bundled_models()
+        if name_or_path not in known and not Path(name_or_path).is_file():
+            name_or_path = _aliases(known).get(name_or_path.casefold(), name_or_path)
     return files.find(name_or_path, kind=_KIND, folder=_FOLDER, suffixes=_SUFFIXES)
 
 
-def _aliases() -> dict[str, str]:
+def _aliases(names: list[str]) -> dict[str, str]:
+    """Return bundled name by alias; upper and lower case do not matter."""
     root = files.bundled_path(_KIND) / _FOLDER
     return {
-        alias.lower(): name
-        for name in bundled_models()
-        for alias in files.read_json(root / f"{name}.json").get("aliases", ())
+        alias.casefold(): name
+        for name in names
+        for alias in (name, *files.read_json(root / f"{name}.json").get("aliases", ()))
     }
