@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from archsim.errors import SimulationError
 from archsim.network import sharing
-from archsim.network.columns import Problem, Routed, State, as_arrays, lay_out
+from archsim.network.columns import DONE, SOLVES, WORK, Places, Routed, as_arrays, lay_out
 from archsim.network.topology import Network
 
 __all__ = ["INTERPRETED_WORK", "Flow", "FlowTimes", "Routed", "route_flows", "solve_flows", "solve_routed"]
@@ -75,29 +75,31 @@ def solve_flows(network: Network, flows: Sequence[Flow]) -> FlowTimes:
 
 def solve_routed(routed: Routed) -> FlowTimes:
     """Return when each flow is ready and done. Large problems are compiled, with the same bits as answer."""
-    problem, state = lay_out(routed)
-    if len(routed.bytes) <= INTERPRETED_WORK:
-        sharing.share(problem, state, INTERPRETED_WORK)
-    if len(routed.bytes) > INTERPRETED_WORK or state.count[sharing.WORK] > INTERPRETED_WORK:
-        problem, state = as_arrays(*lay_out(routed))
-        sharing.compiled_share()(problem, state, sharing.ENDLESS)
-    _check(routed, problem, state)
-    return FlowTimes([*map(float, state.ready)], [*map(float, state.finish)], int(state.count[sharing.SOLVES]))
+    places, ints, floats = lay_out(routed)
+    small = places.flows <= INTERPRETED_WORK
+    if small:
+        sharing.share(places, ints, floats, INTERPRETED_WORK)
+    if not small or ints[WORK] > INTERPRETED_WORK:
+        places, ints, floats = lay_out(routed)
+        columns = as_arrays(ints, floats)
+        sharing.compiled_share()(places, *columns, sharing.ENDLESS)
+        ints, floats = columns[0].tolist(), columns[1].tolist()
+    _check(routed, places, ints, floats)
+    ready, finish = (floats[part : part + places.flows] for part in (places.ready, places.finish))
+    return FlowTimes(ready, finish, ints[SOLVES])
 
 
-def _check(routed: Routed, problem: Problem, state: State) -> None:
+def _check(routed: Routed, places: Places, ints: list[int], floats: list[float]) -> None:
     """Every flow has finished, and each route has carried the bytes that were given to it."""
-    flows = len(routed.bytes)
-    if state.count[sharing.DONE] != flows:
-        stuck = [flow for flow in range(flows) if state.waiting[flow] > 0][:5]
-        raise SimulationError(
-            f"{flows - state.count[sharing.DONE]} of {flows} flows never start: {stuck} wait in a circle"
-        )
-    sent: list[list[float]] = [[] for _ in range(len(problem.hop_offset) - 1)]
-    for flow, group in enumerate(problem.flow_group):
+    if ints[DONE] != places.flows:
+        stuck = [flow for flow in range(places.flows) if ints[places.waiting + flow] > 0][:5]
+        lost = places.flows - ints[DONE]
+        raise SimulationError(f"{lost} of {places.flows} flows never start: {stuck} wait in a circle")
+    given: list[list[float]] = [[] for _ in range(places.groups)]
+    for size, group in zip(routed.bytes, ints[places.flow_group : places.flow_group + places.flows], strict=True):
         if group >= 0:
-            sent[group].append(routed.bytes[flow])
-    for group, amounts in enumerate(sent):
-        total = math.fsum(amounts)
-        if abs(state.carried[group] - total) > _CARRIED_TOLERANCE * total:
-            raise SimulationError(f"route {group} was given {total:.17g} bytes and carried {state.carried[group]:.17g}")
+            given[group].append(size)
+    for group, amounts in enumerate(given):
+        total, carried = math.fsum(amounts), floats[places.carried + group]
+        if abs(carried - total) > _CARRIED_TOLERANCE * total:
+            raise SimulationError(f"route {group} was given {total:.17g} bytes and carried {carried:.17g}")
