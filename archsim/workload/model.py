@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archsim import files
+from archsim.errors import InputError, Problem, did_you_mean
 from archsim.workload.config import read_config
 
 __all__ = ["Model", "bundled_models", "load_model"]
@@ -100,13 +101,21 @@ def load_model(name_or_path: str) -> Model:
 
 
 def _path_of(name_or_path: str) -> Path:
-    if "\0" not in name_or_path and len(name_or_path) <= 4096:
-        config = Path(name_or_path) / "config.json"
-        if config.is_file():
-            return config
-        known = bundled_models()
-        if name_or_path not in known and not Path(name_or_path).is_file():
-            name_or_path = _aliases(known).get(name_or_path.casefold(), name_or_path)
+    known = bundled_models()
+    if name_or_path not in known:
+        try:
+            path = Path(name_or_path)
+            for file in (path / "config.json", path):
+                if file.is_file():
+                    return file
+        except (OSError, ValueError):  # longer than a path may be, or with a NUL
+            pass
+        aliases = _aliases(known)
+        if name_or_path.casefold() not in aliases:
+            hint = did_you_mean(name_or_path, aliases)
+            expected = f"a config.json, or one of the bundled names{hint}: {', '.join(known)}"
+            raise InputError(Problem("", "model", name_or_path, expected))
+        name_or_path = aliases[name_or_path.casefold()]
     return files.find(name_or_path, kind=_KIND, folder=_FOLDER, suffixes=_SUFFIXES)
 
 

@@ -1,0 +1,82 @@
+"""`archsim trace`: what a trace is like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from archsim.workload.statistics import Lengths
+    from archsim.workload.trace import Trace
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """Look at request traces.
+
+    Example: archsim trace inspect azure-conv
+    """
+
+
+@command.command()
+@click.argument("trace")
+@click.option("--limit", type=int, help="Take the first N requests.")
+@click.option("--rate-scale", default="1", help="Multiply the rate of arrivals.  [default: 1]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of a sampler.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect(trace: str, *, limit: int | None, rate_scale: str, seed: int, as_json: bool) -> None:
+    """Print rows, span, rate, quantiles and burstiness of TRACE (a bundled name, or a CSV or JSONL file).
+
+    Example: archsim trace inspect requests.csv.gz --limit 1000
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    from archsim.workload.statistics import describe
+    from archsim.workload.trace import load_trace
+
+    loaded = load_trace(trace, limit, rate_scale, seed)
+    facts = {"name": loaded.name, "sampled": loaded.sampled, "seed": loaded.seed, "digest": loaded.digest}
+    numbers = asdict(describe(loaded))
+    if as_json:
+        click.echo(dumps(facts | numbers, indent=2, allow_nan=False))
+    else:
+        click.echo("\n".join(_page(loaded)))
+
+
+def _page(trace: Trace) -> list[str]:
+    from archsim.workload.statistics import describe
+
+    facts = describe(trace)
+    origin = f"sampled from published quantiles, seed {trace.seed}" if trace.sampled else "recorded"
+    rows: list[tuple[str, Any, str]] = [
+        ("requests", facts.requests, ""),
+        ("span", facts.span_s, " s"),
+        ("rate", facts.requests_per_s, " requests/s"),
+        ("inter-arrival CV", facts.interarrival_cv, ""),
+        ("busiest minute", facts.busiest_minute, " x the mean"),
+        ("correlation", facts.correlation, " of prompt and output"),
+    ]
+    lines = [f"{trace.name} ({origin}; {trace.digest})"]
+    lines += [f"  {title:<18}{_shown(value)}{unit if value is not None else ''}" for title, value, unit in rows]
+    lines += _table({"prompt tokens": facts.prompt_tokens, "output tokens": facts.output_tokens})
+    return lines
+
+
+def _table(columns: dict[str, Lengths]) -> list[str]:
+    first = next(iter(columns.values()))
+    titles = ["min", *(f"p{percent}" for percent in first.quantiles), "max", "mean"]
+    lines = ["  " + " " * 14 + "".join(f"{title:>9}" for title in titles)]
+    for name, lengths in columns.items():
+        values = [lengths.smallest, *lengths.quantiles.values(), lengths.largest, lengths.mean]
+        lines.append(f"  {name:<14}" + "".join(f"{value:>9,.0f}" for value in values))
+    return lines
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"

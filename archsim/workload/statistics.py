@@ -1,0 +1,119 @@
+"""What a trace is like: rate, quantiles, burstiness, correlation. Pure functions over its columns.
+
+    rate = requests / span                          span = time of the last arrival, from zero
+    inter-arrival CV = standard deviation / mean of the gaps (1 for a Poisson process, more for bursts)
+    busiest minute = requests of the fullest whole minute / mean of all whole minutes
+    correlation = Pearson's, of prompt and output tokens
+
+Quantiles are linear between order statistics. What is undefined (one request, no whole minute, equal lengths) is None.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archsim.units import PS_PER_S, seconds_of
+from archsim.workload.trace import Trace
+
+__all__ = ["PERCENTS", "Lengths", "TraceStatistics", "describe", "quantile"]
+
+PERCENTS = ("1", "5", "25", "50", "75", "90", "95", "99", "99.9")
+"""The quantiles of `Lengths`, in percent."""
+
+_MINUTE_PS = 60 * PS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Distribution of a token count."""
+
+    mean: float
+    smallest: int
+    largest: int
+    total: int
+    quantiles: dict[str, float]
+    """Percent, as in `PERCENTS`, to tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStatistics:
+    """A trace in numbers."""
+
+    requests: int
+    span_s: float
+    requests_per_s: float | None
+    interarrival_cv: float | None
+    busiest_minute: float | None
+    """Over the mean of the whole minutes."""
+    correlation: float | None
+    """Of prompt and output tokens."""
+    prompt_tokens: Lengths
+    output_tokens: Lengths
+
+
+def describe(trace: Trace) -> TraceStatistics:
+    """Return the statistics of *trace*."""
+    span_ps = trace.arrivals_ps[-1]
+    return TraceStatistics(
+        requests=trace.count,
+        span_s=seconds_of(span_ps),
+        requests_per_s=trace.count / seconds_of(span_ps) if span_ps else None,
+        interarrival_cv=_interarrival_cv(trace.arrivals_ps),
+        busiest_minute=_busiest_minute(trace.arrivals_ps),
+        correlation=_correlation(trace.prompt_tokens, trace.output_tokens),
+        prompt_tokens=_lengths(trace.prompt_tokens),
+        output_tokens=_lengths(trace.output_tokens),
+    )
+
+
+def quantile(ordered: Sequence[int], percent: str) -> float:
+    """Return the quantile of *ordered* (rising, not empty) at *percent*, linear between order statistics."""
+    whole, _, decimals = percent.partition(".")
+    unit: int = 10 ** (2 + len(decimals))
+    at, rest = divmod(int(whole + decimals) * (len(ordered) - 1), unit)
+    above = ordered[min(at + 1, len(ordered) - 1)]
+    return ordered[at] + rest * (above - ordered[at]) / unit
+
+
+def _lengths(column: array[int]) -> Lengths:
+    ordered, total = sorted(column), sum(column)
+    return Lengths(
+        mean=total / len(ordered),
+        smallest=ordered[0],
+        largest=ordered[-1],
+        total=total,
+        quantiles={percent: quantile(ordered, percent) for percent in PERCENTS},
+    )
+
+
+def _interarrival_cv(arrivals_ps: array[int]) -> float | None:
+    gaps = [after - before for before, after in itertools.pairwise(arrivals_ps)]
+    total = sum(gaps)
+    if not total:
+        return None
+    # Variance over squared mean, in integers: n * sum(g^2) / sum(g)^2 - 1.
+    excess = len(gaps) * sum(gap * gap for gap in gaps) - total * total
+    return math.sqrt(excess / (total * total))
+
+
+def _busiest_minute(arrivals_ps: array[int]) -> float | None:
+    minutes = arrivals_ps[-1] // _MINUTE_PS
+    counts = Counter(arrival // _MINUTE_PS for arrival in arrivals_ps)
+    del counts[minutes]  # the last minute is not whole
+    inside = counts.total()
+    return max(counts.values()) * minutes / inside if inside else None
+
+
+def _correlation(first: array[int], second: array[int]) -> float | None:
+    count, sum_first, sum_second = len(first), sum(first), sum(second)
+    spread_first = count * sum(value * value for value in first) - sum_first * sum_first
+    spread_second = count * sum(value * value for value in second) - sum_second * sum_second
+    if not (spread_first and spread_second):
+        return None
+    joint = count * sum(a * b for a, b in zip(first, second, strict=True)) - sum_first * sum_second
+    return joint / (math.sqrt(spread_first) * math.sqrt(spread_second))
