@@ -72,7 +72,6 @@ def command(  # noqa: PLR0913  # one parameter an option
     refuse_existing(path)
     designs = [load_system(name, overrides) for name in systems]
     writers.check_folder_names([design.name for design in designs])
-    slo_s = None if no_saturation else slo_seconds(slo)
     replay = partial(
         run,
         model=load_model(model_name),
@@ -80,12 +79,9 @@ def command(  # noqa: PLR0913  # one parameter an option
         precision=precision,
         parallelism=parallel,
         seed=seed,
-        slo_s=slo_s,
+        slo_s=None if no_saturation else slo_seconds(slo),
     )
-    screen = table.console(stderr=as_json)
-    results = _replayed(designs, replay, screen)
-    if slo_s is not None:
-        screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
+    results = _replayed(designs, replay, table.console(stderr=as_json))
     writers.write_comparison(results, path)
     if as_json:
         click.echo(writers.comparison_json(results), nl=False)
@@ -93,7 +89,7 @@ def command(  # noqa: PLR0913  # one parameter an option
 
 
 def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], screen: Console) -> list[Result]:
-    """Run every design and print its line of the first block as soon as it is done."""
+    """Run every design and print its line of the first block as soon as it is done, then the second block."""
     from archsim.report import table
 
     names = [design.name for design in designs]
@@ -104,4 +100,6 @@ def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], scre
         if len(results) == 1:
             screen.print(table.headline(results[0]), table.trace_header(names), sep="\n")
         screen.print(table.trace_row(results[-1], names))
+    if results[-1].saturation is not None:
+        screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
     return results

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_result import make_result
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -32,46 +33,46 @@ def texts(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))  # type: ignore[attr-defined]
 
 
-def test_largest_losses_are_ordered_and_never_useful(made_result: Any) -> None:
+def test_largest_losses_are_ordered_and_never_useful() -> None:
     """The three largest of the hand-made ledger: network .22, then latency and host .10 each, in ledger order."""
-    lost = views.largest_losses(views.main_memory_accounts(made_result()), 3)
+    lost = views.largest_losses(views.main_memory_accounts(make_result()), 3)
     assert lost == [("network", 0.22), ("latency", 0.10), ("host", 0.10)]
 
 
-def test_ranking_follows_tokens_per_second_at_saturation(made_result: Any) -> None:
+def test_ranking_follows_tokens_per_second_at_saturation() -> None:
     """The best rate leads; a design that no rate satisfies comes last."""
-    results = [made_result("slow", tokens_per_s=1.0), made_result("none", tokens_per_s=None), made_result("fast")]
+    results = [make_result("slow", tokens_per_s=1.0), make_result("none", tokens_per_s=None), make_result("fast")]
     assert [result.system.name for result in views.ranked(results)] == ["fast", "slow", "none"]
 
 
-def test_rows_of_the_first_block_line_up_with_its_header(made_result: Any) -> None:
+def test_rows_of_the_first_block_line_up_with_its_header() -> None:
     """Rows are printed one by one; the right edge of every number stands under that of its title."""
     names = ["a", "a-longer-name"]
     header = printed(table.trace_header(names)).rstrip("\n")
-    rows = [printed(table.trace_row(made_result(name), names)).rstrip("\n") for name in names]
+    rows = [printed(table.trace_row(make_result(name), names)).rstrip("\n") for name in names]
     edge = header.index("rejected") + len("rejected")
     assert [row[edge - 1] for row in rows] == ["1", "1"]
     assert {row.index("network 22.0 %") for row in rows} == {header.index("largest losses")}
 
 
-def test_status_of_a_design_is_shown_in_both_blocks(made_result: Any) -> None:
+def test_status_of_a_design_is_shown_in_both_blocks() -> None:
     """Nobody shall take an announced part for a shipped one."""
-    result = made_result(status="announced")
+    result = make_result(status="announced")
     assert "announced" in printed(table.trace_row(result, ["toy"]))
     assert "announced" in printed(table.saturation_block([result]))
 
 
-def test_waterfall_lists_accounts_above_a_thousandth(made_result: Any) -> None:
+def test_waterfall_lists_accounts_above_a_thousandth() -> None:
     """KV read is .125 of 1 TB/s and shown; KV write is .001, not above it, and left out."""
-    text = printed(table.waterfall(made_result()))
+    text = printed(table.waterfall(make_result()))
     assert "KV read       12.5 %  125 GB/s" in text
     assert "KV write" not in text
 
 
-def test_sampled_trace_is_labelled_in_every_output(made_result: Any, tmp_path: Path) -> None:
+def test_sampled_trace_is_labelled_in_every_output(tmp_path: Path) -> None:
     """Title, JSON, requests table and each figure say `sampled`; of a recorded trace none does."""
     for sampled in (True, False):
-        result = made_result(sampled=sampled)
+        result = make_result(sampled=sampled)
         writers.write_run(result, tmp_path / str(sampled))
         requests = gzip.decompress((tmp_path / str(sampled) / "requests.csv.gz").read_bytes()).decode()
         assert ("sampled" in table.headline(result)) == sampled
@@ -81,10 +82,10 @@ def test_sampled_trace_is_labelled_in_every_output(made_result: Any, tmp_path: P
             assert ("(sampled)" in texts(draw([result]))) == sampled
 
 
-def test_run_directory_holds_everything_and_the_same_bytes_twice(made_result: Any, tmp_path: Path) -> None:
+def test_run_directory_holds_everything_and_the_same_bytes_twice(tmp_path: Path) -> None:
     """The files of DESIGN's run directory, equal to the byte when written again."""
     for folder in ("first", "second"):
-        writers.write_run(made_result(), tmp_path / folder)
+        writers.write_run(make_result(), tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert names == [
         "bandwidth.svg", "config.resolved.toml", "latency.svg", "ledger.csv.gz", "ledger.svg", "requests.csv.gz",
@@ -94,16 +95,14 @@ def test_run_directory_holds_everything_and_the_same_bytes_twice(made_result: An
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_run_directory_is_never_overwritten(made_result: Any, tmp_path: Path) -> None:
+def test_run_directory_is_never_overwritten(tmp_path: Path) -> None:
     """A directory that exists is refused, even an empty one."""
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="does not exist yet"):
-        writers.write_run(made_result(), tmp_path / "taken")
+        writers.write_run(make_result(), tmp_path / "taken")
 
 
-def test_failure_while_writing_leaves_nothing_behind(
-    made_result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt in the midst of writing leaves no part of a directory."""
 
     def interrupted(results: list[Result]) -> Figure:
@@ -111,7 +110,7 @@ def test_failure_while_writing_leaves_nothing_behind(
 
     monkeypatch.setattr(figures, "latency_distributions", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        writers.write_run(made_result(), tmp_path / "run")
+        writers.write_run(make_result(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,9 +119,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
 
 
-def test_requests_table_is_exact_and_guards_formulas(made_result: Any, tmp_path: Path) -> None:
+def test_requests_table_is_exact_and_guards_formulas(tmp_path: Path) -> None:
     """Seconds hold every picosecond; a rejected request has no times and a reason that no spreadsheet executes."""
-    writers.write_run(made_result(), tmp_path / "run")
+    writers.write_run(make_result(), tmp_path / "run")
     rows = rows_of(tmp_path / "run" / "requests.csv.gz")
     assert [row["arrival_s"] for row in rows] == ["0", "0.5", "1"]
     assert (rows[1]["first_token_s"], rows[1]["finish_s"], rows[1]["status"]) == ("0.6", "1.2", "completed")
@@ -130,9 +129,9 @@ def test_requests_table_is_exact_and_guards_formulas(made_result: Any, tmp_path:
     assert rows[2]["reason"] == "'=longer than the context of 4,096 tokens"
 
 
-def test_ledger_table_books_the_peak_of_every_window(made_result: Any, tmp_path: Path) -> None:
+def test_ledger_table_books_the_peak_of_every_window(tmp_path: Path) -> None:
     """In each of four windows of a second the amounts of a scope add up to peak x time."""
-    writers.write_run(made_result(), tmp_path / "run")
+    writers.write_run(make_result(), tmp_path / "run")
     rows = rows_of(tmp_path / "run" / "ledger.csv.gz")
     for start in ("0", "1", "2", "3"):
         booked = sum(float(row["amount"]) for row in rows if row["start_s"] == start)
@@ -140,9 +139,9 @@ def test_ledger_table_books_the_peak_of_every_window(made_result: Any, tmp_path:
     assert {row["account"] for row in rows} <= set(ACCOUNTS)
 
 
-def test_comparison_holds_one_folder_a_design_and_the_ranked_results(made_result: Any, tmp_path: Path) -> None:
+def test_comparison_holds_one_folder_a_design_and_the_ranked_results(tmp_path: Path) -> None:
     """comparison.json is the array of result.json, best at saturation first."""
-    results = [made_result("slow", tokens_per_s=1.0), made_result("fast")]
+    results = [make_result("slow", tokens_per_s=1.0), make_result("fast")]
     writers.write_comparison(results, tmp_path / "both")
     listed = json.loads((tmp_path / "both" / "comparison.json").read_text())
     assert [entry["system"]["name"] for entry in listed] == ["fast", "slow"]
@@ -164,22 +163,22 @@ def test_free_directory_counts_up_from_one(tmp_path: Path, monkeypatch: pytest.M
     assert writers.free_directory("stem") == Path("stem-3")
 
 
-def test_bars_of_the_ledger_fill_the_whole_axis(made_result: Any) -> None:
+def test_bars_of_the_ledger_fill_the_whole_axis() -> None:
     """The drawn segments of a design add up to its peak: nothing is hidden, nothing drawn twice."""
-    axes = figures.ledger_bars([made_result("a"), made_result("b")]).axes[0]
+    axes = figures.ledger_bars([make_result("a"), make_result("b")]).axes[0]
     widths = [patch.get_width() for patch in axes.patches]  # type: ignore[attr-defined]
     assert sum(widths) == pytest.approx(2.0, rel=1e-9)
 
 
-def test_bandwidth_figure_draws_useful_over_peak(made_result: Any) -> None:
+def test_bandwidth_figure_draws_useful_over_peak() -> None:
     """Three windows decode at the useful share of the hand-made ledger, .503, the last is idle."""
-    steps = figures.bandwidth_over_time([made_result()]).axes[0].patches[0]
+    steps = figures.bandwidth_over_time([make_result()]).axes[0].patches[0]
     assert np.allclose(steps.get_data().values, [0.503, 0.503, 0.503, 0.0])  # type: ignore[attr-defined]
 
 
-def test_figures_have_no_date_and_no_random_id(made_result: Any) -> None:
+def test_figures_have_no_date_and_no_random_id() -> None:
     """The same figure drawn twice is the same SVG."""
-    first, second = (style.svg_bytes(figures.latency_distributions([made_result()])) for _ in range(2))
+    first, second = (style.svg_bytes(figures.latency_distributions([make_result()])) for _ in range(2))
     assert first == second
     assert b"<dc:date>" not in first
 

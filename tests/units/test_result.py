@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from made_result import make_result
 from pydantic import ValidationError
 
 from archsim.metrics.accounts import ACCOUNTS, GROUPS, USEFUL, group_of
@@ -24,53 +25,53 @@ def test_schema_is_itself_valid() -> None:
     assert SCHEMA["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
 
 
-def test_json_form_follows_the_schema(made_result: Any) -> None:
+def test_json_form_follows_the_schema() -> None:
     """Every result.json validates against the exported schema."""
-    jsonschema.validate(json.loads(made_result().to_json()), SCHEMA, jsonschema.Draft202012Validator)
+    jsonschema.validate(json.loads(make_result().to_json()), SCHEMA, jsonschema.Draft202012Validator)
 
 
-def test_schema_refuses_missing_and_unknown_keys(made_result: Any) -> None:
+def test_schema_refuses_missing_and_unknown_keys() -> None:
     """A key that is missing or new is a change of the schema, never a surprise."""
-    content = json.loads(made_result().to_json())
+    content = json.loads(make_result().to_json())
     for changed in ({key: value for key, value in content.items() if key != "mbu"}, content | {"speed": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(changed, SCHEMA, jsonschema.Draft202012Validator)
 
 
-def test_json_form_holds_the_published_keys_and_no_tables(made_result: Any) -> None:
+def test_json_form_holds_the_published_keys_and_no_tables() -> None:
     """The top level is what docs and the schema promise; columns are written beside it, not in it."""
     expected = (
         "schema provenance system model parallelism collectives simulated_s requests tokens throughput latency_s mbu "
         "mbu_array mfu ledger phases saturation energy cost carbon"
     )
-    assert sorted(json.loads(made_result().to_json())) == sorted(expected.split())
+    assert sorted(json.loads(make_result().to_json())) == sorted(expected.split())
 
 
-def test_absent_metrics_are_null(made_result: Any) -> None:
+def test_absent_metrics_are_null() -> None:
     """Energy, cost and carbon without a source are null, as is the saturation rate that was not reached."""
-    content = json.loads(made_result(tokens_per_s=None).to_json())
+    content = json.loads(make_result(tokens_per_s=None).to_json())
     assert (content["energy"], content["cost"], content["carbon"]) == (None, None, None)
     assert content["saturation"]["output_tokens_per_s"] is None
 
 
-def test_json_form_reads_back_to_the_same_bytes(made_result: Any) -> None:
+def test_json_form_reads_back_to_the_same_bytes() -> None:
     """Floats are printed with the shortest digits that read back to the same float, keys are sorted."""
-    text = made_result().to_json()
+    text = make_result().to_json()
     assert Result.from_json(text).to_json() == text
     assert list(json.loads(text)) == sorted(json.loads(text))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_result_refuses_what_is_not_finite(made_result: Any, value: float) -> None:
+def test_result_refuses_what_is_not_finite(value: float) -> None:
     """NaN and infinity are no metrics."""
-    content = json.loads(made_result().to_json()) | {"simulated_s": value}
+    content = json.loads(make_result().to_json()) | {"simulated_s": value}
     with pytest.raises(ValidationError):
         Result.model_validate(content)
 
 
-def test_result_refuses_an_account_that_does_not_exist(made_result: Any) -> None:
+def test_result_refuses_an_account_that_does_not_exist() -> None:
     """A ledger has the accounts of the ledger only: a misspelt one would balance and mean nothing."""
-    content = json.loads(made_result().to_json())
+    content = json.loads(make_result().to_json())
     content["ledger"]["hbm"]["accounts"]["efficiency"] = 0.8
     with pytest.raises(ValidationError, match="efficiency"):
         Result.model_validate(content)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
@@ -31,8 +28,6 @@ from archsim.result import (
     TokenCounts,
 )
 
-MakeResult = Callable[..., Result]
-
 DECODE = {
     "useful_weights": 0.375,
     "useful_kv_read": 0.125,
@@ -49,12 +44,6 @@ DECODE = {
 WINDOW_PS = 10**12
 WINDOWS = 4
 PEAK_PER_S = 1e12
-
-
-@pytest.fixture
-def made_result() -> MakeResult:
-    """Return `make_result`."""
-    return make_result
 
 
 def make_result(
