@@ -74,9 +74,9 @@ def slo_seconds(text: str) -> float:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
     """Give a function that draws progress on standard error, or None where that is no terminal."""
-    from archsim.report.table import console
+    from rich.console import Console
 
-    screen = console(stderr=True)
+    screen = Console(stderr=True)
     if not screen.is_terminal:
         yield None
         return
