@@ -104,7 +104,7 @@ def format_quantity(value: float | Fraction, dimension: str, *, digits: int = 4)
         return f"{_significant(value, digits)} {symbol}"
     if dimension == "s":
         for prefix, small in _SMALL.items():
-            if magnitude >= small:
+            if magnitude >= float(small):
                 return f"{_significant(value / small, digits)} {prefix}s"
         return "0 s" if value == 0 else f"{_significant(value * PS_PER_S, digits)} ps"
     unit, smallest = min(UNITS[dimension].items(), key=lambda item: (item[1] != 1, -item[1]))

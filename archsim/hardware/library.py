@@ -68,12 +68,12 @@ def load_system(name_or_path: str, overrides: Sequence[str] = ()) -> SystemSpec:
     return validated(SystemSpec, _system_tables(path, overrides))
 
 
-def files_of(name_or_path: str) -> list[Path]:
+def files_of(name_or_path: str, overrides: Sequence[str] = ()) -> list[Path]:
     """Return the files that make up a system: its own, then those of its chip, memory devices and runtime."""
-    tables = _system_tables(find_hardware(name_or_path, folder="systems"), ())
+    tables = _system_tables(find_hardware(name_or_path, folder="systems"), overrides)
     if tables.problems:
         raise InputError(*tables.problems)
-    return [Path(file) for file in dict.fromkeys(tables.files.values())]
+    return [Path(file) for file in dict.fromkeys(tables.files.values()) if file != OPTION]
 
 
 def _system_tables(path: Path, overrides: Sequence[str]) -> Tables:

@@ -7,7 +7,7 @@ published) or `# assumption: ...` (what we took it to be, and why).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ from tomlkit.items import Item
 
 from archsim.errors import InputError, Problem
 from archsim.files import read_bytes, read_toml
+from archsim.hardware.fields import leaf_text
 from archsim.hardware.library import files_of
+from archsim.hardware.overrides import OPTION, parse_overrides
 from archsim.units import UNITS
 
 __all__ = ["SourceRow", "sources", "sources_of_file"]
@@ -37,14 +39,15 @@ class SourceRow(NamedTuple):
     value: str
     """As written."""
     kind: str
-    """`source`, `assumption`, or empty where its line says neither."""
+    """`source`, `assumption`, `override`, or empty where its line says neither."""
     text: str
     """The reason given."""
 
 
-def sources(name_or_path: str) -> list[SourceRow]:
-    """Return a row for every number of a system and of the files it names, in file order."""
-    return [row for path in files_of(name_or_path) for row in sources_of_file(path)]
+def sources(name_or_path: str, overrides: Sequence[str] = ()) -> list[SourceRow]:
+    """Return a row for every number of a system and of the files it names, in file order, then the *overrides*."""
+    given = [SourceRow(OPTION, item.path, leaf_text(item.value), "override", "") for item in parse_overrides(overrides)]
+    return [*[row for path in files_of(name_or_path, overrides) for row in sources_of_file(path)], *given]
 
 
 def sources_of_file(path: Path) -> list[SourceRow]:

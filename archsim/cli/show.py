@@ -1,0 +1,41 @@
+"""`archsim show`: one system, drawn and listed."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("show")
+@click.argument("system")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting, as hbm.stacks=8.")
+@click.option("--sources", "with_sources", is_flag=True, help="List where every number comes from.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+@click.option("--out", metavar="FILE", help="Also draw a picture: FILE.svg, FILE.png or FILE.pdf.")
+def command(system: str, *, overrides: tuple[str, ...], with_sources: bool, as_json: bool, out: str | None) -> None:
+    """Draw SYSTEM, a bundled name or a file, and list its parts, peaks and settings.
+
+    The settings are printed as `--set` takes them, here and in every command that runs a system.
+
+    Example: archsim show h100-sxm8 --set hbm.stacks=6 --sources
+    """
+    from archsim.hardware.library import load_system
+    from archsim.hardware.sources import sources
+
+    spec = load_system(system, overrides)
+    rows = sources(system, overrides) if with_sources else None
+    if out:
+        from pathlib import Path
+
+        from archsim.report.system_figure import write_system_figure
+
+        write_system_figure(spec, Path(out))
+    if as_json:
+        from archsim.report.system_page import system_json
+
+        click.echo(system_json(spec, rows), nl=False)
+        return
+    from archsim.report.system_page import print_system
+
+    print_system(spec, rows)
