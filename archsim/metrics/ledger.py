@@ -10,15 +10,18 @@ check and not a definition.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from archsim.errors import SimulationError
 
-__all__ = ["Books", "JobColumns", "check_balance", "gaps_of", "scaled", "summed", "walk"]
+__all__ = ["Books", "JobColumns", "Stretch", "check_balance", "gaps_of", "scaled", "summed", "walk"]
 
 Books = dict[str, dict[str, float]]
 """Scope -> account -> amount (bytes or FLOPs) out of peak x time."""
+
+Stretch = tuple[str, int, int]
+"""(account, start, end) in picoseconds."""
 
 TOLERANCE = 1e-9
 
@@ -45,25 +48,25 @@ class JobColumns(Protocol):
     arrivals: dict[int, tuple[int, ...]]
 
 
-def walk(jobs: JobColumns, first: int, *, until: int, rank: int) -> dict[str, int]:
-    """Return the picoseconds by account between *until* and the start of job *first*.
+def walk(jobs: JobColumns, first: int, *, until: int, rank: int) -> list[Stretch]:
+    """Return whose fault the time between *until* and the start of job *first* is, latest stretch first.
 
     *rank* is that of the waiting pipe, -1 for a link. At a collective the walk leaves for the rank's own arrival there,
     and the time since then, in which it waited for a slower rank, is a `bubble`; a link's walk follows the rank that
     arrived last.
     """
-    accounts: dict[str, int] = {}
+    stretches: list[Stretch] = []
     at, job = jobs.start[first], _cause(jobs, first, rank)
     while at > until:
         ended = max(jobs.end[job], until)
         if ended < at:
-            _book(accounts, "bubble", at - ended)
+            stretches.append(("bubble", ended, at))
             at = ended
             continue
         began = max(jobs.start[job], until)
-        _book(accounts, CLASS_ACCOUNT[jobs.kind[job]], at - began)
+        stretches.append((CLASS_ACCOUNT[jobs.kind[job]], began, at))
         at, job = began, _cause(jobs, job, rank)
-    return accounts
+    return stretches
 
 
 def _cause(jobs: JobColumns, job: int, rank: int) -> int:
@@ -75,35 +78,24 @@ def _cause(jobs: JobColumns, job: int, rank: int) -> int:
     return cause
 
 
-def _book(accounts: dict[str, int], account: str, picoseconds: int) -> None:
-    accounts[account] = accounts.get(account, 0) + picoseconds
+def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, rank: int) -> Iterator[Stretch]:
+    """Yield whose fault every picosecond is in which a pipe stood still, as stretches that do not overlap.
 
-
-def gaps_of(jobs: JobColumns, busy: Sequence[int], *, end: int, rank: int) -> list[tuple[int, dict[str, int]]]:
-    """Return every gap of a pipe as (job that ended it, picoseconds by account).
-
-    *busy* are the pipe's jobs in order of time; *end* is the job that ended last of all, whose end closes the books:
-    the gap after the last busy job is walked from there.
+    *busy* are the pipe's jobs in order of time. The books close at *close*; the gap after the last busy job is walked
+    from *last*, the rank's last job of all, and what lies between that and the close is a `bubble`.
     """
-    gaps: list[tuple[int, dict[str, int]]] = []
     free = 0
     for job in busy:
         if jobs.start[job] > free:
-            gaps.append((job, walk(jobs, job, until=free, rank=rank)))
+            yield from walk(jobs, job, until=free, rank=rank)
         free = jobs.end[job]
-    if jobs.end[end] > free:
-        gaps.append((end, _walk_end(jobs, end, until=free, rank=rank)))
-    return gaps
-
-
-def _walk_end(jobs: JobColumns, end: int, *, until: int, rank: int) -> dict[str, int]:
-    began = max(jobs.start[end], until)
-    foreign = rank >= 0 and jobs.rank[end] not in {-1, rank}
-    accounts = {"bubble" if foreign else CLASS_ACCOUNT[jobs.kind[end]]: jobs.end[end] - began}
-    if began > until:
-        for account, picoseconds in walk(jobs, end, until=until, rank=rank).items():
-            _book(accounts, account, picoseconds)
-    return accounts
+    if close > jobs.end[last]:
+        yield ("bubble", jobs.end[last], close)
+    if jobs.end[last] > free:
+        began = max(jobs.start[last], free)
+        yield (CLASS_ACCOUNT[jobs.kind[last]], began, jobs.end[last])
+        if began > free:
+            yield from walk(jobs, last, until=free, rank=rank)
 
 
 def check_balance(scope: str, accounts: Mapping[str, float], *, booked: float) -> None:

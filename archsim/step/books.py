@@ -17,7 +17,7 @@ from archsim.network.collectives import CollectiveFacts
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["channel_books", "engine_books", "level_books", "link_books"]
+__all__ = ["Accounts", "engine_books", "level_books", "link_books"]
 
 Accounts = dict[str, float]
 
@@ -36,32 +36,6 @@ def level_books(service: Service, level: Level) -> Accounts:
     for cause, parts in zip(CAUSES, facts.causes, strict=True):
         accounts[cause] = moved * parts / facts.transfer
     return {account: amount for account, amount in accounts.items() if amount}
-
-
-def channel_books(service: Service, level: Level) -> list[Accounts]:
-    """Return bytes by account for every channel of *level*; their sum is `level_books`.
-
-    A transfer starts on channel 0, so the granules that do not fill a row lie on the first channels.
-    """
-    facts = service.facts
-    rows, rest = divmod(service.moved_bytes, level.row_bytes)
-    stretch = facts.total / facts.transfer
-    held = float(level.channel_peak_bytes_per_s * service.held_ps / PS_PER_S)
-    books: list[Accounts] = []
-    for channel in range(level.channels):
-        extra = min(max(rest - channel * level.interleave_bytes, 0), level.interleave_bytes)
-        moved = rows * level.interleave_bytes + extra
-        useful = moved * service.useful_bytes / service.moved_bytes
-        accounts = {
-            f"useful_{service.tensor}": useful,
-            "overfetch": moved - useful,
-            "imbalance": (service.busiest_bytes - moved) * stretch,
-            "rounding": held - service.busiest_bytes * stretch,
-        }
-        for cause, parts in zip(CAUSES, facts.causes, strict=True):
-            accounts[cause] = moved * parts / facts.transfer
-        books.append({account: amount for account, amount in accounts.items() if amount})
-    return books
 
 
 def engine_books(work: Work, system: System, *, matrix_peak: int) -> dict[str, Accounts]:

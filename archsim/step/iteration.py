@@ -35,7 +35,8 @@ class _Feed:
 
     chunks: list[list[tuple[Reads, int]]]
     """For each kernel in order, its chunks as (reads, bytes)."""
-    staging_bytes: int
+    room_bytes: list[int]
+    """For each kernel, staging as its chunks find it."""
     ahead: bool
     """Whether it may read for kernels that have not started."""
     kernel: int = 0
@@ -52,12 +53,17 @@ class _Feed:
         if self.kernel > last:
             return None
         size = self.chunks[self.kernel][self.chunk][1]
-        # Two chunks always fit: an engine that waits for a chunk too large for staging would wait for ever.
-        if self.staged_bytes + size > max(self.staging_bytes, 2 * size):
+        if self.staged_bytes + size > self.room_bytes[self.kernel]:
             return None
         self.staged_bytes += size
         self.chunk += 1
         return self.kernel, self.chunk - 1
+
+
+def _feed(chunks: list[list[tuple[Reads, int]]], staging_bytes: int, *, ahead: bool) -> _Feed:
+    # Two chunks of any kernel fit: an engine that waited for one too large for staging would wait for ever.
+    room = [max(staging_bytes, 2 * max(size for _, size in kernel)) for kernel in chunks]
+    return _Feed(chunks, room, ahead)
 
 
 class _Rank:
@@ -111,9 +117,9 @@ class Iteration:
         if self._system.runtime.prefetch == "stream":
             weights = [[(c.streamed, c.streamed_bytes) for c in kernel] for kernel in chunks]
             rest = [[(c.bound, c.bound_bytes) for c in kernel] for kernel in chunks]
-            return [_Feed(weights, staging, ahead=True), _Feed(rest, staging, ahead=False)]
+            return [_feed(weights, staging, ahead=True), _feed(rest, staging, ahead=False)]
         both = [[(c.streamed + c.bound, c.streamed_bytes + c.bound_bytes) for c in kernel] for kernel in chunks]
-        return [_Feed(both, staging, ahead=False)]
+        return [_feed(both, staging, ahead=False)]
 
     def run(self) -> None:
         """Simulate to the end."""

@@ -8,6 +8,7 @@ gaps. Integer time makes that comparison exact.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 
 from archsim.hardware.system import System
@@ -53,15 +54,23 @@ def _timeline(plan: Plan, works: dict[Task, Work], system: System, *, ranks: int
 
 
 def _gaps_by_lap(iteration: Iteration, system: System) -> list[Gaps]:
-    by_lap: list[Gaps] = [{} for _ in range(len(iteration.lap_start))]
-    pipes = [((-1, "network"), iteration.flows)]
+    """Return for each lap the gaps that lie in it; a gap across several laps is cut at their starts."""
+    by_lap: list[Gaps] = [{} for _ in iteration.lap_start]
+    pipes = [((-1, "network"), iteration.flows, iteration.end)]
     for rank in iteration.ranks:
-        pipes += [((rank.index, name), rank.levels[name].jobs) for name in system.levels]
-        pipes += [((rank.index, "matrix"), rank.matrix.jobs), ((rank.index, "vector"), rank.vector.jobs)]
-    for (rank_index, part), busy in pipes:
-        for job, accounts in gaps_of(iteration.log, busy, end=iteration.end, rank=rank_index):
-            into = by_lap[iteration.log.lap[job]].setdefault((rank_index, part), Counter())
-            into.update(accounts)
+        pipes += [((rank.index, name), rank.levels[name].jobs, rank.last) for name in system.levels]
+        pipes += [((rank.index, "matrix"), rank.matrix.jobs, rank.last)]
+        pipes += [((rank.index, "vector"), rank.vector.jobs, rank.last)]
+    close = iteration.log.end[iteration.end]
+    # Before the first lap there is only the host's own work, which belongs to the first.
+    borders = [0, *iteration.lap_start[1:], close]
+    for place, busy, last in pipes:
+        for account, start, end in gaps_of(iteration.log, busy, last=last, close=close, rank=place[0]):
+            lap, at = bisect_right(borders, start) - 1, start
+            while at < end:
+                stop = min(end, borders[lap + 1])
+                by_lap[lap].setdefault(place, Counter())[account] += stop - at
+                lap, at = lap + 1, stop
     return by_lap
 
 

@@ -1,0 +1,229 @@
+"""Laws of one iteration: closed forms, exact repetition, exact folding, conservation, physical bounds."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archsim.hardware.library import load_system, system_names
+from archsim.hardware.spec import SystemSpec
+from archsim.hardware.system import System
+from archsim.mapping.parallelism import Parallelism, tensor_parallel_sizes
+from archsim.mapping.plan import Collective, Plan, Segment, Task, Transfer, unrolled
+from archsim.mapping.sharding import plan_iteration
+from archsim.metrics.accounts import USEFUL
+from archsim.step.channels import channel_amounts
+from archsim.step.record import StepRecord
+from archsim.step.simulate import simulate_step
+from archsim.units import PS_PER_S, picoseconds_for
+from archsim.workload.batch import Batch
+from archsim.workload.model import Model, load_model
+from archsim.workload.precision import Precision
+
+KERNEL_BY_KERNEL, STREAMING = "h100-sxm8", "tpu-v6e-8"
+LAWS = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+
+
+def system(name: str = KERNEL_BY_KERNEL) -> System:
+    """Return the parts of a bundled system."""
+    return System(load_system(name))
+
+
+def weights(size: int) -> Transfer:
+    """Return the read of a whole matrix of *size* bytes."""
+    return Transfer("hbm", "weights", size, size, write=False, run_bytes=size)
+
+
+def lone(task: Task, *, times: int = 1) -> Plan:
+    """Return a plan of one task on one chip."""
+    return Plan("decode", (Segment("only", (task,) * times),), ranks=1)
+
+
+def read_ps(parts: System, size: int) -> int:
+    """Return the time in which the memory streams *size* bytes, by the closed form of rate and busiest channel."""
+    level = parts.levels["hbm"]
+    facts = level.sustain(())
+    granules = -(-size // level.interleave_bytes)
+    busiest = (granules // level.channels) * level.interleave_bytes
+    rest = size - busiest * level.channels
+    busiest += min(rest, level.interleave_bytes)
+    rate = level.channel_peak_bytes_per_s * facts.sustained
+    return math.ceil(Fraction(busiest * PS_PER_S) / rate)
+
+
+def test_one_kernel_takes_gap_ramp_transfer_and_latency() -> None:
+    """A kernel that only reads ends when its last byte has arrived."""
+    parts = system()
+    size = parts.stage_bytes // 2
+    record = simulate_step(lone(Task("read", (weights(size),))), parts)
+    runtime = parts.runtime
+    overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps
+    size = parts.levels["hbm"].moved_bytes(size)
+    assert record.time_ps == overhead + read_ps(parts, size) + parts.levels["hbm"].sustain(()).first_access_ps
+
+
+def test_equal_kernels_in_a_row_take_equal_times() -> None:
+    """N kernels that run one after the other take the host's time once and everything else N times."""
+    parts = system()
+    task = Task("read", (weights(10**6),), matrix_flops=10**9, vector_flops=10**6)
+    host = parts.runtime.host_step_ps
+    one = simulate_step(lone(task), parts).time_ps - host
+    assert simulate_step(lone(task, times=7), parts).time_ps == host + 7 * one
+
+
+def test_compute_bound_kernel_takes_its_flops() -> None:
+    """A kernel with little to read takes its first chunk's read and then its arithmetic."""
+    parts = system()
+    task = Task("multiply", (weights(64),), matrix_flops=10**12)
+    runtime, latency = parts.runtime, parts.levels["hbm"].sustain(()).first_access_ps
+    overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps + latency
+    expected = overhead + read_ps(parts, 64) + picoseconds_for(10**12, parts.matrix_rate("bf16"))
+    assert simulate_step(lone(task), parts).time_ps == expected
+
+
+def layered(layers: int, sizes: list[int], *, ranks: int, phase: str = "decode") -> Plan:
+    """Return a plan of *layers* equal layers of kernels that read *sizes* bytes, with an all-reduce after each two."""
+    tasks: list[Task] = []
+    for index, size in enumerate(sizes):
+        append = Transfer("hbm", "kv_write", 64 * (1 + index), 64 * (1 + index), write=True, run_bytes=64)
+        moved = (weights(size), Transfer("hbm", "kv_read", size // 3 + 1, size // 3 + 1, write=False, run_bytes=4096))
+        tasks.append(Task(f"k{index}", (*moved, append), matrix_flops=size * 64, vector_flops=size, matrix_rows=5))
+        if index % 2 and ranks > 1:
+            tasks.append(Task(f"r{index}", collective=Collective("all_reduce", 4096 * (index + 1))))
+    ends = (Task("end", (weights(sizes[0] * 2 + 77),), matrix_flops=10**7),)
+    return Plan(
+        phase, (Segment("embed", ends), Segment("layer", tuple(tasks), layers), Segment("head", ends)), ranks=ranks
+    )
+
+
+def assert_equal(first: StepRecord, second: StepRecord) -> None:
+    """Assert equal times, and equal books to the last bits of a float sum."""
+    assert first.time_ps == second.time_ps
+    assert first.books.keys() == second.books.keys()
+    for scope, accounts in first.books.items():
+        assert accounts.keys() == second.books[scope].keys()
+        for account, amount in accounts.items():
+            assert amount == pytest.approx(second.books[scope][account], rel=1e-12, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
+@LAWS
+@given(
+    layers=st.integers(1, 40),
+    sizes=st.lists(st.integers(1, 60_000_000), min_size=1, max_size=4),
+)
+def test_repetition_is_exact(name: str, layers: int, sizes: list[int]) -> None:
+    """Layers that are found to repeat and multiplied take what they take one by one, tick for tick."""
+    parts = system(name)
+    plan = layered(layers, sizes, ranks=8)
+    assert_equal(simulate_step(plan, parts), simulate_step(unrolled(plan), parts))
+
+
+@pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
+@pytest.mark.parametrize("sizes", [[3_000_000, 500], [40_000_000, 11, 9_000_000]])
+def test_folding_is_exact(name: str, sizes: list[int]) -> None:
+    """One of eight identical chips, multiplied, books what eight simulated chips book together."""
+    parts = system(name)
+    plan = layered(5, sizes, ranks=8)
+    folded = simulate_step(plan, parts)
+    unfolded = simulate_step(replace(plan, identical_ranks=False), parts)
+    assert unfolded.time_ps == folded.time_ps
+    for scope, accounts in folded.books.items():
+        if scope.startswith("link."):
+            assert unfolded.books[scope] == accounts
+            continue
+        part = scope.partition(".")[2]
+        for account, amount in accounts.items():
+            total = math.fsum(unfolded.books[f"chip{chip}.{part}"].get(account, 0.0) for chip in range(8))
+            assert total == pytest.approx(amount, rel=1e-12)
+
+
+def placed(name: str, model: Model) -> tuple[SystemSpec, Parallelism] | None:
+    """Return the system and its parallelism, None where *model* does not divide over its chips."""
+    spec = load_system(name)
+    if spec.chips not in tensor_parallel_sizes(model):
+        return None
+    return spec, Parallelism.default(spec)
+
+
+MODEL = load_model("llama-3.1-8b")
+BATCHES = {"decode": Batch.of_decode(8, 700), "prefill": Batch.of_prefill(300)}
+
+
+@pytest.mark.parametrize("phase", BATCHES)
+@pytest.mark.parametrize("name", system_names())
+def test_every_bundled_system_obeys_the_physical_bounds(name: str, phase: str) -> None:
+    """No iteration is faster than its bytes at peak bandwidth or its FLOPs at peak rate, and every book balances."""
+    found = placed(name, MODEL)
+    if found is None:
+        pytest.skip(f"{MODEL.name} does not divide over the chips of {name}")
+    spec, ways = found
+    plan = plan_iteration(MODEL, Precision.parse("w16a16kv16"), ways, spec, BATCHES[phase])
+    record = simulate_step(plan, System(spec))
+    time_s = record.time_ps / PS_PER_S
+    scopes = {scope.name: scope for scope in record.scopes}
+    demand: dict[str, int] = defaultdict(int)
+    flops = 0
+    for segment in plan.segments:
+        for task in segment.tasks:
+            flops += (task.matrix_flops - task.replica_flops) * segment.repeats * plan.ranks
+            for transfer in task.transfers:
+                demand[f"useful_{transfer.tensor}"] += transfer.useful_bytes * segment.repeats * plan.ranks
+    served: dict[str, float] = defaultdict(float)
+    for name_of, accounts in record.books.items():
+        peak = scopes[name_of].peak_per_s
+        moved = math.fsum(accounts.get(account, 0.0) for account in (*USEFUL, "overfetch", "moved"))
+        assert moved <= peak * time_s * (1 + 1e-12)
+        assert math.fsum(accounts.values()) == pytest.approx(peak * time_s, rel=1e-9)
+        assert min(accounts.values()) >= -1e-9 * peak * time_s
+        for account in USEFUL[:-1]:
+            served[account] += accounts.get(account, 0.0)
+        if name_of.endswith(".matrix"):
+            assert accounts["useful"] == pytest.approx(flops, rel=1e-12)
+            assert accounts["useful"] <= peak * time_s
+    for account, size in demand.items():
+        assert served[account] == pytest.approx(size, rel=1e-12)
+
+
+def test_channels_sum_to_their_memory() -> None:
+    """The books of the channels add up to the book of their memory, account by account."""
+    parts = system()
+    record = simulate_step(layered(3, [1_234_567, 89], ranks=8), parts)
+    scope = "chip0-7.hbm"
+    uses = [use for use in record.uses if use.scope == scope]
+    channels = channel_amounts(record.books[scope], uses, parts.levels["hbm"], chips=8)
+    from archsim.metrics.accounts import ACCOUNTS  # noqa: PLC0415 - only here
+
+    peak = record.scopes[0].peak_per_s / len(channels) * record.time_ps / PS_PER_S
+    for account, total in zip(ACCOUNTS, channels.sum(axis=0), strict=True):
+        assert total == pytest.approx(record.books[scope].get(account, 0.0), rel=1e-9, abs=1e-6 * peak)
+    assert channels.sum(axis=1) == pytest.approx([peak] * len(channels), rel=1e-9)
+
+
+def test_renaming_the_parts_changes_nothing() -> None:
+    """A memory by another name books the same amounts under its new scope."""
+    spec = load_system(KERNEL_BY_KERNEL)
+    chip = spec.chip.model_copy(update={"memory": {"dram": spec.chip.memory["hbm"]}, "main_memory": "dram"})
+    renamed = System(spec.model_copy(update={"chip": chip, "name": "other"}))
+    batch, precision = Batch.of_decode(4, 900), Precision.parse("w16a16kv16")
+    ways = Parallelism(tp=8)
+    first = simulate_step(plan_iteration(MODEL, precision, ways, spec, batch), System(spec))
+    second = simulate_step(plan_iteration(MODEL, precision, ways, renamed.spec, batch), renamed)
+    assert second.time_ps == first.time_ps
+    assert second.books["chip0-7.dram"] == first.books["chip0-7.hbm"]
+
+
+def test_a_slower_dtype_is_booked_to_compute() -> None:
+    """Where attention multiplies in bf16 beside fp8 weights, the matrix engine's peak is fp8's and the rest a loss."""
+    spec = load_system(KERNEL_BY_KERNEL)
+    plan = plan_iteration(MODEL, Precision.parse("w8a8kv16"), Parallelism(tp=8), spec, Batch.of_decode(64, 4000))
+    record = simulate_step(plan, System(spec))
+    matrix = next(scope for scope in record.scopes if scope.name.endswith(".matrix"))
+    assert matrix.peak_per_s == 8 * spec.chip.engine["matrix"].flop_per_s["fp8"]
+    assert record.books[matrix.name]["compute"] > 0
