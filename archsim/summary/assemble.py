@@ -35,7 +35,7 @@ from archsim.serving.record import PhaseUse, Record, Window
 from archsim.serving.saturation import Saturation as Search
 from archsim.step.record import StepRecord
 from archsim.summary.books import columns_of, ledger_of, main_scope, phase_results, seconds
-from archsim.summary.tables import ledger_columns, request_columns
+from archsim.summary.tables import ledger_columns
 from archsim.units import format_quantity, seconds_of
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
@@ -101,7 +101,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
     measured = _Measured(
         provenance=_provenance(design, served),
         requests=RequestCounts(
-            offered=len(table.status),
+            offered=len(table.arrival_ps),
             completed=record.completed,
             rejected=record.rejected,
             preempted=record.preemptions,
@@ -114,7 +114,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
             e2e=Summary(**summary(end_to_end_s(table.arrival_ps, table.finish_ps))),
         ),
         saturation=_saturation(design, served),
-        columns=request_columns(table),
+        columns=table,
     )
     return _result(design, served.steps, record.windows, record.total, measured)
 

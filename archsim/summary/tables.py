@@ -1,4 +1,4 @@
-"""Columns beside result.json: one row a request, and the ledger over time and by channel."""
+"""The ledger as a table: every scope over time, and every memory channel over the whole run."""
 
 from __future__ import annotations
 
@@ -9,36 +9,20 @@ import numpy as np
 from archsim.hardware.system import System
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.mixing import Amounts, BookColumns
-from archsim.result import LedgerColumns, RequestColumns
+from archsim.result import LedgerColumns
 from archsim.serving.costs import ps_from_fine
-from archsim.serving.record import RequestTable, Window
+from archsim.serving.record import Window
 from archsim.step.channels import channel_amounts
 from archsim.step.record import Scope, StepRecord
 from archsim.summary.books import columns_of, phase_amounts, seconds
 
-__all__ = ["MOST_ROWS_OF_TIME", "ledger_columns", "request_columns"]
+__all__ = ["MOST_ROWS_OF_TIME", "ledger_columns"]
 
 MOST_ROWS_OF_TIME = 128
 """Stretches of time in the ledger table; the replay's windows are merged to no more."""
 
 _IDLE = ACCOUNTS.index("idle")
 _PHASES = ("decode", "prefill", "mixed", "none")
-
-
-def request_columns(table: RequestTable) -> RequestColumns:
-    """Return the requests of a replay as the columns of a run directory."""
-    reasons = ("", *sorted({reason for reason in table.reason if reason}))
-    index = {reason: number for number, reason in enumerate(reasons)}
-    return RequestColumns(
-        arrival_ps=table.arrival_ps,
-        prompt_tokens=table.prompt_tokens,
-        output_tokens=table.output_tokens,
-        first_token_ps=table.first_token_ps,
-        finish_ps=table.finish_ps,
-        preemptions=table.preemptions,
-        rejection=np.array([index[reason] for reason in table.reason], dtype=np.int64),
-        rejections=reasons,
-    )
 
 
 class _Rows:

@@ -21,10 +21,13 @@ from archsim.units import PS_PER_S
 from archsim.workload.readers import Columns, read_requests
 from archsim.workload.sampler import read_sampler
 
-__all__ = ["LONGEST_PS", "Request", "Trace", "bundled_traces", "load_trace"]
+__all__ = ["DEFAULT_TRACE", "LONGEST_PS", "Request", "Trace", "bundled_traces", "load_trace"]
 
 LONGEST_PS = 2**63 - 1
 """Latest arrival: 106 days."""
+
+DEFAULT_TRACE = "azure-conv"
+"""The sampler that stands in where no trace is named."""
 
 _SAMPLERS = ("workloads", "samplers", (".toml",))
 
@@ -46,6 +49,8 @@ class Trace:
     name: str
     source: str
     """Path of the file, or name of the sampler."""
+    options: str
+    """Command-line options that ask for it, in a fixed order and without a folder of this machine."""
     sampled: bool
     """Drawn from published quantiles, not recorded: every output says so."""
     seed: int | None
@@ -91,23 +96,28 @@ def bundled_traces() -> list[str]:
 
 
 def load_trace(
-    name_or_path: str, limit: int | None = None, rate_scale: float | str | Fraction = 1, seed: int = 0
+    name_or_path: str | None = None,
+    limit: int | None = None,
+    rate_scale: float | str | Fraction | None = None,
+    seed: int = 0,
 ) -> Trace:
-    """Return the first *limit* requests (default: all) with their rate multiplied by *rate_scale*.
+    """Return the first *limit* requests (default: all) with their rate multiplied by *rate_scale* (default: 1).
 
-    *rate_scale* is taken as the decimal number it is written as; arrivals are divided by it and rounded to a
-    picosecond. *seed* is that of a sampler; a recorded trace has none. Raises `InputError` that names file and line.
+    Without a name the trace is `DEFAULT_TRACE`. *rate_scale* is taken as the decimal number it is written as; arrivals
+    are divided by it and rounded to a picosecond. *seed* is that of a sampler; a recorded trace has none. Raises
+    `InputError` that names file and line.
     """
-    scale = _scale(rate_scale)
+    scale = Fraction(1) if rate_scale is None else _scale(rate_scale)
     if limit is not None and limit < 1:
         raise InputError(Problem("", "--limit", str(limit), "at least 1 request"))
-    path = _find(name_or_path)
+    path = _find(name_or_path or DEFAULT_TRACE)
     sampled = path.suffix == ".toml"
     columns = read_sampler(path).draw(seed, limit) if sampled else read_requests(path, limit)
     name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
     return Trace(
         name=name,
-        source=name_or_path,
+        source=name_or_path or DEFAULT_TRACE,
+        options=_options(path, sampled=sampled, limit=limit, scale=scale),
         sampled=sampled,
         seed=seed if sampled else None,
         arrivals_ps=_scaled(columns, scale, path),
@@ -130,6 +140,16 @@ def _find(name_or_path: str) -> Path:
     hint = did_you_mean(name_or_path, known)
     expected = f"a readable CSV, JSONL or sampler file, or one of the bundled names{hint}: {', '.join(known)}"
     raise InputError(Problem("", "trace", name_or_path, expected))
+
+
+def _options(path: Path, *, sampled: bool, limit: int | None, scale: Fraction) -> str:
+    bundled = sampled and path.stem in bundled_traces()
+    options = ["--trace", path.stem if bundled else path.name]
+    if limit is not None:
+        options += ["--limit", str(limit)]
+    if scale != 1:
+        options += ["--rate-scale", str(float(scale))]
+    return " ".join(options)
 
 
 def _scale(value: float | str | Fraction) -> Fraction:
