@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_DEFAULT_TRACE = "azure-conv"
+
 
 @click.command("compare")
 @click.argument("systems", nargs=-1, required=True)
@@ -47,7 +49,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     model_name: str,
     trace_name: str | None,
     limit: int | None,
-    rate_scale: float | None,
+    rate_scale: str | None,
     seed: int,
     precision: str | None,
     parallel: str | None,
@@ -60,7 +62,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     """Compare SYSTEMS (bundled names or TOML files) on one model and one trace.
 
     Prints two blocks: every design at the trace's own rate, then at saturation, where they are ranked. The default
-    trace is sampled from published quantiles. Writes a run directory, by default archsim-compare-N.
+    trace is a sampled one, azure-conv. Writes a run directory, by default archsim-compare-N.
 
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
@@ -75,7 +77,9 @@ def command(  # noqa: PLR0913  # one parameter an option
     replay = partial(
         run,
         model=load_model(model_name),
-        trace=load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed),
+        trace=load_trace(
+            trace_name or _DEFAULT_TRACE, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed
+        ),
         precision=precision,
         parallelism=parallel,
         seed=seed,

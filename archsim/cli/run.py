@@ -47,7 +47,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     model_name: str,
     trace_name: str | None,
     limit: int | None,
-    rate_scale: float | None,
+    rate_scale: str | None,
     seed: int,
     batch: int | None,
     context: int | None,
@@ -70,36 +70,31 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.run import evaluate_step, load_model, load_system, load_trace, run
 
     of_trace = {"--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None, "--slo": slo}
-    _check_modes(trace_name, batch=batch, context=context, of_trace=of_trace)
+    _check_modes(trace_name, of_step={"--batch": batch, "--context": context}, of_trace=of_trace)
     if out is not None:
         refuse_existing(out)
     given = (load_system(system, overrides), load_model(model_name))
-    if trace_name is None:
-        result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
-    else:
-        trace = load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed)
+    if trace_name is not None:
+        trace = load_trace(trace_name, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed)
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
         with progress_bar(system) as progress:
             result = run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
                          progress=progress)  # fmt: skip
+    elif batch is not None and context is not None:
+        result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
+    else:
+        raise click.UsageError("either --trace, or --batch and --context, is expected")
     if out is not None:
         write_run(result, out)
     _print(result, as_json=as_json)
 
 
-def _check_modes(
-    trace_name: str | None, *, batch: int | None, context: int | None, of_trace: Mapping[str, object]
-) -> None:
-    """Refuse options that do not go together: a trace, or the batch and the context of one step."""
-    if (trace_name is None) == (batch is None and context is None):
-        raise click.UsageError("either --trace, or --batch and --context, is expected")
-    if trace_name is None:
-        if batch is None or context is None:
-            raise click.UsageError("--batch and --context belong together")
-        given = [option for option, value in of_trace.items() if value is not None]
-        if given:
-            raise click.UsageError(f"{', '.join(given)}: only with --trace")
-    elif of_trace["--slo"] is not None and of_trace["--saturate"] is None:
+def _check_modes(trace_name: str | None, *, of_step: Mapping[str, object], of_trace: Mapping[str, object]) -> None:
+    """Refuse options that do not go together: those of one step and those of a trace."""
+    strange = [option for option, value in (of_step if trace_name else of_trace).items() if value is not None]
+    if strange:
+        raise click.UsageError(f"{', '.join(strange)}: only {'without' if trace_name else 'with'} --trace")
+    if of_trace["--slo"] is not None and of_trace["--saturate"] is None:
         raise click.UsageError("--slo is the service level of --saturate, which is missing")
 
 
