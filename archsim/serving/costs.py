@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["FINE_BITS", "Costs", "Run", "fine_from_ps", "ps_from_fine"]
+from archsim.step.costs import FINE_BITS
 
-FINE_BITS = 32
-"""Binary places of the replay clock below one picosecond."""
+__all__ = ["FINE_BITS", "Costs", "Run", "fine_from_ps", "ps_from_fine"]
 
 
 class Run(Protocol):

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from archsim.result import RequestColumns
 from archsim.serving.costs import ps_from_fine
 
-__all__ = ["PHASES", "PhaseUse", "Record", "RequestTable", "Window"]
+__all__ = ["PHASES", "PhaseUse", "Record", "Window"]
 
 PHASES = ("decode", "prefill", "prefill_recompute", "mixed")
 """What an iteration can be: `prefill_recompute` rebuilds the KV cache of preempted sequences, `mixed` serves both."""
@@ -62,27 +60,11 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestTable:
-    """One row a request, in order of arrival; int64 columns of equal length, -1 where a time does not exist."""
-
-    id: NDArray[np.int64]
-    arrival_ps: NDArray[np.int64]
-    first_token_ps: NDArray[np.int64]
-    finish_ps: NDArray[np.int64]
-    prompt_tokens: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
-    preemptions: NDArray[np.int64]
-    status: tuple[str, ...]
-    """`"completed"` or `"rejected"`."""
-    reason: tuple[str, ...]
-    """Why a request was rejected, else empty."""
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """A whole replay."""
 
-    requests: RequestTable
+    requests: RequestColumns
+    """One row a request, in order of arrival."""
     windows: tuple[Window, ...]
     """Consecutive from 0 to the end of the run."""
     total: Window

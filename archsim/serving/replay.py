@@ -21,10 +21,11 @@ import numpy as np
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel, Process
+from archsim.result import RequestColumns
 from archsim.serving.batch import Batch
 from archsim.serving.costs import Costs, fine_from_ps, ps_from_fine
 from archsim.serving.policies import POLICIES, Policy
-from archsim.serving.record import Record, RequestTable, Window
+from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
 from archsim.serving.windows import WindowLog
 
@@ -96,7 +97,7 @@ class _Server:
         for window in windows:
             total.add(window)
         return Record(
-            requests=self._books.table(),
+            requests=self._books.columns(),
             windows=windows,
             total=total,
             completed=self._books.completed,
@@ -183,23 +184,22 @@ class _Books:
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
-        self._columns = tuple(array("q") for _ in range(7))
-        self._reasons: dict[int, str] = {}
+        self._columns = tuple(array("q") for _ in range(8))
+        self._reasons = {"": 0}
         self.completed = 0
-
-    @property
-    def rejected(self) -> int:
-        return len(self._reasons)
+        self.rejected = 0
 
     def complete(self, sequence: Sequence, now_ps: int) -> None:
         self.completed += 1
-        self._add(sequence, now_ps, now_ps)
+        self._add(sequence, now_ps, 0)
+        self._tell(now_ps)
 
     def reject(self, sequence: Sequence, reason: str) -> None:
-        self._reasons[sequence.id] = reason
-        self._add(sequence, -1, sequence.arrival_ps)
+        self.rejected += 1
+        self._add(sequence, -1, self._reasons.setdefault(reason, len(self._reasons)))
+        self._tell(sequence.arrival_ps)
 
-    def _add(self, sequence: Sequence, finish_ps: int, now_ps: int) -> None:
+    def _add(self, sequence: Sequence, finish_ps: int, rejection: int) -> None:
         row = (
             sequence.id,
             sequence.arrival_ps,
@@ -208,25 +208,27 @@ class _Books:
             sequence.prompt_tokens,
             sequence.output_tokens,
             sequence.preemptions,
+            rejection,
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-        if self._progress is not None and len(self._columns[0]) % _PROGRESS_EVERY == 0:
-            self._progress(len(self._columns[0]), now_ps)
 
-    def table(self) -> RequestTable:
+    def _tell(self, now_ps: int) -> None:
+        done = self.completed + self.rejected
+        if self._progress is not None and done % _PROGRESS_EVERY == 0:
+            self._progress(done, now_ps)
+
+    def columns(self) -> RequestColumns:
         columns = [np.array(column, dtype=np.int64) for column in self._columns]
         order = np.argsort(columns[0])
-        numbers, arrivals, firsts, finishes, prompts, outputs, preemptions = (column[order] for column in columns)
-        reasons = tuple(self._reasons.get(number, "") for number in range(len(order)))
-        return RequestTable(
-            id=numbers,
+        arrivals, firsts, finishes, prompts, outputs, preemptions, rejection = (column[order] for column in columns[1:])
+        return RequestColumns(
             arrival_ps=arrivals,
-            first_token_ps=firsts,
-            finish_ps=finishes,
             prompt_tokens=prompts,
             output_tokens=outputs,
+            first_token_ps=firsts,
+            finish_ps=finishes,
             preemptions=preemptions,
-            status=tuple("rejected" if reason else "completed" for reason in reasons),
-            reason=reasons,
+            rejection=rejection,
+            rejections=tuple(self._reasons),
         )

@@ -37,10 +37,9 @@ class WindowLog:
         while start_fine >> self._shift >= MOST_WINDOWS:
             self._double()
         cell = start_fine >> self._shift
-        if not self._cells or self._cells[-1] != cell:
-            self._cells.append(cell)
-            self._windows.append(Window(start_fine, start_fine))
-        self._open = self._windows[-1]
+        self._open = Window(start_fine, start_fine)
+        self._cells.append(cell)
+        self._windows.append(self._open)
         self.border_fine = (cell + 1) << self._shift
 
     def book(self, phase: str, iterations: int, run: Run, output_tokens: int) -> None:

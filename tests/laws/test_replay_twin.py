@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,23 +13,13 @@ from hypothesis import given, settings
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 
-
-def _beside_tests(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-toy = _beside_tests("replay_toy")
-twin = _beside_tests("replay_twin")
+sys.path.append(str(Path(__file__).parents[1]))
+import replay_toy as toy
+import replay_twin as twin
 
 quiet = settings(deadline=None, derandomize=True, database=None, max_examples=150)
 
-scales = st.sampled_from([10**5, 10**7, 10**9, 10**11])
+scales = st.sampled_from([1, 10**2, 10**4, 10**7, 10**11])
 
 
 @st.composite
@@ -55,7 +43,7 @@ def costs_pairs(draw: st.DrawFn) -> tuple[Any, Any]:
 @st.composite
 def traces(draw: st.DrawFn) -> list[Arrival]:
     """Return up to 30 requests: bursts at one instant, crowds and long pauses."""
-    gaps = st.one_of(st.just(0), st.integers(0, 10**6), st.integers(0, 10**10), st.integers(0, 10**13))
+    gaps = st.one_of(st.just(0), *(st.integers(0, 10**digits) for digits in (4, 6, 8, 10, 13)))
     rows = draw(st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(1, 60)), max_size=30))
     arrivals = np.cumsum([gap for gap, _, _ in rows]).tolist()
     return [Arrival(int(arrival), row[1], row[2]) for arrival, row in zip(arrivals, rows, strict=True)]
@@ -130,14 +118,13 @@ def test_a_long_run_keeps_its_windows_equal_to_the_twin_through_many_merges() ->
 
 def _assert_same_requests(record: Any, slow: Any) -> None:
     table = record.requests
-    assert table.id.tolist() == [row.id for row in slow.rows]
     assert table.arrival_ps.tolist() == [row.arrival_ps for row in slow.rows]
     assert table.first_token_ps.tolist() == [row.first_token_ps for row in slow.rows]
     assert table.finish_ps.tolist() == [row.finish_ps for row in slow.rows]
     assert table.prompt_tokens.tolist() == [row.prompt for row in slow.rows]
     assert table.output_tokens.tolist() == [row.output for row in slow.rows]
     assert table.preemptions.tolist() == [row.preemptions for row in slow.rows]
-    assert [status == "rejected" for status in table.status] == [row.rejected for row in slow.rows]
+    assert [code > 0 for code in table.rejection.tolist()] == [row.rejected for row in slow.rows]
 
 
 def _windows(windows: Any) -> list[dict[str, Any]]:
