@@ -45,6 +45,18 @@ TRACE_LIMIT_BYTES = 8 * 2**30
 _LINE_LIMIT_CHARACTERS = 2**20
 _NESTING_LIMIT = 64
 _DIGITS_LIMIT = 64
+_TOML_LIMIT_BYTES = 2**20
+_DOTS_LIMIT = 128
+"""Dots of one line of TOML: the parser's time grows with the square of a dotted key's parts."""
+_SINGULAR = {
+    "systems": "system",
+    "chips": "chip",
+    "memories": "memory device",
+    "runtimes": "runtime",
+    "models": "model",
+    "samplers": "trace",
+}
+"""Folder of bundled files -> what a message calls one of them."""
 
 
 def bundled_path(kind: str) -> Path:
@@ -67,26 +79,30 @@ def bundled_names(kind: str, folder: str, suffixes: tuple[str, ...]) -> list[str
 def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]) -> Path:
     """Return the file that *name_or_path* means: a bundled name, else a path.
 
-    A word without a path separator and without one of *suffixes* is a name. Raises `InputError` for an unknown
+    A bundled name wins over a file of the same name in the working directory. Raises `InputError` for an unknown
     name (with the nearest known one) and for a path that is not a readable file.
     """
-    what = folder.rstrip("s") if folder else kind
+    what = _SINGULAR.get(folder, folder or kind)
     if "\0" in name_or_path or len(name_or_path) > 4096:
         raise InputError(Problem("", what, name_or_path[:40], "a name or a path without NUL, below 4,096 characters"))
-    is_name = "/" not in name_or_path and os.sep not in name_or_path and not name_or_path.endswith(suffixes)
-    if is_name and not Path(name_or_path).is_file():
-        known = bundled_names(kind, folder, suffixes)
-        if name_or_path in known:
-            root = bundled_path(kind) / folder
-            return next(root / (name_or_path + s) for s in suffixes if (root / (name_or_path + s)).is_file())
-        hint = did_you_mean(name_or_path, known)
-        raise InputError(
-            Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}")
-        )
+    known = bundled_names(kind, folder, suffixes)
+    if name_or_path in known:
+        root = bundled_path(kind) / folder
+        return next(root / (name_or_path + s) for s in suffixes if (root / (name_or_path + s)).is_file())
     path = Path(name_or_path)
-    if not path.is_file():
+    if _is_file(path):
+        return path
+    if "/" in name_or_path or os.sep in name_or_path or name_or_path.endswith(suffixes):
         raise InputError(Problem(name_or_path, "", "", f"a readable {what} file at this path; there is none"))
-    return path
+    hint = did_you_mean(name_or_path, known)
+    raise InputError(Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}"))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system takes
+        return False
 
 
 def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
@@ -137,7 +153,9 @@ def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[t
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; refuse NaN, infinity, deep nesting and endless numbers."""
-    text = _text(path)
+    text = _text(path, limit=_TOML_LIMIT_BYTES)
+    if any(line.count(".") > _DOTS_LIMIT for line in text.splitlines()):
+        raise InputError(Problem(str(path), "", "", f"lines of at most {_DOTS_LIMIT} dots"))
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -203,8 +221,14 @@ def digest_of(content: bytes) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write *content* to *path* in one step; an existing file is replaced whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write *content* to *path* in one step; an existing file is replaced whole or not at all.
+
+    Raises `InputError` where the file cannot be written.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    except OSError as error:
+        raise _unwritable(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -212,9 +236,15 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from None
         raise
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(Problem(str(path), "", "", f"a file that can be written ({error.strerror})"))
 
 
 def write_gzip_atomically(path: Path, content: bytes) -> None:
@@ -233,10 +263,12 @@ def written_directory(path: Path) -> Iterator[Path]:
     An interrupt or an error leaves nothing behind.
     """
     refuse_existing(path)
+    created = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
     except OSError as error:
+        _remove_empty(created)
         raise InputError(
             Problem(str(path), "--out", "", f"a directory that can be created ({error.strerror})")
         ) from None
@@ -247,7 +279,14 @@ def written_directory(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(created)
         raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def refuse_existing(path: Path) -> None:

@@ -59,7 +59,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
 }
 """Dimension -> unit -> factor to SI. `OP/s` counts integer operations and is the same rate as `FLOP/s`."""
 
-_NUMBER = re.compile(r"(\d{1,18}(?:_\d{3})*(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?)\s*(\S+)")
+_NUMBER = re.compile(r"([0-9]{1,18}(?:_[0-9]{3}){0,6}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?) *(\S+)")
 
 
 def parse_quantity(text: object, dimension: str) -> Fraction:

@@ -55,7 +55,8 @@ def _memory_lines(name: str, memory: MemorySpec, inner: int) -> list[str]:
     head = "├" + "┬".join("─" * size for size in widths) + "┤"
     foot = "└" + "┴".join("─" * size for size in widths) + "┘"
     pins = f"{memory.stacks} x {memory.channels_per_stack} channels x {memory.channel_bits} bits"
-    peak = f"{memory.device.standard}: {pins} x {exact_quantity(memory.pin_bits_per_s, 'bits/s')} = {_rate(memory.peak_bytes_per_s)}, "
+    pin_rate = exact_quantity(memory.pin_bits_per_s, "bits/s")
+    peak = f"{memory.device.standard}: {pins} x {pin_rate} = {_rate(memory.peak_bytes_per_s)}, "
     room = f"{_bytes(memory.capacity_bytes)}, {format_quantity(memory.usable_bytes, 'bytes')} usable"
     return [head, *rows, foot, "  " + peak + room]
 
