@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsim.cli.options import json_option
+
 if TYPE_CHECKING:
-    from archsim.workload.statistics import Lengths
+    from archsim.workload.statistics import Lengths, TraceStatistics
     from archsim.workload.trace import Trace
 
 __all__ = ["command"]
@@ -23,11 +25,13 @@ def command() -> None:
 
 @command.command()
 @click.argument("trace")
-@click.option("--limit", type=int, help="Take the first N requests.")
-@click.option("--rate-scale", default="1", help="Multiply the rate of arrivals.  [default: 1]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of a sampler.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(trace: str, *, limit: int | None, rate_scale: str, seed: int, as_json: bool) -> None:
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests.")
+@click.option("--rate-scale", metavar="X", help="Let requests arrive X times as fast.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True, help="Of a sampler."
+)
+@json_option
+def inspect(trace: str, *, limit: int | None, rate_scale: str | None, seed: int, as_json: bool) -> None:
     """Print rows, span, rate, quantiles and burstiness of TRACE (a bundled name, or a CSV or JSONL file).
 
     Example: archsim trace inspect requests.csv.gz --limit 1000
@@ -39,18 +43,15 @@ def inspect(trace: str, *, limit: int | None, rate_scale: str, seed: int, as_jso
     from archsim.workload.trace import load_trace
 
     loaded = load_trace(trace, limit, rate_scale, seed)
-    facts = {"name": loaded.name, "sampled": loaded.sampled, "seed": loaded.seed, "digest": loaded.digest}
-    numbers = asdict(describe(loaded))
+    facts = describe(loaded)
     if as_json:
-        click.echo(dumps(facts | numbers, indent=2, allow_nan=False))
+        origin = {"name": loaded.name, "sampled": loaded.sampled, "seed": loaded.seed, "digest": loaded.digest}
+        click.echo(dumps(origin | asdict(facts), indent=2, allow_nan=False))
     else:
-        click.echo("\n".join(_page(loaded)))
+        click.echo("\n".join(_page(loaded, facts)))
 
 
-def _page(trace: Trace) -> list[str]:
-    from archsim.workload.statistics import describe
-
-    facts = describe(trace)
+def _page(trace: Trace, facts: TraceStatistics) -> list[str]:
     origin = f"sampled from published quantiles, seed {trace.seed}" if trace.sampled else "recorded"
     rows: list[tuple[str, Any, str]] = [
         ("requests", facts.requests, ""),

@@ -141,7 +141,7 @@ def _shape(reader: _Reader, family: Family) -> dict[str, Any]:
 def _parts(reader: _Reader, family: Family) -> dict[str, Any]:
     config = reader.config
     quantized = config.get("quantization_config")
-    dtype = config.get("torch_dtype", config.get("dtype"))
+    dtype = config.get("torch_dtype") or config.get("dtype")
     aliases = config.get("aliases", [])
     return {
         "family": config["model_type"],
