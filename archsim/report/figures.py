@@ -125,13 +125,17 @@ def bandwidth_over_time(results: Sequence[Result]) -> Figure:
         height_in = _PANEL_ROW_IN * len(results) + 0.95
         figure = Figure(figsize=(style.TWO_COLUMNS_IN, height_in), layout="constrained")
         panels = figure.subplots(len(results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, result in zip(panels, results, strict=True):
-            _draw_panel(axes, result)
+        ends_s = [_draw_panel(axes, result) for axes, result in zip(panels, results, strict=True)]
+        panels[0].set_xlim(0, max(ends_s))
         panels[-1].set_xlabel("simulated time (s)")
         figure.supylabel("bytes served, share of peak", fontsize=8)
         figure.suptitle(f"Main memory bandwidth over time: {results[0].model.name}, {trace_label(results[0])}",
                         fontsize=8.5, fontweight="bold", x=0.01, ha="left")  # fmt: skip
-        patches = [Patch(color=style.PHASE_COLOURS[phase], label=f"useful, {phase}") for phase in _SERVING_PHASES]
+        patches = [
+            Patch(color=style.PHASE_COLOURS[phase], label=f"useful, {phase}")
+            for phase in _SERVING_PHASES
+            if any(phase in result.phases for result in results)
+        ]
         patches.append(Patch(color=style.ACCOUNT_COLOURS["overfetch"], label=style.GROUP_LABELS["moved"]))
         figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), handlelength=1.0)
     return figure
@@ -140,7 +144,8 @@ def bandwidth_over_time(results: Sequence[Result]) -> Figure:
 _SERVING_PHASES = ("decode", "mixed", "prefill")
 
 
-def _draw_panel(axes: Axes, result: Result) -> None:
+def _draw_panel(axes: Axes, result: Result) -> float:
+    """Draw one design and return its last second."""
     edges_s, layers = _served_by_window(_tables_of(result), result.system.main_memory)
     base = np.zeros(len(edges_s) - 1)
     colours = [*(style.PHASE_COLOURS[phase] for phase in _SERVING_PHASES), style.ACCOUNT_COLOURS["overfetch"]]
@@ -151,10 +156,10 @@ def _draw_panel(axes: Axes, result: Result) -> None:
     axes.set_title(f"{_name(result)}, peak {peak}", loc="left", pad=3)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-    axes.set_xlim(float(edges_s[0]), float(edges_s[-1]))
     axes.grid(axis="y", linewidth=0.4, color="#dddddd")
     axes.set_axisbelow(True)
     style.quiet_axes(axes)
+    return float(edges_s[-1])
 
 
 def _tables_of(result: Result) -> LedgerColumns:

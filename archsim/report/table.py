@@ -38,6 +38,12 @@ __all__ = [
 _NARROWEST_CONSOLE = 240
 """Characters of a line; no table of this module is wider. A narrower terminal wraps lines, but loses nothing."""
 _LEAST_SHOWN = 0.001
+_LIMITS = {
+    "slo": "service level",
+    "capacity": "nothing: all requests at once meet it",
+    "unreachable": "service level, at any rate",
+}
+"""What ended the search for saturation, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def _saturation_cells(result: Result) -> list[str]:
         _seconds(found.tpot_p99_s),
         percent(found.mbu),
         percent(found.mfu),
-        found.limited_by.replace("_", " "),
+        _LIMITS.get(found.limited_by, account_label(found.limited_by)),
     ]
 
 
