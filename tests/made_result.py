@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from archsim.metrics.accounts import ACCOUNTS
@@ -87,6 +89,27 @@ def make_result(
         carbon=None,
         tables=Tables(ledger=_ledger(decode), resolved_toml=f'name = "{name}"\n', requests=requests),
     )  # fmt: skip
+
+
+def make_rejecting_result(name: str = "toy") -> Result:
+    """Return a result in which no request was served: every metric of a request is absent."""
+    made = make_result(name)
+    never = np.full(3, -1)
+    requests = replace(
+        made.tables.requests, first_token_ps=never, finish_ps=never, rejection=np.ones(3, dtype=np.int64)
+    )
+    absent = Summary(**summary(np.array([])))
+    return made.model_copy(
+        update={
+            "requests": RequestCounts(offered=3, completed=0, rejected=3, preempted=0),
+            "latency_s": Latency(ttft=absent, tpot=absent, e2e=absent),
+            "mbu": None,
+            "mfu": None,
+            "phases": {},
+            "saturation": None,
+            "tables": replace(made.tables, requests=requests),
+        }
+    )
 
 
 def _provenance(name: str, *, sampled: bool) -> Provenance:

@@ -225,7 +225,7 @@ def _draw_distribution(axes: Axes, values: npt.NDArray[np.float64], number: int,
     # Enough ranks for the eye; the tail, which is what the axis is logarithmic for, in full.
     ranks = np.unique(np.append(np.linspace(0, len(ordered) - 1, _MOST_POINTS).astype(int),
                                 np.arange(max(0, len(ordered) - 50), len(ordered))))  # fmt: skip
-    ranks = ranks[ranks >= 0]
+    ranks = ranks[(ranks >= 0) & (ranks < len(ordered))]
     axes.plot(ordered[ranks], share[ranks], drawstyle="steps-post", label=name,
               color=style.LINE_COLOURS[number % len(style.LINE_COLOURS)],
               linestyle=style.LINE_STYLES[number % len(style.LINE_STYLES)])  # fmt: skip

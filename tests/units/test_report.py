@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_result import make_result
+from made_result import make_rejecting_result, make_result
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -112,6 +112,16 @@ def test_failure_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         writers.write_run(make_result(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_that_served_nothing_is_shown_and_written(tmp_path: Path) -> None:
+    """Where every request was rejected there are dashes, empty panels and null, and no exception."""
+    result = make_rejecting_result()
+    row = printed(table.trace_row(result, ["toy"]))
+    assert row.split()[:4] == ["toy", "shipped", "0", "3"]
+    assert set(row.split()[4:]) == {"-"}
+    writers.write_comparison([result, make_result("other")], tmp_path / "both")
+    assert json.loads((tmp_path / "both" / "toy" / "result.json").read_text())["latency_s"]["ttft"]["p50"] is None
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
