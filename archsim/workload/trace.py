@@ -110,13 +110,14 @@ def load_trace(
     scale = Fraction(1) if rate_scale is None else _scale(rate_scale)
     if limit is not None and limit < 1:
         raise InputError(Problem("", "--limit", str(limit), "at least 1 request"))
-    path = _find(name_or_path or DEFAULT_TRACE)
+    wanted = DEFAULT_TRACE if name_or_path is None else name_or_path
+    path = _find(wanted)
     sampled = path.suffix == ".toml"
     columns = read_sampler(path).draw(seed, limit) if sampled else read_requests(path, limit)
     name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
     return Trace(
         name=name,
-        source=name_or_path or DEFAULT_TRACE,
+        source=wanted,
         options=_options(path, sampled=sampled, limit=limit, scale=scale),
         sampled=sampled,
         seed=seed if sampled else None,
