@@ -122,8 +122,11 @@ def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return InputError(Problem(str(path), "", "", f"a readable file ({reason})"))
+    return InputError(Problem(str(path), "", "", f"a readable file ({_reason(error)})"))
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[tuple[int, str]]:
@@ -244,7 +247,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(Problem(str(path), "", "", f"a file that can be written ({error.strerror})"))
+    return InputError(Problem(str(path), "", "", f"a file that can be written ({_reason(error)})"))
 
 
 def write_gzip_atomically(path: Path, content: bytes) -> None:
@@ -267,11 +270,9 @@ def written_directory(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         _remove_empty(created)
-        raise InputError(
-            Problem(str(path), "--out", "", f"a directory that can be created ({error.strerror})")
-        ) from None
+        raise _uncreatable(path, error) from None
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -291,5 +292,13 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raise `InputError` where *path* exists: nothing is overwritten unasked, and a long run is not begun in vain."""
-    if path.exists() or path.is_symlink():
+    try:
+        taken = path.exists() or path.is_symlink()
+    except (OSError, ValueError) as error:
+        raise _uncreatable(path, error) from None
+    if taken:
         raise InputError(Problem(str(path), "--out", "", "a directory that does not exist yet"))
+
+
+def _uncreatable(path: Path, error: Exception) -> InputError:
+    return InputError(Problem(str(path)[:80], "--out", "", f"a directory that can be created ({_reason(error)})"))
