@@ -1,31 +1,36 @@
-"""Requests, output tokens and events a second of the replay alone, on a real trace with a cheap cost model.
+"""Requests, output tokens and events a second: the replay alone, then the whole job in a process of its own.
 
-    python benchmarks/replay.py ../shared/traces/azure_llm_2023_conv.csv.gz [--stretch 10] [--profile]
+    python benchmarks/replay.py ../shared/traces/azure_llm_2023_conv.csv.gz [--system h100-sxm8] [--model llama-3.1-70b]
 
-The cost model is the toy of the tests (closed form between knots of 16,384 tokens), with times near those of
-Llama-3.1-70B on eight H100: the replay's own cost without that of the step floor. `--stretch N` makes each output N
-times as long, which must hardly cost more: the replay jumps from event to event, not from token to token.
+The replay alone runs on the tests' toy cost model (closed form between knots of 16,384 tokens), with times near those
+of Llama-3.1-70B on eight H100: its own cost, without that of the step floor. Outputs 10 and 100 times as long must
+hardly cost more, as it jumps from event to event and not from token to token. The whole job is `archsim run`, start-up,
+reading the trace and simulating the steps included. The best of several is printed: noise only adds.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
-import csv
-import gzip
+import json
 import pstats
+import resource
+import subprocess
 import sys
 import time
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
+from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.workload.trace import load_trace
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from replay_toy import ToyCosts
 
-TOKENS_APART_BITS = 14
+# KV memory for all: preemption is work of its own, and would cloud how the cost depends on the output length.
+LIMITS = Limits(max_batch=256, max_prefill_tokens=8192, kv_blocks=10**6, block_tokens=16, context_tokens=131_072)
 
 
 def decode_ps(batch: int, kv_tokens: int) -> int:
@@ -38,46 +43,80 @@ def prefill_ps(tokens: int, pairs: int) -> int:
     return 8_000_000_000 + 35_000_000 * tokens + 200 * pairs
 
 
-def azure(path: str, stretch: int) -> list[Arrival]:
-    """Return the requests of an Azure 2023 trace."""
-    with gzip.open(path, "rt") as file:
-        rows = list(csv.reader(file))[1:]
-    first = datetime.fromisoformat(rows[0][0][:26])
-    # The seventh fractional digit (100 ns) is beyond datetime and is dropped: a benchmark needs no more.
-    times = [round((datetime.fromisoformat(row[0][:26]) - first).total_seconds() * 1e6) * 10**6 for row in rows]
-    return [Arrival(at, int(row[1]), int(row[2]) * stretch) for at, row in zip(times, rows, strict=True)]
+def stretched(trace: str, *, rate: int, output: int) -> list[Arrival]:
+    """Return the requests *rate* times as fast, their outputs *output* times as long."""
+    return [Arrival(r.arrival_ps // rate, r.prompt_tokens, r.output_tokens * output) for r in load_trace(trace)]
+
+
+def serve(arrivals: list[Arrival]) -> Record:
+    """Replay on the toy costs."""
+    return replay(arrivals, ToyCosts(decode_ps, prefill_ps, spacing_bits=14), limits=LIMITS)
+
+
+def best_of(times: int, work: Callable[[], object]) -> float:
+    """Return the shortest wall time of *work*, in seconds."""
+    walls_s = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        walls_s.append(time.perf_counter() - started)
+    return min(walls_s)
+
+
+def report(name: str, wall_s: float, *, requests: int, tokens: int, events: int) -> None:
+    """Print one line."""
+    rates = (
+        f"{count / wall_s:13,.0f} {unit}/s"
+        for count, unit in zip((requests, tokens, events), ("requests", "output tokens", "events"), strict=True)
+    )
+    print(f"{name:34} {wall_s:7.3f} s {''.join(rates)}")
+
+
+def alone(trace: str) -> None:
+    """Print the replay's own cost, for rates and output lengths."""
+    for rate, output in ((1, 1), (3, 1), (1, 10), (1, 100)):
+        arrivals = stretched(trace, rate=rate, output=output)
+        record = serve(arrivals)
+        wall_s = best_of(5, lambda arrivals=arrivals: serve(arrivals))
+        name = f"replay alone, rate x{rate}, output x{output}"
+        tokens = record.total.output_tokens
+        report(name, wall_s, requests=len(arrivals), tokens=tokens, events=record.event_count)
+
+
+def whole_job(trace: str, system: str, model: str) -> None:
+    """Print the cost of `archsim run` as a user meets it."""
+    command = [sys.executable, "-m", "archsim", "run", system, "--model", model, "--trace", trace, "--json"]
+    outputs: list[str] = []
+
+    def work() -> None:
+        outputs.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    wall_s = best_of(2, work)
+    result = json.loads(outputs[-1])
+    requests, tokens = result["requests"]["offered"], result["tokens"]["output"]
+    report(
+        f"archsim run {system}", wall_s, requests=requests, tokens=tokens, events=result["provenance"]["event_count"]
+    )
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
 
 
 def main() -> None:
-    """Print one line a measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print a line a measurement, or a profile of the replay."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trace")
-    parser.add_argument("--stretch", type=int, default=1)
-    parser.add_argument("--rate-scale", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--system", help="measure the whole job on it, too")
+    parser.add_argument("--model", default="llama-3.1-70b")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
-    arrivals = [
-        row._replace(arrival_ps=row.arrival_ps // options.rate_scale) for row in azure(options.trace, options.stretch)
-    ]
-    costs = ToyCosts(decode_ps, prefill_ps, spacing_bits=TOKENS_APART_BITS)
-    limits = Limits(max_batch=256, max_prefill_tokens=8192, kv_blocks=90_000, block_tokens=16, context_tokens=131_072)
-    profile = cProfile.Profile()
-    for _ in range(1 if options.profile else options.repeats):
-        started = time.perf_counter()
-        if options.profile:
-            record = profile.runcall(replay, arrivals, costs, limits=limits)
-        else:
-            record = replay(arrivals, costs, limits=limits)
-        wall_s = time.perf_counter() - started
-        tokens = record.total.output_tokens
-        print(
-            f"{len(arrivals)} requests in {wall_s:.3f} s: {len(arrivals) / wall_s:,.0f} requests/s, "
-            f"{tokens / wall_s:,.0f} output tokens/s, {record.event_count / wall_s:,.0f} events/s; "
-            f"mean batch {record.mean_batch:.1f}, {record.preemptions} preemptions, {len(record.windows)} windows"
-        )
     if options.profile:
+        arrivals = stretched(options.trace, rate=1, output=1)
+        profile = cProfile.Profile()
+        profile.runcall(serve, arrivals)
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+        return
+    alone(options.trace)
+    if options.system:
+        whole_job(options.trace, options.system, options.model)
 
 
 if __name__ == "__main__":
