@@ -6,8 +6,8 @@ ranks than heads, norm vectors and routers that every rank holds, vocabulary row
 activations that every rank keeps a copy of, and the part of a byte left where a share is not whole.
 
 Where things lie: weights and KV in the chip's main memory. The activations of a kernel stay in the last-level cache
-(the largest) when all that the kernel reads and writes fits there, else all of them go through main memory. Weights
-are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer and rank together.
+(the largest) up to its capacity; of what the kernel reads and writes beyond that, an equal share of each spills to main
+memory. Weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer and rank together.
 """
 
 from __future__ import annotations
@@ -172,11 +172,15 @@ class _Rank:
     def _activations(self, operator: Operator) -> tuple[Transfer, ...]:
         read = self.shares.total(operator.activations_in, bits=self.stream_bits)
         written = self.shares.total(operator.activations_out, bits=self.stream_bits)
-        level = self.cache if read[0] + written[0] <= self.cache_bytes else self.memory
-        return (
-            *_transfers(level, "activations", read, write=False, run_bytes=read[0]),
-            *_transfers(level, "activations", written, write=True, run_bytes=written[0]),
-        )
+        total = read[0] + written[0]
+        missing = max(0, total - self.cache_bytes)
+        transfers: list[Transfer] = []
+        for amounts, write in ((read, False), (written, True)):
+            spilt = (amounts[0] * missing // total, amounts[1] * missing // total) if total else (0, 0)
+            kept = (amounts[0] - spilt[0], amounts[1] - spilt[1])
+            transfers += _transfers(self.cache, "activations", kept, write=write, run_bytes=kept[0])
+            transfers += _transfers(self.memory, "activations", spilt, write=write, run_bytes=spilt[0])
+        return tuple(transfers)
 
 
 def _transfers(

@@ -7,10 +7,10 @@ how ranks share them. No bits, no chip, no time.
 Formulas, for T tokens of hidden width h, q query and v KV width, i MLP width, P query-key pairs, and a layer:
   qkv 2 T h (q + 2 v) FLOPs; attention 4 P q; output 2 T q h; MLP 2 T h i a matrix, 3 matrices where gated;
   MoE the same for T k rows over E(1-(1-k/E)^T) distinct experts, which are read once each.
-The count of distinct experts assumes independent uniform routing; real routing touches fewer: against logged routes the
+W1: the count of distinct experts assumes independent uniform routing; against logged routes, which touch fewer, the
 formula overstates by 8-36 % at batches of 8 to 32 (docs/workloads.md).
 
-Vector work is counted in operations an element: an estimate, small beside the bytes (`_NORM` and its neighbours).
+W4: vector work is counted in operations an element: an estimate, small beside the bytes (`_NORM` and its neighbours).
 """
 
 from __future__ import annotations

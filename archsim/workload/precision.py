@@ -4,7 +4,7 @@ Written `w8a16kv8`. Weights in groups that share a scale say so, `w4g128a16kv16`
 or `w4g32s8a16kv16` (one of 8 bits every 32, as MXFP4 has): the scales are read with the weights. Without a `g` no
 scale is counted.
 
-All weights take the weight bits, embeddings and output head included. Between kernels, activations travel in at
+W2: all weights take the weight bits, embeddings and output head included. W3: between kernels, activations travel in at
 least 16 bits (`stream_bits`): runtimes that multiply in 8 bits quantise at the door of a product and keep residuals,
 partial sums and logits wider.
 """

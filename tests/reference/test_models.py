@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archsim.errors import InputError
 from archsim.workload.model import bundled_models, load_model
+from archsim.workload.operators import distinct_experts
 from archsim.workload.tensors import active_parameter_count, parameter_count
 
 # File -> (billions of parameters, of them active, KV elements a token) as the folder's README states them.
@@ -85,3 +87,14 @@ def test_a_bundled_model_equals_its_published_configuration(name: str, shared: P
     assert {field: getattr(bundled, field) for field in fields} == {
         field: getattr(published, field) for field in fields
     }
+
+
+def test_distinct_experts_are_those_of_the_readme_for_uniform_routing() -> None:
+    """../shared/traces/README.md prints them for 64 experts, top-6; real routes touch no more at any batch."""
+    model = replace(load_model("qwen3-30b-a3b"), experts=64, experts_per_token=6)
+    uniform = {1: 6.0, 4: 20.8, 8: 34.9, 16: 50.8, 32: 61.3, 64: 63.9, 128: 64.0}
+    logged = {1: 6.0, 4: 19.3, 8: 30.2, 16: 42.5, 32: 52.9, 64: 59.2, 128: 62.1}
+    for tokens, expected in uniform.items():
+        touched = distinct_experts(model, tokens) / 1024
+        assert touched == pytest.approx(expected, abs=0.051)
+        assert touched >= logged[tokens]
