@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from math import isqrt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +14,8 @@ from hypothesis import given, settings
 
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.step.costs import StepCosts
+from archsim.workload.batch import Batch
 
 sys.path.append(str(Path(__file__).parents[1]))
 import replay_toy as toy
@@ -94,6 +98,26 @@ def test_the_replay_equals_its_token_by_token_twin(
     decode = [piece for piece in slow.pieces if piece.phase == "decode"]
     assert record.decode_tokens == sum(piece.tokens for piece in decode)
     assert record.mean_batch == (record.decode_tokens / len(decode) if decode else None)
+
+
+@given(traces(), limit_sets, st.integers(1, 10**9))
+@settings(quiet, max_examples=40)
+def test_on_the_costs_of_the_step_floor_the_replay_equals_its_twin_too(
+    arrivals: list[Arrival], limits: Limits, scale_ps: int
+) -> None:
+    """Interpolated over batch, context, tokens and pairs, with a time of no nice form at every knot."""
+    costs = StepCosts(lambda batch: _odd_step(batch, scale_ps))
+    record = replay(arrivals, costs, limits=limits)
+    slow = twin.twin_replay(arrivals, costs, limits)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+    for use in record.total.phases.values():
+        assert use.time_fine == sum(weight * costs.records[knot].time_ps for knot, weight in use.weights.items())
+
+
+def _odd_step(batch: Batch, scale_ps: int) -> Any:
+    work = 7 * batch.decode + batch.kv_tokens + 3 * batch.prefill_tokens + batch.prefill_pairs // 5
+    return SimpleNamespace(time_ps=scale_ps + isqrt(work * scale_ps))
 
 
 def test_a_long_run_keeps_its_windows_equal_to_the_twin_through_many_merges() -> None:
