@@ -1,7 +1,7 @@
 """What lies in a chip's main memory: weights, the KV cache's blocks, and room for activations.
 
 The usable bytes of the memory (capacity less what is reserved and what the serving framework keeps) hold, on each
-chip: its share of the weights, padding and replicas included; the activations of the widest kernel at the largest
+chip: its share of the weights, padding and replicas included; W9: the activations of the widest kernel at the largest
 batch the runtime takes on; and KV blocks in what is left.
 """
 

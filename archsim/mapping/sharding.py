@@ -5,9 +5,10 @@ beyond its share is overfetch by definition. That is: KV heads (and their projec
 ranks than heads, norm vectors and routers that every rank holds, vocabulary rows added so that ranks hold equally many,
 activations that every rank keeps a copy of, and the part of a byte left where a share is not whole.
 
-Where things lie: weights and KV in the chip's main memory. The activations of a kernel stay in the last-level cache
+Where things lie: weights and KV in the chip's main memory. W7: the activations of a kernel stay in the last-level cache
 (the largest) up to its capacity; of what the kernel reads and writes beyond that, an equal share of each spills to main
-memory. Weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer and rank together.
+memory. W8: weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer
+and rank together.
 """
 
 from __future__ import annotations

@@ -167,18 +167,19 @@ def test_weights_are_one_run_and_kv_comes_in_blocks() -> None:
     assert all(0 < t.run_bytes <= t.bytes for task in tasks(cut) for t in task.transfers)
 
 
-def test_activations_stay_in_the_cache_exactly_while_they_fit() -> None:
-    """A kernel whose inputs and outputs exceed the last-level cache goes through main memory with all of them."""
+def test_activations_stay_in_the_cache_up_to_its_capacity() -> None:
+    """What a kernel's inputs and outputs exceed the last-level cache by goes through main memory, and no more."""
     model, cache = MODELS["llama-3.1-70b"], H100.chip.cache
     capacity = max(level.capacity_bytes for level in cache.values())
-    levels = set()
+    spills = set()
     for tokens in (8, 2048, 8192):
         for task in tasks(plan(model, 8, Batch.of_prefill(tokens))):
             activations = [t for t in task.transfers if t.tensor == "activations"]
-            fits = sum(t.bytes for t in activations) <= capacity
-            assert {t.level in cache for t in activations} <= {fits}
-            levels |= {t.level for t in activations}
-    assert len(levels) == 2
+            total = sum(t.bytes for t in activations)
+            spilt = sum(t.bytes for t in activations if t.level not in cache)
+            assert 0 <= max(0, total - capacity) - spilt < 2
+            spills.add(spilt > 0)
+    assert spills == {True, False}
 
 
 def test_a_chip_without_a_cache_keeps_activations_in_main_memory() -> None:
