@@ -65,6 +65,13 @@ def test_azure_times_count_from_the_first_request(tmp_path: Path) -> None:
     ]
 
 
+def test_azure_times_may_say_that_they_are_in_utc(tmp_path: Path) -> None:
+    """The traces of 2024 end in +00:00; another zone is refused, since it may change within a file."""
+    text = AZURE + "2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:00.017335+00:00,2399,6\n"
+    assert rows(written(tmp_path, text)) == [(0, 2162, 5), (7_405_000_000, 2399, 6)]
+    assert "in UTC" in refused(tmp_path, text.replace("+00:00", "+01:00"))
+
+
 @pytest.mark.parametrize("name", ["trace.csv", "trace.csv.gz"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_columns_stand_in_any_order_beside_others(name: str, end: str, tmp_path: Path) -> None:
