@@ -94,4 +94,7 @@ class JobLog:
 
     def latest(self, first: int, second: int) -> int:
         """Return the one of two jobs that ended later; at one instant, the one logged later."""
-        return max(first, second, key=lambda job: (self.end[job], job))
+        first_end, second_end = self.end[first], self.end[second]
+        if first_end == second_end:
+            return max(first, second)
+        return first if first_end > second_end else second

@@ -10,7 +10,7 @@ check and not a definition.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from archsim.errors import SimulationError
@@ -55,47 +55,45 @@ def walk(jobs: JobColumns, first: int, *, until: int, rank: int) -> list[Stretch
     and the time since then, in which it waited for a slower rank, is a `bubble`; a link's walk follows the rank that
     arrived last.
     """
+    starts, ends, kinds, predecessors, arrivals = jobs.start, jobs.end, jobs.kind, jobs.predecessor, jobs.arrivals
     stretches: list[Stretch] = []
-    at, job = jobs.start[first], _cause(jobs, first, rank)
+    at, job = starts[first], first
     while at > until:
-        ended = max(jobs.end[job], until)
-        if ended < at:
+        cause = arrivals[job][rank] if rank >= 0 and job in arrivals else predecessors[job]
+        ended = ends[cause]
+        if ended != at:
+            if ended > at or job not in arrivals:
+                raise SimulationError(f"job {job} started at {at} ps, but its cause ended at {ended} ps")
+            ended = max(ended, until)
             stretches.append(("bubble", ended, at))
-            at = ended
-            continue
-        began = max(jobs.start[job], until)
-        stretches.append((CLASS_ACCOUNT[jobs.kind[job]], began, at))
-        at, job = began, _cause(jobs, job, rank)
+        began = max(starts[cause], until)
+        if began < ended:
+            stretches.append((CLASS_ACCOUNT[kinds[cause]], began, ended))
+        at, job = began, cause
     return stretches
 
 
-def _cause(jobs: JobColumns, job: int, rank: int) -> int:
-    arrivals = jobs.arrivals.get(job)
-    cause = jobs.predecessor[job] if arrivals is None or rank < 0 else arrivals[rank]
-    late = jobs.end[cause] - jobs.start[job]
-    if late > 0 or (late < 0 and arrivals is None):
-        raise SimulationError(f"job {job} started at {jobs.start[job]} ps, its cause ended at {jobs.end[cause]} ps")
-    return cause
-
-
-def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, rank: int) -> Iterator[Stretch]:
-    """Yield whose fault every picosecond is in which a pipe stood still, as stretches that do not overlap.
+def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, rank: int) -> list[Stretch]:
+    """Return whose fault every picosecond is in which a pipe stood still, as stretches that do not overlap.
 
     *busy* are the pipe's jobs in order of time. The books close at *close*; the gap after the last busy job is walked
     from *last*, the rank's last job of all, and what lies between that and the close is a `bubble`.
     """
+    stretches: list[Stretch] = []
     free = 0
     for job in busy:
         if jobs.start[job] > free:
-            yield from walk(jobs, job, until=free, rank=rank)
+            stretches += walk(jobs, job, until=free, rank=rank)
         free = jobs.end[job]
-    if close > jobs.end[last]:
-        yield ("bubble", jobs.end[last], close)
-    if jobs.end[last] > free:
+    ended = jobs.end[last]
+    if close > ended:
+        stretches.append(("bubble", ended, close))
+    if ended > free:
         began = max(jobs.start[last], free)
-        yield (CLASS_ACCOUNT[jobs.kind[last]], began, jobs.end[last])
+        stretches.append((CLASS_ACCOUNT[jobs.kind[last]], began, ended))
         if began > free:
-            yield from walk(jobs, last, until=free, rank=rank)
+            stretches += walk(jobs, last, until=free, rank=rank)
+    return stretches
 
 
 def check_balance(scope: str, accounts: Mapping[str, float], *, booked: float) -> None:

@@ -2,10 +2,10 @@
 
 The time of a decode iteration is a function of its batch and of the total context it reads; that of a prefill
 iteration, of its new tokens and its query-key pairs. Both are piecewise linear between knots whose spacing is a power
-of two: the batch has 8 knots an octave (every batch up to 16 is its own knot), total context 4, prompt tokens 8, pairs
-2. The weights of the knots are then whole multiples of 2**-32, times are integers in units of 2**-32 ps, and a
-run of iterations costs exactly the sum of its iterations. The same weights mix the ledgers, so the books of any
-mixture balance as the knots' do.
+of two: batch and prompt tokens have 16 knots an octave up to 512 (up to 32 each is its own knot) and 8 beyond, total
+context 2, pairs 1. The weights of the knots are then whole multiples of 2**-32, times are integers in units of
+2**-32 ps, and a run of iterations costs exactly the sum of its iterations. The same weights mix the ledgers, so the
+books of any mixture balance as the knots' do.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ __all__ = ["FINE_BITS", "Mixture", "StepCosts"]
 FINE_BITS = 32
 """Binary places of weights and of the fine clock below one picosecond."""
 
-BATCH_BITS, CONTEXT_BITS, TOKEN_BITS, PAIR_BITS = 3, 2, 3, 1
-"""log2 of the knots in an octave of each axis."""
+ROW_BITS, CONTEXT_BITS, PAIR_BITS = 4, 1, 0
+"""log2 of the knots in an octave of each axis; rows are the batch of a decode or the new tokens of a prefill."""
+_FINE_ROWS = 512
+"""Up to here a product may turn from reading weights to computing, and rows have twice the knots of larger ones."""
 _WIDEST_BATCH, _WIDEST_OTHER = 8, 24
 """log2 of the widest spacing: together within `FINE_BITS`, so that a product of weights stays whole."""
 
@@ -124,7 +126,7 @@ class StepCosts:
         if kv_tokens > tokens:
             return self.exact(Batch(0, 0, sequences, tokens, pairs, kv_tokens))
         weights: dict[int, int] = {}
-        for token_knot, token_share, token_bits in _neighbours(tokens, TOKEN_BITS, _WIDEST_BATCH):
+        for token_knot, token_share, token_bits in _neighbours(tokens, _row_bits(tokens), _WIDEST_BATCH):
             for pair_knot, pair_share, pair_bits in _neighbours(pairs, PAIR_BITS, _WIDEST_OTHER):
                 knot = self.knot(_prefill_batch(token_knot, pair_knot))
                 weight = (token_share * pair_share) << (FINE_BITS - token_bits - pair_bits)
@@ -141,7 +143,7 @@ class StepCosts:
         return cell
 
     def _new_cell(self, batch: int, lower: int, bits: int) -> _Cell:
-        batches = _neighbours(batch, BATCH_BITS, _WIDEST_BATCH)
+        batches = _neighbours(batch, _row_bits(batch), _WIDEST_BATCH)
         corners = tuple(
             (self._decode_knot(knot, lower), self._decode_knot(knot, lower + (1 << bits)), share)
             for knot, share, _ in batches
@@ -160,6 +162,10 @@ class StepCosts:
 def _spacing_bits(value: int, bits: int, widest: int) -> int:
     """Return log2 of the spacing of knots around *value*: 2**bits knots an octave, at least one apart."""
     return min(max(value.bit_length() - 1 - bits, 0), widest)
+
+
+def _row_bits(rows: int) -> int:
+    return ROW_BITS if rows < _FINE_ROWS else ROW_BITS - 1
 
 
 def _neighbours(value: int, bits: int, widest: int) -> list[tuple[int, int, int]]:

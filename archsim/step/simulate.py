@@ -21,8 +21,8 @@ from archsim.step.work import Work, works_of
 
 __all__ = ["simulate_step"]
 
-FIRST_LAPS = 3
-"""The fewest laps that can show a period: the first follows another segment, the next two may be equal."""
+FIRST_LAPS = 2
+"""The fewest laps that can show a period."""
 
 
 def simulate_step(plan: Plan, system: System) -> StepRecord:
@@ -65,12 +65,15 @@ def _gaps_by_lap(iteration: Iteration, system: System) -> list[Gaps]:
     # Before the first lap there is only the host's own work, which belongs to the first.
     borders = [0, *iteration.lap_start[1:], close]
     for place, busy, last in pipes:
+        mine: list[Counter[str]] = [Counter() for _ in by_lap]
         for account, start, end in gaps_of(iteration.log, busy, last=last, close=close, rank=place[0]):
             lap, at = bisect_right(borders, start) - 1, start
             while at < end:
                 stop = min(end, borders[lap + 1])
-                by_lap[lap].setdefault(place, Counter())[account] += stop - at
+                mine[lap][account] += stop - at
                 lap, at = lap + 1, stop
+        for gaps, accounts in zip(by_lap, mine, strict=True):
+            gaps[place] = accounts
     return by_lap
 
 

@@ -134,11 +134,10 @@ def _cut_time(flops: int, count: int, flop_per_s: int) -> list[int]:
 
 
 def _padded_flops(task: Task, system: System) -> int:
-    # A3: the matrix engine works in tiles of rows; the rows that pad the last tile cost as much as real ones.
+    # A3: fewer rows than a tile cost the matrix engine a whole tile. Beyond that, partial tiles count pro rata: a large
+    # product is spread over many tiles, of which the last row of tiles is a small part.
     rows, tile = task.matrix_rows, system.row_tile
-    if not rows:
-        return task.matrix_flops
-    return task.matrix_flops * (-(-rows // tile) * tile) // rows
+    return task.matrix_flops * tile // rows if 0 < rows < tile else task.matrix_flops
 
 
 def _chunk(

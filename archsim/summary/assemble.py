@@ -48,7 +48,7 @@ FIDELITY = {
     "memory": "closed form: refresh factor, and bytes in flight over latency",
     "network": "flow-level max-min sharing of every collective's messages",
     "step": "discrete events: operators, chunks and collectives on engines, levels and links",
-    "replay": "exact jumps over piecewise linear step costs, 8 batch and 4 context knots an octave",
+    "replay": "exact jumps over step costs that are piecewise linear between simulated knots",
 }
 """Which mechanism answered for each floor."""
 
