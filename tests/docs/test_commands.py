@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 SOURCE = str(Path(archsim.__file__).parents[1])
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LIMIT = "--limit 40"
+LIMIT = "--limit 10"
 INSTALLING = ("python3 -m venv", ". .venv", "pip ", "git ")
 ELSEWHERE = ("pytest", "scripts/")
 """Commands that test the tests."""
@@ -100,7 +100,7 @@ def test_readme_gives_the_two_commands_of_a_fresh_machine() -> None:
 
 def test_shortening_leaves_single_steps_and_limited_replays_alone() -> None:
     """Only a replay without a limit is shortened."""
-    assert shortened("archsim compare a b --model m") == "archsim compare a b --model m --limit 40"
+    assert shortened("archsim compare a b --model m") == "archsim compare a b --model m --limit 10"
     assert shortened("archsim run a --model m --batch 1 --context 1").endswith("--context 1")
     assert shortened("archsim run a --model m --trace t --limit 7").endswith("--limit 7")
     assert shortened("archsim show a") == "archsim show a"
