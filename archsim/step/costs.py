@@ -76,6 +76,7 @@ class StepCosts:
         self._simulate = simulate
         self._index: dict[Batch, int] = {}
         self._cells: dict[tuple[int, int], _Cell] = {}
+        self._prefills: dict[tuple[int, int], int] = {}
 
     def knot(self, batch: Batch) -> int:
         """Return the index of the record of exactly *batch*, simulating it if it is new."""
@@ -128,11 +129,17 @@ class StepCosts:
         weights: dict[int, int] = {}
         for token_knot, token_share, token_bits in _neighbours(tokens, _row_bits(tokens), _WIDEST_BATCH):
             for pair_knot, pair_share, pair_bits in _neighbours(pairs, PAIR_BITS, _WIDEST_OTHER):
-                knot = self.knot(_prefill_batch(token_knot, pair_knot))
+                knot = self._prefill_knot(token_knot, pair_knot)
                 weight = (token_share * pair_share) << (FINE_BITS - token_bits - pair_bits)
                 weights[knot] = weights.get(knot, 0) + weight
         time_fine = sum(weight * self.records[knot].time_ps for knot, weight in weights.items())
         return Mixture(time_fine, tuple(weights.items()))
+
+    def _prefill_knot(self, tokens: int, pairs: int) -> int:
+        knot = self._prefills.get((tokens, pairs))
+        if knot is None:
+            knot = self._prefills[tokens, pairs] = self.knot(_prefill_batch(tokens, pairs))
+        return knot
 
     def _cell(self, batch: int, kv_tokens: int) -> _Cell:
         bits = _spacing_bits(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)
