@@ -1,44 +1,31 @@
-"""One collective on one network: its time, its algorithm and the bytes it puts on every link.
+"""One collective on one network: what the floors above ask.
 
-A schedule (`schedules`) is laid on the routes of the network and its flows are solved (`flows`). Where every step's
-flows finish at one instant and every next sender took part, steps cannot overlap: each different step is then solved
-once and counted as often as it repeats, which is exact. Otherwise all flows of all steps are solved together.
+An algorithm is timed on the graph with a software time before each message (`timing`), or a library's implementation
+with the software and link shares that were measured for it (`implementations`). Both say what was chosen.
 
-The time contains software (`software_ps` for every message, before its first hop), the latency of the hops, and the
-sharing of the links. It contains no kernel launch and no memory access: the floors above know those.
+The time contains no kernel launch and no memory access: the floors above know those.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.network.flows import Flow, solve_flows
-from archsim.network.schedules import ALGORITHMS, Message, Schedule, Step
-from archsim.network.special import SPECIAL
+from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
+from archsim.network.schedules import Schedule, Step
+from archsim.network.timing import (
+    CollectiveFacts,
+    algorithm_facts,
+    algorithms_for,
+    rank_nodes,
+    schedule_of,
+    schedule_seconds,
+    whole_ps,
+)  # fmt: skip
 from archsim.network.topology import Network
 
-__all__ = ["CollectiveFacts", "algorithms_for", "collective_facts", "rank_nodes", "schedule_seconds", "whole_ps"]
-
-_SAME = 1e-12
-"""Finishes closer than this (relative) are simultaneous, and a time this close to a whole picosecond is that one."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectiveFacts:
-    """What one collective costs. Times in picoseconds, rounded up once."""
-
-    duration_ps: int
-    latency_ps: int
-    """The time that the same schedule takes with empty messages."""
-    algorithm: str
-    """The algorithm, chosen or given."""
-    link_bytes: tuple[int, ...]
-    """Bytes on each link, in the order of `Network.links`."""
-    flows: int
-    """Messages of the whole schedule."""
+__all__ = ["CollectiveFacts", "algorithms_for", "candidates", "collective_facts", "implementation_facts"]
 
 
 def collective_facts(
@@ -49,12 +36,15 @@ def collective_facts(
     bytes: int,  # noqa: A002 - the word that plans and tables use for it
     algorithm: str,
     software_ps: int,
+    chip: str = "",
 ) -> CollectiveFacts:
     """Return the facts of a collective of *bytes* over *ranks* (how many of the first chips, or which chips).
 
-    *kind* is a key of `schedules.ALGORITHMS`, which also says what *bytes* counts; *algorithm* one of
-    `algorithms_for`, or `auto`, the fastest at this size (ties go to the one named first). *software_ps* is spent
-    before each message. Deterministic and without memory of earlier calls: callers may memoise it by its arguments.
+    *kind* is a key of `schedules.ALGORITHMS`, which also says what *bytes* counts. *algorithm* is one of
+    `timing.algorithms_for`; or `auto`, the fastest of them at this size (ties go to the one named first); or a bundled
+    implementation (`nccl`, `trtllm`, ...), whose protocols are measured for generations of *chip* and switch by size
+    as the library does. *software_ps* is spent before each message; implementations know their own. Deterministic and
+    without memory of earlier calls: callers may memoise it by its arguments.
     Raises `InputError` for an unknown kind or algorithm, too many ranks or an unreachable pair.
     """
     members = rank_nodes(network, ranks)
@@ -62,114 +52,76 @@ def collective_facts(
         raise InputError(Problem("", "collective.bytes", str(bytes), "a size that is not negative"))
     names = algorithms_for(network, kind, len(members))
     if algorithm != "auto" and algorithm not in names:
-        expected = f"auto or one of {', '.join(names)}{did_you_mean(algorithm, names)} for {kind} on {network.title}"
+        if algorithm in implementation_names():
+            return implementation_facts(
+                network, load_implementation(algorithm, chip), kind=kind, members=members, size=bytes
+            )
+        known = ("auto", *names, *implementation_names())
+        expected = f"one of {', '.join(known)}{did_you_mean(algorithm, known)} for {kind} on {network.title}"
         raise InputError(Problem("", "collective.algorithm", algorithm, expected))
-    if len(members) < 2 or bytes == 0:
-        return CollectiveFacts(0, 0, algorithm if algorithm != "auto" else names[0], (0,) * len(network.links), 0)
     chosen = names if algorithm == "auto" else (algorithm,)
-    facts = [_facts(network, kind, members, bytes, name, software_ps) for name in chosen]
-    return min(facts, key=lambda fact: fact.duration_ps)
+    if len(members) < 2 or bytes == 0:
+        return CollectiveFacts(0, 0, chosen[0], (0,) * len(network.links), 0)
+    schedules = [(name, schedule_of(network, kind, members, size=bytes, algorithm=name)) for name in chosen]
+    seconds = [schedule_seconds(network, members, schedule, software_ps) for _, schedule in schedules]
+    name, schedule = schedules[seconds.index(min(seconds))]
+    return algorithm_facts(network, schedule, members=members, algorithm=name, software_ps=software_ps)
 
 
-def algorithms_for(network: Network, kind: str, ranks: int) -> tuple[str, ...]:
-    """Return the names of the algorithms of *kind* that *network* can run over *ranks*."""
-    if kind not in ALGORITHMS:
-        raise InputError(
-            Problem("", "collective.kind", kind, f"one of {', '.join(ALGORITHMS)}{did_you_mean(kind, ALGORITHMS)}")
-        )
-    special = tuple(name for name, (fits, _) in SPECIAL.get(kind, {}).items() if fits(network, ranks))
-    return (*ALGORITHMS[kind], *special)
-
-
-def rank_nodes(network: Network, ranks: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the chips that take part, in rank order; refuse too many, unknown or repeated ones."""
-    chips = len(network.endpoints)
-    members = tuple(range(ranks)) if isinstance(ranks, int) else tuple(ranks)
-    if len(members) > chips or not members:
-        expected = f"1 to {chips} ranks: {network.title} has {chips} chips"
-        raise InputError(Problem("", "collective.ranks", str(len(members)), expected))
-    wrong = [rank for rank in members if not 0 <= rank < chips]
-    if wrong or len(set(members)) != len(members):
-        shown = ", ".join(map(str, wrong or members))
-        raise InputError(Problem("", "collective.ranks", shown, f"different chips from 0 to {chips - 1}"))
-    return members
-
-
-def schedule_seconds(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float:
-    """Return the makespan of *schedule* over *members* in seconds."""
-    total, before = [], None
-    alone: dict[tuple[Message, ...], float | None] = {}
-    for step in schedule:
-        if step.messages not in alone:
-            alone[step.messages] = _one_instant(network, members, step, software_ps)
-        seconds = alone[step.messages]
-        sources = {message.src for message in step.messages}
-        if seconds is None or (before is not None and not sources <= before):
-            return _all_together(network, members, schedule, software_ps)
-        before = {end for message in step.messages for end in (message.src, message.dst)}
-        total += [seconds] * step.repeats
-    return math.fsum(total)
-
-
-def whole_ps(seconds: float) -> int:
-    """Return *seconds* as picoseconds, rounded up; noise of the last bits is not a picosecond."""
-    exact = seconds * 1e12
-    nearest = round(exact)
-    return nearest if abs(exact - nearest) <= _SAME * max(exact, 1.0) else math.ceil(exact)
-
-
-def _facts(
-    network: Network, kind: str, members: tuple[int, ...], size: int, algorithm: str, software_ps: int
+def implementation_facts(
+    network: Network, implementation: Implementation, *, kind: str, members: tuple[int, ...], size: int
 ) -> CollectiveFacts:
-    schedule = _schedule(network, kind, members, size, algorithm)
-    empty = tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
-    link_bytes = [0] * len(network.links)
-    for step in schedule:
-        for message in step.messages:
-            for link in network.route(*_ends(members, message)):
-                link_bytes[link] += message.bytes * step.repeats
+    """Return the facts of a library's collective: its protocol that is fastest at this size, host time included.
+
+    Raises `InputError` where the library has no protocol for this collective on this network.
+    """
+    if len(members) < 2 or size == 0:
+        return CollectiveFacts(0, 0, "none", (0,) * len(network.links), 0, implementation.name)
+    options = candidates(network, implementation, kind, len(members), size=size)
+    if not options:
+        expected = f"a collective that {implementation.name} has for {len(members)} ranks on {network.title}"
+        raise InputError(Problem("", "collective.kind", kind, expected))
+    timed = []
+    for protocol in options:
+        algorithm = protocol.algorithm[kind]
+        schedule = schedule_of(network, kind, members, size=size, algorithm=algorithm)
+        seconds = schedule_seconds(network, members, _stretched(schedule, protocol.share), 0)
+        software_s = _software_ps(network, members, schedule, protocol) * 1e-12
+        timed.append((seconds + software_s, software_s, protocol, schedule))
+    seconds, software_s, protocol, schedule = min(timed, key=lambda item: item[0])
+    plain = algorithm_facts(network, schedule, members=members, algorithm=protocol.algorithm[kind], software_ps=0)
     return CollectiveFacts(
-        duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
-        latency_ps=whole_ps(schedule_seconds(network, members, empty, software_ps)),
-        algorithm=algorithm,
-        link_bytes=tuple(link_bytes),
-        flows=sum(len(step.messages) * step.repeats for step in schedule),
+        duration_ps=max(whole_ps(seconds), implementation.host_ps),
+        latency_ps=max(plain.latency_ps + whole_ps(software_s), implementation.host_ps),
+        algorithm=plain.algorithm,
+        link_bytes=plain.link_bytes,
+        flows=plain.flows,
+        protocol=f"{protocol.implementation} {protocol.name}",
     )
 
 
-def _schedule(network: Network, kind: str, members: tuple[int, ...], size: int, algorithm: str) -> Schedule:
-    if algorithm in SPECIAL.get(kind, {}):
-        return SPECIAL[kind][algorithm][1](network, members, size)
-    return ALGORITHMS[kind][algorithm](len(members), size)
+def candidates(network: Network, implementation: Implementation, kind: str, ranks: int, *, size: int) -> list[Protocol]:
+    """Return the protocols that *implementation* may take for *size* bytes over *ranks* on *network*."""
+    known = algorithms_for(network, kind, ranks)
+    return [
+        protocol
+        for protocol in implementation.protocols
+        if protocol.algorithm.get(kind) in known
+        and ranks >= protocol.least_ranks
+        and (protocol.up_to_bytes is None or size <= protocol.up_to_bytes)
+    ]
 
 
-def _ends(members: Sequence[int], message: Message) -> tuple[int | str, int | str]:
-    src, dst = message.src, message.dst
-    return (members[src] if isinstance(src, int) else src, members[dst] if isinstance(dst, int) else dst)
+def _stretched(schedule: Schedule, share: float) -> Schedule:
+    """Give every message the bytes that it would have on links of full rate to take as long as on a share of it."""
+    return tuple(
+        Step(tuple(m._replace(bytes=math.ceil(m.bytes / share)) for m in step.messages), step.repeats)
+        for step in schedule
+    )
 
 
-def _flow(members: Sequence[int], message: Message, software_ps: int, after: tuple[int, ...]) -> Flow:
-    src, dst = _ends(members, message)
-    return Flow(src, dst, message.bytes, after=after, wait_s=(software_ps + message.wait_ps) * 1e-12)
-
-
-def _one_instant(network: Network, members: Sequence[int], step: Step, software_ps: int) -> float | None:
-    """Return the time of *step* alone, or None where its flows finish at different instants."""
-    times = solve_flows(network, [_flow(members, message, software_ps, ()) for message in step.messages])
-    first, last = min(times.finish_s), max(times.finish_s)
-    return last if last - first <= _SAME * last else None
-
-
-def _all_together(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float:
-    """Solve the whole schedule: a flow waits for the flows of the last step in which its source took part."""
-    flows: list[Flow] = []
-    last: dict[int | str, list[int]] = {}
-    for step in schedule:
-        for _ in range(step.repeats):
-            parts: dict[int | str, list[int]] = {}
-            for message in step.messages:
-                for end in (message.src, message.dst):
-                    parts.setdefault(end, []).append(len(flows))
-                flows.append(_flow(members, message, software_ps, tuple(last.get(message.src, ()))))
-            last |= parts
-    return solve_flows(network, flows).makespan_s
+def _software_ps(network: Network, members: tuple[int, ...], schedule: Schedule, protocol: Protocol) -> int:
+    """Return the protocol's time beside wires and hops: measured steps contain the hop between two neighbours."""
+    steps = sum(step.repeats for step in schedule)
+    hop_ps = network.latency_ps(network.route(members[0], members[1]))
+    return max(0, protocol.software_ps + steps * (protocol.step_ps - hop_ps))

@@ -46,7 +46,7 @@ def _ring(ranks: int, chunk: int, rounds: int) -> Schedule:
 
 
 def _everyone(ranks: int, size: int) -> Step:
-    return Step(tuple(Message(r, (r + k) % ranks, size) for k in range(1, ranks) for r in range(ranks)))
+    return Step(tuple(Message(r, other, size) for r in range(ranks) for other in range(ranks) if other != r))
 
 
 def ring_all_reduce(ranks: int, size: int) -> Schedule:
@@ -55,7 +55,7 @@ def ring_all_reduce(ranks: int, size: int) -> Schedule:
 
 
 def halving_doubling_all_reduce(ranks: int, size: int) -> Schedule:
-    """Exchange halves, quarters, ... with partners at doubling distance, then back: 2 log2 N steps.
+    """Exchange halves with the rank N/2 away, quarters with the one N/4 away, ..., then back: 2 log2 N steps.
 
     Ranks beyond a power of two first hand their tensor to a neighbour and receive the result at the end.
     """
@@ -69,11 +69,11 @@ def halving_doubling_all_reduce(ranks: int, size: int) -> Schedule:
 def _halving(ranks: int, size: int) -> tuple[int, Schedule]:
     inner = 1 << (ranks.bit_length() - 1)
     steps = []
-    distance, part = 1, size
-    while distance < inner:
+    distance, part = inner // 2, size
+    while distance:
         part = -(-part // 2)
         steps.append(Step(tuple(Message(r, r ^ distance, part) for r in range(inner))))
-        distance *= 2
+        distance //= 2
     return inner, tuple(steps)
 
 
@@ -105,7 +105,7 @@ def direct_all_gather(ranks: int, size: int) -> Schedule:
 
 
 def doubling_all_gather(ranks: int, size: int) -> Schedule:
-    """Exchange all that one has with partners at doubling distance (a power of two of ranks), else a ring."""
+    """Exchange all that one has with the rank 1, 2, 4, ... away (a power of two of ranks), else a ring."""
     inner, halving = _halving(ranks, size)
     return tuple(reversed(halving)) if inner == ranks else ring_all_gather(ranks, size)
 

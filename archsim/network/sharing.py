@@ -284,8 +284,8 @@ def settle(o: Places, i: Ints, f: Floats, now: float) -> None:
 
 _KERNEL = (
     next_until, earlier, push_arrival, pop_arrival, push_member, pop_member, next_departure, complete, advance, touch,
-    revive, retire, depart, join, restart_level, widen, before, sift_down, replace_top, prepare_levels, freeze, fill, settle,
-    share,
+    revive, retire, depart, join, restart_level, widen, before, sift_down, replace_top, prepare_levels, freeze, fill,
+    settle, share,
 )  # fmt: skip
 """The functions of the kernel, each after those it calls."""
 

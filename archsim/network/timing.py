@@ -1,0 +1,157 @@
+"""Timing one algorithm on one network: its duration, its latency and the bytes it puts on every link.
+
+A schedule (`schedules`) is laid on the routes of the network and its flows are solved (`flows`). Where every step's
+flows finish at one instant and every next sender took part, steps cannot overlap: each different step is then solved
+once and counted as often as it repeats, which is exact. Otherwise all flows of all steps are solved together.
+
+The time contains software (`software_ps` for every message, before its first hop), the latency of the hops, and the
+sharing of the links. It contains no kernel launch and no memory access: the floors above know those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.network.flows import Flow, solve_flows
+from archsim.network.schedules import ALGORITHMS, Message, Schedule, Step
+from archsim.network.special import SPECIAL
+from archsim.network.topology import Network
+
+__all__ = [
+    "CollectiveFacts",
+    "algorithm_facts",
+    "algorithms_for",
+    "rank_nodes",
+    "schedule_flows",
+    "schedule_of",
+    "schedule_seconds",
+    "whole_ps",
+]
+
+_SAME = 1e-12
+"""Finishes closer than this (relative) are simultaneous, and a time this close to a whole picosecond is that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveFacts:
+    """What one collective costs. Times in picoseconds, rounded up once."""
+
+    duration_ps: int
+    latency_ps: int
+    """The time that the same schedule takes with empty messages."""
+    algorithm: str
+    """The algorithm, chosen or given."""
+    link_bytes: tuple[int, ...]
+    """Bytes on each link, in the order of `Network.links`."""
+    flows: int
+    """Messages of the whole schedule."""
+    protocol: str = ""
+    """Implementation and protocol where one was named: `nccl LL`."""
+
+
+def algorithms_for(network: Network, kind: str, ranks: int) -> tuple[str, ...]:
+    """Return the names of the algorithms of *kind* that *network* can run over *ranks*."""
+    if kind not in ALGORITHMS:
+        raise InputError(
+            Problem("", "collective.kind", kind, f"one of {', '.join(ALGORITHMS)}{did_you_mean(kind, ALGORITHMS)}")
+        )
+    special = tuple(name for name, (fits, _) in SPECIAL.get(kind, {}).items() if fits(network, ranks))
+    return (*ALGORITHMS[kind], *special)
+
+
+def rank_nodes(network: Network, ranks: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the chips that take part, in rank order; refuse too many, unknown or repeated ones."""
+    chips = len(network.endpoints)
+    members = tuple(range(ranks)) if isinstance(ranks, int) else tuple(ranks)
+    if len(members) > chips or not members:
+        expected = f"1 to {chips} ranks: {network.title} has {chips} chips"
+        raise InputError(Problem("", "collective.ranks", str(len(members)), expected))
+    wrong = [rank for rank in members if not 0 <= rank < chips]
+    if wrong or len(set(members)) != len(members):
+        shown = ", ".join(map(str, wrong or members))
+        raise InputError(Problem("", "collective.ranks", shown, f"different chips from 0 to {chips - 1}"))
+    return members
+
+
+def schedule_seconds(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float:
+    """Return the makespan of *schedule* over *members* in seconds."""
+    total, before = [], None
+    alone: dict[tuple[Message, ...], float | None] = {}
+    for step in schedule:
+        if step.messages not in alone:
+            alone[step.messages] = _one_instant(network, members, step, software_ps)
+        seconds = alone[step.messages]
+        sources = {message.src for message in step.messages}
+        if seconds is None or (before is not None and not sources <= before):
+            return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
+        before = {end for message in step.messages for end in (message.src, message.dst)}
+        total += [seconds] * step.repeats
+    return math.fsum(total)
+
+
+def whole_ps(seconds: float) -> int:
+    """Return *seconds* as picoseconds, rounded up; noise of the last bits is not a picosecond."""
+    exact = seconds * 1e12
+    nearest = round(exact)
+    return nearest if abs(exact - nearest) <= _SAME * max(exact, 1.0) else math.ceil(exact)
+
+
+def algorithm_facts(
+    network: Network, schedule: Schedule, *, members: tuple[int, ...], algorithm: str, software_ps: int
+) -> CollectiveFacts:
+    """Return the facts of *schedule*, which *algorithm* has made, over *members*; *software_ps* before each message."""
+    empty = tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
+    link_bytes = [0] * len(network.links)
+    for step in schedule:
+        for message in step.messages:
+            for link in network.route(*_ends(members, message)):
+                link_bytes[link] += message.bytes * step.repeats
+    return CollectiveFacts(
+        duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
+        latency_ps=whole_ps(schedule_seconds(network, members, empty, software_ps)),
+        algorithm=algorithm,
+        link_bytes=tuple(link_bytes),
+        flows=sum(len(step.messages) * step.repeats for step in schedule),
+    )
+
+
+def schedule_of(network: Network, kind: str, members: tuple[int, ...], *, size: int, algorithm: str) -> Schedule:
+    """Return the schedule of *algorithm* for a *kind* of collective of *size* bytes over *members*."""
+    if algorithm in SPECIAL.get(kind, {}):
+        return SPECIAL[kind][algorithm][1](network, members, size)
+    return ALGORITHMS[kind][algorithm](len(members), size)
+
+
+def _ends(members: Sequence[int], message: Message) -> tuple[int | str, int | str]:
+    src, dst = message.src, message.dst
+    return (members[src] if isinstance(src, int) else src, members[dst] if isinstance(dst, int) else dst)
+
+
+def _flow(members: Sequence[int], message: Message, software_ps: int, after: tuple[int, ...]) -> Flow:
+    src, dst = _ends(members, message)
+    return Flow(src, dst, message.bytes, after=after, wait_s=(software_ps + message.wait_ps) * 1e-12)
+
+
+def _one_instant(network: Network, members: Sequence[int], step: Step, software_ps: int) -> float | None:
+    """Return the time of *step* alone, or None where its flows finish at different instants."""
+    times = solve_flows(network, [_flow(members, message, software_ps, ()) for message in step.messages])
+    first, last = min(times.finish_s), max(times.finish_s)
+    return last if last - first <= _SAME * last else None
+
+
+def schedule_flows(members: Sequence[int], schedule: Schedule, software_ps: int) -> list[Flow]:
+    """Write *schedule* out as flows: each waits for those of the last step in which its source took part."""
+    flows: list[Flow] = []
+    last: dict[int | str, list[int]] = {}
+    for step in schedule:
+        for _ in range(step.repeats):
+            parts: dict[int | str, list[int]] = {}
+            for message in step.messages:
+                for end in (message.src, message.dst):
+                    parts.setdefault(end, []).append(len(flows))
+                flows.append(_flow(members, message, software_ps, tuple(last.get(message.src, ()))))
+            last |= parts
+    return flows
