@@ -6,6 +6,7 @@ branch came from, so that a problem names the file and the key inside it.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -98,16 +99,40 @@ def _note(model: type[BaseModel], tables: Tables, detail: dict[str, Any]) -> Non
     elif detail["type"] == "missing":
         tables.problem(key, "", "this key, which is missing")
     elif key[-1:] == ("[key]",):
-        known = typing.get_args(typing.get_args(field_at(model, key[:-2]))[0])
-        choices = f": one of {', '.join(known)}" if known and isinstance(known[0], str) else ""
-        tables.problem(key[:-1], "", f"a known name{choices}{did_you_mean(key[-2], filter(_is_text, known))}")
+        tables.problem(key[:-1], "", _expected_name(model, key[:-1]))
     else:
-        expected = str(context["error"]) if "error" in context else detail["msg"].removeprefix("Input should be ")
-        tables.problem(key, _shown(detail["input"]), expected)
+        tables.problem(key, _shown(detail["input"]), _expected(detail))
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+_EXPECTED = {
+    "dict_type": "a table",
+    "model_type": "a table",
+    "int_type": "a whole number without quotes",
+    "string_type": "text in quotes",
+    "tuple_type": "a list",
+    "greater_than_equal": "a number from {ge}",
+    "less_than_equal": "a number up to {le}",
+    "less_than": "less than {lt}",
+}
+"""Type of a pydantic error -> what was expected, in the words of a TOML file."""
+
+
+def _expected(detail: dict[str, Any]) -> str:
+    context = detail.get("ctx", {})
+    if detail["type"] in _EXPECTED:
+        return _EXPECTED[detail["type"]].format(**context)
+    if "error" in context:
+        return str(context["error"])
+    choices = re.findall(r"'([^']+)'", context.get("expected", ""))
+    return str(detail["msg"]).removeprefix("Input should be ") + did_you_mean(_shown(detail["input"]), choices)
+
+
+def _expected_name(model: type[BaseModel], key: Key) -> str:
+    """Return what the name of a table or rate at *key* may be."""
+    choices = typing.get_args(typing.get_args(field_at(model, key[:-1]))[0])
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f"one of {', '.join(choices)}{did_you_mean(key[-1], choices)}"
+    return "a name of at most 32 lower-case letters, digits and underscores that begins with a letter"
 
 
 def _suggestion(model: type[BaseModel], key: Key) -> str:
