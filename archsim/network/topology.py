@@ -88,7 +88,7 @@ class Network:
                 raise InputError(Problem("", "network.edges", link.name, "at most one link from one node to another"))
             self.graph.add_edge(link.src, link.dst, index=index, weight=link.weight)
         self.order: dict[str, int] = {node: i for i, node in enumerate(self.graph.nodes)}
-        self._distances: dict[str, dict[str, float]] = {}
+        self._toward: dict[str, dict[str, list[str]]] = {}
         self._routes: dict[tuple[str, str], tuple[int, ...]] = {}
         self._refuse_disconnected()
 
@@ -125,15 +125,10 @@ class Network:
 
     def next_hops(self, node: str, dst: str) -> list[str]:
         """Return the neighbours of *node* on a path of least weight to *dst*, in the order of the links."""
-        distances = self._distances_to(dst)
-        if node not in distances:
+        toward = self._next_hops_to(dst)
+        if node not in toward:
             raise self._unreachable(node, dst)
-        best = distances[node]
-        return [
-            after
-            for after, link in self.graph.adj[node].items()
-            if after in distances and abs(distances[after] + link["weight"] - best) <= 1e-9 * (1 + best)
-        ]
+        return toward[node]
 
     def _node(self, node: int | str) -> str:
         if isinstance(node, int):
@@ -166,13 +161,17 @@ class Network:
             indices.append(self.graph.edges[src, dst]["index"])
         return tuple(indices)
 
-    def _distances_to(self, dst: str) -> dict[str, float]:
-        if dst not in self._distances:
+    def _next_hops_to(self, dst: str) -> dict[str, list[str]]:
+        if dst not in self._toward:
             import networkx as nx  # noqa: PLC0415 - as above
 
             backwards = self.graph.reverse(copy=False)
-            self._distances[dst] = dict(nx.single_source_dijkstra_path_length(backwards, dst))
-        return self._distances[dst]
+            before, _ = nx.dijkstra_predecessor_and_distance(backwards, dst)
+            edges = self.graph.edges
+            self._toward[dst] = {
+                node: sorted(hops, key=lambda hop: int(edges[node, hop]["index"])) for node, hops in before.items()
+            }
+        return self._toward[dst]
 
     def _refuse_disconnected(self) -> None:
         import networkx as nx  # noqa: PLC0415 - as above

@@ -1,5 +1,3 @@
-"""Predictions against references: one suite for each, fed by a path to rows of its schema. Nothing here is tuned."""
-
-from __future__ import annotations
+"""Comparing archsim with references: one suite a module, each fed by a path to rows of its schema."""
 
 __all__: list[str] = []
