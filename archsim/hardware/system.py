@@ -78,6 +78,7 @@ class System:
                 bytes=size_bytes,
                 algorithm=self.runtime.collective,
                 software_ps=self.runtime.collective_software_ps,
+                chip=self.spec.chip.name,
             )
         return self._collectives[key]
 
