@@ -21,7 +21,7 @@ class Part(NamedTuple):
     """Scope in ledgers with the chip's number left out: `chip.hbm`, `network`."""
     kind: str
     """`memory`, `cache`, `matrix engine`, `vector engine` or `links`."""
-    count: int
+    number: int
     """Parts of this kind in the whole system; a memory counts once a chip."""
     channels: int | None
     """Channels of one, for a memory."""

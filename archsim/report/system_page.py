@@ -26,7 +26,9 @@ def print_system(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> None:
     screen = console()
     screen.print(Text(f"{spec.name}: {spec.title} ({spec.status})", style="bold"))
     screen.print(Text("\n".join(["", *system_lines(spec), ""])))
-    screen.print(_table("parts", ("scope", "kind", "count", "capacity", "usable", "peak", "made of"), _part_rows(spec)))
+    screen.print(
+        _table("parts", ("scope", "kind", "number", "capacity", "usable", "peak", "made of"), _part_rows(spec))
+    )
     screen.print(_table("settings, for --set PATH=VALUE", ("path", "value"), _setting_rows(spec)))
     if sources is not None:
         rows = [(_short(row.file), row.path, row.value, row.kind, row.text) for row in sources]
@@ -48,7 +50,7 @@ def _part_rows(spec: SystemSpec) -> list[tuple[str, ...]]:
         (
             part.scope,
             part.kind,
-            str(part.count),
+            str(part.number),
             _size(part.capacity_bytes),
             "" if part.usable_bytes is None else format_quantity(part.usable_bytes, "bytes"),
             _peak(part),

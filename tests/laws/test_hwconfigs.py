@@ -20,6 +20,7 @@ from archsim.hardware.library import (
 )
 from archsim.hardware.sources import sources_of_file
 from archsim.network.collectives import algorithms_for
+from archsim.network.implementations import implementation_names
 from archsim.network.topology import build_network
 from archsim.units import PS_PER_S
 
@@ -124,7 +125,7 @@ def test_the_network_is_built_and_knows_the_runtime_s_collective(name: str) -> N
         link_latency_ps=spec.network.link_latency_ps,
     )
     algorithms = algorithms_for(network, "all_reduce", spec.chips)
-    assert spec.runtime.collective in ("auto", *algorithms)
+    assert spec.runtime.collective in ("auto", *algorithms, *implementation_names())
     assert algorithms
 
 
