@@ -1,0 +1,161 @@
+"""One channel simulated: a device, a map, a controller and a stream in; clocks and their causes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archsim.dram.address import AddressMap
+from archsim.dram.device import CLASSES, COMMANDS, Device
+from archsim.dram.profile import REFRESHES, Profile
+from archsim.dram.streams import Stream
+from archsim.errors import InputError, Problem, SimulationError
+
+__all__ = ["ChannelRun", "simulate"]
+
+_PROTECTIONS = {"none": 0, "older_hit": 1, "any_hit": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRun:
+    """What a channel did, in ticks."""
+
+    device: Device
+    ticks: int
+    """To the last completion."""
+    steady_ticks: int
+    """Between the completions of 10 % and 90 % of the requests."""
+    requests: int
+    causes: tuple[int, ...]
+    """Ticks of all data buses by class, aligned with `CLASSES`; they sum to `ticks * lanes`."""
+    commands: tuple[int, ...]
+    """Commands issued, aligned with `COMMANDS`."""
+    trace: npt.NDArray[np.int64]
+    """The first commands as rows (tick, command, bank), where asked for."""
+    done: npt.NDArray[np.int64]
+    """Completion tick of every request."""
+
+    @property
+    def utilisation(self) -> Fraction:
+        """Share of peak sustained between 10 % and 90 % of the requests."""
+        return Fraction(4 * self.requests * self.device.burst_ticks, 5 * self.steady_ticks * self.device.lanes)
+
+    def cause(self, name: str) -> int:
+        """Ticks that went to *name*."""
+        return self.causes[CLASSES.index(name)]
+
+
+def simulate(
+    device: Device,
+    address_map: AddressMap,
+    profile: Profile,
+    stream: Stream,
+    *,
+    window: int = 0,
+    return_ticks: int = 0,
+    traced: int = 0,
+) -> ChannelRun:
+    """Serve *stream* and return what every tick of the data buses went to.
+
+    With *window* > 0 at most that many requests are in flight, each for *return_ticks* beyond its data. Raises
+    `InputError` for a queue the kernel cannot hold and `SimulationError` if the controller can make no progress.
+    """
+    from archsim.dram.kernel_state import DEEPEST_QUEUE, blank_state
+
+    for depth in (profile.read_queue, profile.write_queue):
+        if not 1 <= depth <= DEEPEST_QUEUE:
+            raise InputError(Problem(profile.name, "queue", str(depth), f"1 to {DEEPEST_QUEUE} requests"))
+    states = blank_state(device)
+    _configure(states[0], device, profile, window, return_ticks)
+    bank, row = address_map.decode(stream.index, device)
+    ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
+    count = stream.index.size
+    done, back = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    trace = np.zeros((traced, 3), np.int64)
+    run = _kernel(device, profile)
+    if not run(states[0], bank, row, stream.write, ident, buffered, done, back, trace):
+        raise SimulationError(
+            f"{device.name}: the {profile.name} controller stopped after {states[0]['completed']} requests"
+        )
+    return _result(device, states[0], done, trace)
+
+
+def _kernel(device: Device, profile: Profile) -> Any:
+    if profile.bank_queues:
+        from archsim.dram.kernel_banks import run as run_banks
+
+        return run_banks
+    if device.split_activate is not None:
+        from archsim.dram.kernel_split import run as run_split
+
+        return run_split
+    from archsim.dram.kernel_channel import run
+
+    return run
+
+
+def _identities(stream: Stream, *, reads_merge: bool) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Number the distinct addresses where two requests may meet, with a mark per address for writes and for reads."""
+    ascending = bool(np.all(stream.index[1:] > stream.index[:-1]))
+    if ascending or not (reads_merge or stream.write.any()):
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+    distinct, ident = np.unique(stream.index, return_inverse=True)
+    return ident.astype(np.int32), np.zeros(2 * distinct.size, np.int32)
+
+
+def _configure(state: Any, device: Device, profile: Profile, window: int, return_ticks: int) -> None:
+    high, low = np.float32(profile.write_high), np.float32(profile.write_low)
+    writes = np.float32(profile.write_queue)
+    state["enter_at"] = int(np.floor(high * writes)) + 1
+    state["leave_at"] = int(np.ceil(low * writes)) - 1
+    state["depth"] = profile.read_queue, profile.write_queue
+    state["protect"], state["cap"] = _PROTECTIONS[profile.protect], profile.cap
+    refresh = REFRESHES[profile.refresh]
+    state["refresh"], state["owed_limit"] = refresh, profile.owed_refreshes
+    interval = device.refresh_ticks if refresh == 1 else device.refresh_bank_interval_ticks
+    state["refresh_ticks"] = state["refresh_at"] = interval
+    state["refresh_bank_ticks"] = device.refresh_bank_ticks
+    if refresh > 0 and interval <= 0:
+        raise InputError(
+            Problem(device.name, "refresh", profile.refresh, "a refresh that the standard has an interval for")
+        )
+    state["window"], state["return_ticks"], state["inject"] = window, return_ticks, profile.inject
+    state["source"], state["owed_lane"] = CLASSES.index("latency"), device.lanes
+    if profile.posted_writes:
+        state["write_ticks"] = 0
+    _configure_queues(state, device, profile)
+    slots = profile.read_queue + profile.write_queue + device.banks * (1 + profile.bank_queues)
+    state["free"][:slots] = np.arange(slots)[::-1]
+    state["free_count"] = slots
+    state["wake"][4] = 0
+
+
+def _configure_queues(state: Any, device: Device, profile: Profile) -> None:
+    ranks = device.sizes[device.levels.index("ra")] if "ra" in device.levels else 1
+    state["queue_banks"] = 1 if profile.queue_per_bank else device.banks // ranks
+    state["queues"] = device.banks if profile.queue_per_bank else ranks
+    state["queue_limit"], state["closed_page"] = profile.bank_queues, profile.closed_page
+    state["drain_above"] = profile.drain_above
+
+
+def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.NDArray[np.int64]) -> ChannelRun:
+    causes = [int(ticks) for ticks in state["causes"]]
+    ends = [int(end) for end in state["lane_end"][: device.lanes]]
+    last = max(int(done.max()), *ends)
+    causes[CLASSES.index("latency")] += sum(last - end for end in ends)
+    ordered = done if bool(np.all(done[1:] >= done[:-1])) else np.sort(done)
+    tenth = max(1, done.size // 10)
+    return ChannelRun(
+        device=device,
+        ticks=last,
+        steady_ticks=max(1, int(ordered[done.size - tenth - 1] - ordered[tenth - 1])),
+        requests=done.size,
+        causes=tuple(causes),
+        commands=tuple(int(n) for n in state["commands"][: len(COMMANDS)]),
+        trace=trace[: int(state["traced"])],
+        done=done,
+    )

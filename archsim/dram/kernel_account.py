@@ -1,0 +1,73 @@
+"""Why a data bus stood still: every tick of every bus goes to one class, and they sum to the run.
+
+A bus (one per pseudochannel) is busy for a burst from the tick of its column command. The gap before a command is
+walked back along what it waited for: its arrival (`queue` where the source was blocked by a full queue, `latency` where
+its window was exhausted), its row's activation (whatever held the ACT back last), tRCD (`row`), and what held the
+column command back last. A wait while a refresh blocked the queue is `refresh`; a wait for nothing but the bus or the
+other direction's turn is `command_bus` or `turnaround`.
+
+Classes: 0 transfer, 1 refresh, 2 row, 3 activate, 4 bank_group, 5 turnaround, 6 command_bus, 7 queue, 8 latency, 9 idle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archsim.dram.jit import kernel
+from archsim.dram.kernel_device import earliest, reason
+
+__all__ = ["book_column", "note_activate"]
+
+ACT = 0
+TRANSFER, REFRESH, ROW, TURNAROUND, COMMAND_BUS = 0, 1, 2, 5, 6
+
+
+@kernel
+def note_activate(s: Any, bank: int, arrived: int) -> None:
+    """Remember, before the ACT to *bank* is issued, when it became legal and what held it back until then."""
+    s.opened_at[bank] = s.now
+    s.legal_from[bank] = max(earliest(s, ACT, bank), arrived)
+    s.legal_why[bank] = reason(s, ACT, bank)
+
+
+@kernel
+def _book_wait(s: Any, start: int, stop: int) -> None:
+    """Book a wait of a legal command: for a refresh that blocked the queue, else for the command bus."""
+    if stop <= start:
+        return
+    blocked_to = stop if s.priority_count > 0 else s.blocked_to
+    blocked = max(0, min(stop, blocked_to) - max(start, s.blocked_from))
+    s.causes[REFRESH] += blocked
+    s.causes[COMMAND_BUS] += stop - start - blocked
+
+
+@kernel
+def _book_gap(s: Any, slot: int, command: int, start: int) -> None:
+    bank = s.slot_bank[slot]
+    if s.slot_source[slot] >= 0 and s.slot_arrival[slot] > start:
+        arrived = min(s.slot_arrival[slot], s.now)
+        s.causes[s.slot_source[slot]] += arrived - start
+        start = arrived
+    opened = s.opened_at[bank]
+    if opened > start:
+        legal = max(start, min(opened, s.legal_from[bank]))
+        s.causes[s.legal_why[bank]] += legal - start
+        _book_wait(s, legal, opened)
+        start = opened
+    legal = max(start, min(s.now, earliest(s, command, bank)))
+    s.causes[reason(s, command, bank)] += legal - start
+    turned = max(legal, min(s.now, s.mode_since))
+    s.causes[TURNAROUND] += turned - legal
+    _book_wait(s, turned, s.now)
+
+
+@kernel
+def book_column(s: Any, slot: int, command: int) -> None:
+    """Book the gap before the column *command* of *slot*, which goes now, and its burst."""
+    lane = s.lane[s.slot_bank[slot]]
+    start = s.lane_end[lane]
+    if s.now > start:
+        _book_gap(s, slot, command, start)
+        start = s.now
+    s.lane_end[lane] = s.now + s.burst
+    s.causes[TRANSFER] += s.now + s.burst - start

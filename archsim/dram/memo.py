@@ -1,0 +1,85 @@
+"""What the memory floor has computed, kept on disk by digest.
+
+One JSON file per answer, written atomically, in a folder of the user (`XDG_CACHE_HOME` or `~/.cache`). The key is the
+digest of everything that the answer depends on, and of `VERSION`, which changes with the physics. A file that cannot be
+read, parsed or verified is treated as absent and written again. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from archsim.errors import InputError
+from archsim.files import digest_of, read_json, write_atomically
+
+__all__ = ["VERSION", "cache_folder", "clear", "key_of", "recall", "remember"]
+
+VERSION = 1
+"""Raised whenever a kernel, a profile or a timing table changes an answer."""
+
+
+def cache_folder() -> Path | None:
+    """Return archsim's private cache folder, created with mode 0700; `None` where it cannot be written."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", "") and str(Path.home() / ".cache")
+    if not base or not Path(base).is_absolute():
+        return None
+    folder = Path(base) / "archsim"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def key_of(question: dict[str, Any]) -> str:
+    """Return the digest of *question*: everything an answer depends on, as JSON values."""
+    text = json.dumps({"version": VERSION, **question}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest_of(text.encode()).removeprefix("sha256:")
+
+
+def _place(key: str) -> Path | None:
+    folder = cache_folder()
+    return None if folder is None else folder / "dram" / f"{key}.json"
+
+
+def recall(key: str, question: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the stored answer to *question*, or `None`; the stored question must be the same one."""
+    place = _place(key)
+    if place is None or not place.is_file():
+        return None
+    try:
+        stored = read_json(place)
+    except InputError:
+        return None
+    if not isinstance(stored, dict) or stored.get("question") != {"version": VERSION, **question}:
+        return None
+    answer = stored.get("answer")
+    return answer if isinstance(answer, dict) else None
+
+
+def remember(key: str, question: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Store *answer*; where the folder cannot be written the answer is simply not kept."""
+    place = _place(key)
+    if place is None:
+        return
+    content = {"question": {"version": VERSION, **question}, "answer": answer}
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(place, json.dumps(content, sort_keys=True, allow_nan=False).encode() + b"\n")
+    except OSError:
+        return
+
+
+def clear() -> int:
+    """Delete every stored answer and compiled kernel; return the number of files deleted."""
+    folder = cache_folder()
+    if folder is None:
+        return 0
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    for child in folder.iterdir():
+        shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
+    return files
