@@ -76,7 +76,7 @@ def simulate(
     count = stream.index.size
     done, back = np.zeros(count, np.int64), np.zeros(count, np.int64)
     trace = np.zeros((traced, 3), np.int64)
-    run = _kernel(device, profile)
+    run = _kernel(profile)
     if not run(states[0], bank, row, stream.write, ident, buffered, done, back, trace):
         raise SimulationError(
             f"{device.name}: the {profile.name} controller stopped after {states[0]['completed']} requests"
@@ -84,15 +84,11 @@ def simulate(
     return _result(device, states[0], done, trace)
 
 
-def _kernel(device: Device, profile: Profile) -> Any:
+def _kernel(profile: Profile) -> Any:
     if profile.bank_queues:
         from archsim.dram.kernel_banks import run as run_banks
 
         return run_banks
-    if device.split_activate is not None:
-        from archsim.dram.kernel_split import run as run_split
-
-        return run_split
     from archsim.dram.kernel_channel import run
 
     return run

@@ -22,7 +22,7 @@ __all__ = [
     "ramulator2_profile",
 ]
 
-_BUS = {"HBM1": 1, "HBM2": 1, "GDDR7": 1, "HBM3": 2, "HBM4": 2}
+_BUS = {"HBM1": 1, "HBM2": 1, "GDDR7": 1, "HBM3": 2, "HBM4": 2, "LPDDR5": 3, "LPDDR6": 3}
 """Command slots by standard; all others send one command a clock."""
 _LEVELS = {"pc": "pseudochannel", "ra": "rank", "sid": "sid", "bg": "bankgroup", "ba": "bank"}
 _COMMANDS = {
@@ -39,7 +39,8 @@ _REFRESHES = {
 
 def _constraints(parameters: dict[str, Any]) -> tuple[Constraint, ...]:
     """Return the longest constraint for each (level, preceding, following, window, sibling)."""
-    commands, longest = parameters["commands"], {}
+    commands = parameters["commands"]
+    longest: dict[tuple[int, str, str, int, bool], int] = {}
     for level, preceding, following, ticks, *rest in parameters["timing_constraints_ticks"]:
         window, sibling = (rest + [1])[0] if rest else 1, len(rest) > 1 and bool(rest[1])
         for first in (name for p in preceding for name in _COMMANDS.get(commands[p], ())):

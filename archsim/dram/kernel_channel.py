@@ -6,20 +6,24 @@ and a request stays in flight `return_ticks` longer than its data takes. A read 
 is answered by the queue; a second write to it is absorbed.
 """
 
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import Any
 
 from archsim.dram.jit import kernel
 from archsim.dram.kernel_lists import append
-from archsim.dram.kernel_queue import complete, inject_closes, tick
+from archsim.dram.kernel_queue import inject_closes, tick_dual, tick_single
 from archsim.dram.kernel_refresh import falls_due, owed_time, priority_command, priority_time, refresh_next
+from archsim.dram.kernel_send import complete
+from archsim.dram.kernel_split import tick_split
 
 __all__ = ["run"]
 
 NEVER = 1 << 60
 QUEUE, LATENCY = 7, 8
-SINGLE, HALF = 0, 2
+SINGLE, HALF, SPLIT = 0, 2, 3
 
 
 @kernel
@@ -88,7 +92,7 @@ def _rising(s: Any, time: int) -> int:
 @kernel
 def _next_event(s: Any, back: Any, last: int) -> int:
     """Return the next tick at which anything can happen, given that nothing did at this one."""
-    if s.cap > 0:
+    if s.cap > 0 or s.activating >= 0 or s.started >= 0:
         return s.now + 1
     time = refresh_next(s)
     if s.members_count[4] > 0:
@@ -111,6 +115,15 @@ def _next_event(s: Any, back: Any, last: int) -> int:
 
 
 @kernel
+def _tick(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
+    if s.bus == SINGLE:
+        return tick_single(s, done, back, trace, buffered)
+    if s.bus == SPLIT:
+        return tick_split(s, done, back, trace, buffered)
+    return tick_dual(s, done, back, trace, buffered)
+
+
+@kernel
 def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
     """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
     last = bank.shape[0]
@@ -120,7 +133,7 @@ def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done
         falls_due(s)
         if s.cap > 0:
             inject_closes(s)
-        if tick(s, done, back, trace, buffered) or changed:
+        if _tick(s, done, back, trace, buffered) or changed:
             continue
         following = _next_event(s, back, last)
         if following >= NEVER:

@@ -6,6 +6,8 @@ HBM stacks or round robin; 3 one bank at a time beside the other banks' traffic 
 refreshes, within each round, a bank that nobody waits for, and blocks that bank alone.
 """
 
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import Any
@@ -62,7 +64,9 @@ def priority_time(s: Any, command: int) -> int:
         if command == PREA and s.active_count[target] > 0:
             return NEVER
         return earliest_scope(s, command, target)
-    return NEVER if command == PRE and s.active[target] >= 0 else earliest(s, command, target)
+    if (command == PRE and s.active[target] >= 0) or (s.activating >= 0 and s.slot_bank[s.activating] == target):
+        return NEVER
+    return earliest(s, command, target)
 
 
 @kernel

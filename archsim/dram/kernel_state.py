@@ -31,12 +31,12 @@ _SCALARS = (
     "window", "return_ticks", "inject", "now", "offered", "completed", "source", "writing", "mode_since",
     "free_count", "promotions", "pair_edge", "pair_lane", "pair_bank", "priority_head", "priority_count",
     "blocked_from", "blocked_to", "traced", "stuck", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
-    "draining", "turn", "in_refresh", "waiting_commands", "act2_within", "act2_guard", "clock_tail", "clock_until",
-    "started", "started_from",
+    "draining", "turn", "in_refresh", "waiting_commands", "act2_within", "act2_guard", "act2_by",
+    "activating", "clock_tail", "clock_until", "started", "started_waiting",
 )  # fmt: skip
 _BANK_ARRAYS = (
     "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "active",
-    "refreshed", "deadline", "queue_head", "queue_tail", "queue_count", "queue_held", "activating",
+    "refreshed", "deadline", "queue_head", "queue_tail", "queue_count", "queue_held",
 )  # fmt: skip
 _LANE_ARRAYS = ("lane_end", "lane_pending", "owed", "owed_bank", "round_done", "lane_first")
 _SLOT_ARRAYS = (
@@ -58,6 +58,7 @@ def _fields() -> list[tuple[Any, ...]]:
     fields += [(name, one, (2, MOST_BANKS)) for name in ("head", "tail", "hit", "miss")]
     fields += [("members", one, (5, MOST_BANKS)), ("place", one, (5, MOST_BANKS))]
     fields += [("members_count", one, (5,)), ("wake", one, (5,)), ("queued", one, (2,)), ("depth", one, (2,))]
+    fields += [("column_latency", one, (2,))]
     fields += [("open_count", one, (MOST_BANKS,)), ("active_count", one, (MOST_BANKS,))]
     fields += [("rest_until", one, (8, 8)), ("priority_command", one, (_RING,)), ("priority_target", one, (_RING,))]
     return [*fields, ("causes", one, (len(CLASSES),)), ("commands", one, (commands,))]
@@ -84,6 +85,9 @@ def blank_state(device: Device) -> npt.NDArray[Any]:
         device.read_ticks,
         device.write_ticks,
     )
+    if device.split_activate is not None:
+        state["act2_within"], state["act2_guard"], state["clock_tail"] = device.split_activate
+    state["column_latency"] = device.read_ticks - device.burst_ticks, device.write_ticks - device.burst_ticks
     state["bus"], state["lanes"] = device.bus, device.lanes
     return states
 

@@ -1,0 +1,242 @@
+"""What a controller sends, and what each command does to the waiting requests.
+
+A request waits in its bank's list; an ACT moves it to the bank's active requests, which keep the row from being closed.
+Maintenance (refreshes, closes at the cap) goes through the head of a priority queue. In half clocks (`bus` 2) a falling
+edge, an even tick, carries a PRE alone, and not one that clashes with the row command of the rising edge before it.
+"""
+
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+from typing import Any
+
+from archsim.dram.jit import kernel
+from archsim.dram.kernel_account import book_column, note_activate
+from archsim.dram.kernel_device import earliest, issue, issue_scope
+from archsim.dram.kernel_lists import join, leave, recompute, take_miss, wake_bank
+from archsim.dram.kernel_refresh import choose_owed, owed_command, owed_time, priority_command, priority_time
+
+__all__ = [
+    "activate",
+    "complete",
+    "log",
+    "pick_active",
+    "send_column",
+    "send_row",
+    "take_active",
+    "take_for_activate",
+    "try_owed",
+    "try_priority",
+]
+
+ACT, PRE, PREA, RD, WR, REFA = 0, 1, 2, 3, 4, 7
+HALF = 2
+NEVER = 1 << 60
+ACTIVE = 4
+
+
+@kernel
+def log(s: Any, trace: Any, command: int, bank: int) -> None:
+    s.commands[command] += 1
+    if s.traced < trace.shape[0]:
+        trace[s.traced, 0] = s.now
+        trace[s.traced, 1] = command
+        trace[s.traced, 2] = bank
+        s.traced += 1
+
+
+@kernel
+def complete(s: Any, at: int, request: int, done: Any, back: Any) -> None:
+    """Note that *request* is done at tick *at* and back at its source `return_ticks` later."""
+    done[request] = at
+    back[s.completed] = at + s.return_ticks
+    s.completed += 1
+
+
+@kernel
+def close(s: Any, bank: int) -> None:
+    if s.open_row[bank] >= 0:
+        s.open_count[s.scope[bank]] -= 1
+    s.open_row[bank] = -1
+    s.columns[bank] = 0
+    s.injected[bank] = 0
+    recompute(s, bank)
+
+
+@kernel
+def send_column(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
+    """Issue the read or write of *slot*, which has left its list, and complete it; at the cap it closes the row."""
+    bank = s.slot_bank[slot]
+    write = s.slot_write[slot]
+    command = WR if write else RD
+    book_column(s, slot, command)
+    closing = s.cap > 0 and s.columns[bank] >= s.cap and earliest(s, command + 2, bank) <= s.now
+    if closing:
+        command += 2
+    issue(s, command, bank, s.now)
+    log(s, trace, command, bank)
+    s.columns[bank] += 1
+    s.lane_pending[s.lane[bank]] -= 1
+    complete(s, s.now + (s.write_ticks if write else s.read_ticks), s.slot_request[slot], done, back)
+    s.free[s.free_count] = slot
+    s.free_count += 1
+    if closing:
+        close(s, bank)
+
+
+@kernel
+def _pair(s: Any, command: int, bank: int, whole: bool) -> None:
+    """Remember a row command of a rising edge: it restricts the PRE of the falling edge that follows it."""
+    if s.bus == HALF and s.now & 1:
+        s.pair_edge = s.now + (3 if command == ACT else 1)
+        s.pair_lane = s.lane[bank]
+        s.pair_bank = -1 if whole else bank
+
+
+@kernel
+def activate(s: Any, bank: int, slot: int) -> None:
+    """The row of *slot* is open: make it an active request of *bank*."""
+    s.open_row[bank] = s.slot_row[slot]
+    s.slot_next[slot] = s.active[bank]
+    s.active[bank] = slot
+    s.slot_key[slot] = s.slot_arrival[slot] * 65536 + (s.promotions & 65535)
+    s.promotions += 1
+    join(s, ACTIVE, bank)
+    s.wake[ACTIVE] = min(s.wake[ACTIVE], earliest(s, WR if s.slot_write[slot] else RD, bank))
+    recompute(s, bank)
+
+
+@kernel
+def take_for_activate(s: Any, direction: int, bank: int, trace: Any, buffered: Any) -> int:
+    """Issue ACT for the oldest miss of *bank* and return its slot, which has left its list."""
+    slot = take_miss(s, direction, bank)
+    if direction == 1 and buffered.shape[0] > 0:
+        buffered[s.slot_ident[slot]] = 0
+    note_activate(s, bank, s.slot_arrival[slot])
+    issue(s, ACT, bank, s.now)
+    s.open_count[s.scope[bank]] += 1
+    s.active_count[s.scope[bank]] += 1
+    log(s, trace, ACT, bank)
+    return slot
+
+
+@kernel
+def send_row(s: Any, command: int, bank: int, direction: int, trace: Any, buffered: Any) -> None:
+    """Issue ACT (the oldest miss becomes an active request) or PRE to *bank*."""
+    if command == ACT:
+        activate(s, bank, take_for_activate(s, direction, bank, trace, buffered))
+    else:
+        issue(s, PRE, bank, s.now)
+        close(s, bank)
+        log(s, trace, PRE, bank)
+    _pair(s, command, bank, False)
+
+
+@kernel
+def _unlink_active(s: Any, bank: int, slot: int) -> None:
+    if s.active[bank] == slot:
+        s.active[bank] = s.slot_next[slot]
+    else:
+        before = s.active[bank]
+        while s.slot_next[before] != slot:
+            before = s.slot_next[before]
+        s.slot_next[before] = s.slot_next[slot]
+    s.active_count[s.scope[bank]] -= 1
+    if s.active[bank] < 0:
+        leave(s, ACTIVE, bank)
+
+
+@kernel
+def pick_active(s: Any) -> int:
+    """Return the oldest request with a legal column command among those whose ACT has gone, or -1.
+
+    A bank has one such request, unless a closing column command of another one closed the row under it: then it waits
+    until its row happens to be opened again, and the bank may gain a second one.
+    """
+    if s.members_count[ACTIVE] == 0 or s.wake[ACTIVE] > s.now:
+        return -1
+    chosen, wake = -1, NEVER
+    for k in range(s.members_count[ACTIVE]):
+        bank = s.members[ACTIVE, k]
+        slot = s.active[bank]
+        while slot >= 0:
+            if s.slot_row[slot] == s.open_row[bank]:
+                time = earliest(s, WR if s.slot_write[slot] else RD, bank)
+                wake = min(wake, max(time, s.now + 1))
+                if time <= s.now and (chosen < 0 or s.slot_key[slot] < s.slot_key[chosen]):
+                    chosen = slot
+            slot = s.slot_next[slot]
+    s.wake[ACTIVE] = wake
+    return chosen
+
+
+@kernel
+def take_active(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
+    """Issue the column command of the active request *slot*."""
+    bank = s.slot_bank[slot]
+    _unlink_active(s, bank, slot)
+    send_column(s, slot, done, back, trace)
+    wake_bank(s, bank)
+
+
+@kernel
+def _clash(s: Any, command: int, bank: int) -> bool:
+    """Return whether the edge or the row command paired with it refuses *command*."""
+    if s.bus != HALF or s.now & 1:
+        return False
+    if command not in (PRE, PREA):
+        return True
+    if s.now != s.pair_edge or s.pair_lane != s.lane[bank]:
+        return False
+    return s.pair_bank < 0 or command == PREA or s.pair_bank == bank
+
+
+@kernel
+def try_priority(s: Any, trace: Any) -> bool:
+    """Issue the next command of the request at the head of the priority queue, if it is legal now."""
+    command = priority_command(s)
+    if priority_time(s, command) > s.now:
+        return False
+    final = s.priority_command[s.priority_head & 2047]
+    target = s.priority_target[s.priority_head & 2047]
+    whole = command in (PREA, REFA)
+    bank = target * s.banks // s.scopes if whole else target
+    if _clash(s, command, bank):
+        return False
+    if whole:
+        issue_scope(s, command, target, s.now)
+        if command == PREA:
+            for other in range(bank, bank + s.banks // s.scopes):
+                close(s, other)
+    else:
+        issue(s, command, target, s.now)
+        if command == PRE:
+            close(s, target)
+    log(s, trace, command, bank)
+    _pair(s, command, bank, whole)
+    if command == final:
+        s.priority_head += 1
+        s.priority_count -= 1
+        s.blocked_to = s.now + 1
+    return True
+
+
+@kernel
+def try_owed(s: Any, trace: Any) -> bool:
+    """Refresh one bank beside the traffic of the others, if one is owed and legal now."""
+    for lane in range(s.lanes):
+        bank = s.owed_bank[lane]
+        if bank >= 0 and owed_time(s, lane) <= s.now:
+            command = owed_command(s, bank)
+            if not _clash(s, command, bank):
+                issue(s, command, bank, s.now)
+                log(s, trace, command, bank)
+                _pair(s, command, bank, False)
+                if command == PRE:
+                    close(s, bank)
+                else:
+                    choose_owed(s, lane)
+                    wake_bank(s, bank)
+                return True
+    return False
