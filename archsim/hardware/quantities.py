@@ -45,6 +45,8 @@ class Quantity:
     whole: bool = True
     """Held as an `int`; else as a `Fraction`."""
     may_be_zero: bool = False
+    most: int | None = None
+    """Largest held value."""
 
     def parse(self, text: object) -> int | Fraction:
         """Return the held value of a unit string; raises `ValueError` that says what was expected."""
@@ -55,6 +57,8 @@ class Quantity:
         if self.whole and held.denominator != 1:
             smallest = "picoseconds" if self.scale == PS_PER_S else self.dimension
             raise ValueError(f"a whole number of {smallest}")
+        if self.most is not None and held > self.most:
+            raise ValueError(f"at most {self.text(self.most)}")
         exact_quantity(value, self.dimension)
         return held.numerator if self.whole else held
 
@@ -75,8 +79,10 @@ _BYTES_OR_NONE = Quantity("bytes", may_be_zero=True)
 _BYTES_PER_S = Quantity("bytes/s")
 _BITS_PER_S = Quantity("bits/s")
 _FLOP_PER_S = Quantity("flop/s")
-_PICOSECONDS = Quantity("s", scale=PS_PER_S, may_be_zero=True)
-_POSITIVE_PICOSECONDS = Quantity("s", scale=PS_PER_S)
+_HOUR_PS = 3600 * PS_PER_S
+"""No latency or gap of hardware comes near; an iteration of thousands of them still fits 64 bits of picoseconds."""
+_PICOSECONDS = Quantity("s", scale=PS_PER_S, may_be_zero=True, most=_HOUR_PS)
+_POSITIVE_PICOSECONDS = Quantity("s", scale=PS_PER_S, most=_HOUR_PS)
 _SHARE = Quantity("share", whole=False, may_be_zero=True)
 _PJ_PER_BIT = Quantity("J/bit", scale=10**12, whole=False)
 _WATTS = Quantity("W", whole=False)

@@ -47,6 +47,8 @@ Status = Literal["shipped", "announced", "claimed", "hypothetical"]
 """How much of a design exists: on sale; announced by its maker; claimed without figures; invented for a study."""
 Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "fp4", "int8", "int4", "mxint8", "mxint4"]
 """Element types an engine may have a rate for."""
+_MOST_CHIPS = 2**16
+"""The wires of a system are laid out one by one."""
 
 
 class CacheSpec(Spec):
@@ -191,6 +193,8 @@ class SystemSpec(Spec):
     @model_validator(mode="after")
     def _check_size(self) -> SystemSpec:
         network = self.network
+        if self.chips > _MOST_CHIPS:
+            raise refusal("chips", self.chips, f"at most {_MOST_CHIPS:,} chips")
         try:
             LAYOUTS[network.topology](self.chips, network.shape)
         except InputError as error:
