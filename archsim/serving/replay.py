@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from archsim.errors import InputError, Problem, did_you_mean
+from archsim.errors import InputError, Problem, SimulationError, did_you_mean
 from archsim.kernel import Kernel, Process
 from archsim.result import RequestColumns
 from archsim.serving.batch import Batch
@@ -28,6 +28,7 @@ from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
 from archsim.serving.windows import WindowLog
+from archsim.units import PS_PER_S
 
 __all__ = ["Progress", "replay"]
 
@@ -35,6 +36,8 @@ Progress = Callable[[int, int], None]
 """Called now and then with the requests done and the simulated picoseconds."""
 
 _PROGRESS_EVERY = 256
+_LATEST_PS = 2**63 - 1
+"""What a column of times holds: 106 days."""
 
 
 def replay(
@@ -87,6 +90,10 @@ class _Server:
                 elif not self._idle():
                     return
             before_ps, now_ps = now_ps, ps_from_fine(self._now_fine)
+            if now_ps > _LATEST_PS:
+                raise SimulationError(
+                    f"the run goes on beyond {_LATEST_PS // (86400 * PS_PER_S)} days of simulated time"
+                )
             yield kernel.wait_ps(now_ps - before_ps)
             self._finish(joining, now_ps)
 
