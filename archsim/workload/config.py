@@ -164,6 +164,9 @@ def _parts(reader: _Reader, family: Family) -> dict[str, Any]:
 
 
 def _check_shape(reader: _Reader, fields: dict[str, Any]) -> None:
+    _check_windows(reader, fields)
+    if reader.problems:  # a number that is itself wrong has no ratios
+        return
     config = reader.config
     heads, kv_heads, hidden = fields["heads"], fields["kv_heads"], fields["hidden"]
     if heads % kv_heads:
@@ -176,7 +179,6 @@ def _check_shape(reader: _Reader, fields: dict[str, Any]) -> None:
         reader.refuse("decoder_sparse_step", config["decoder_sparse_step"], "1: every layer with experts")
     if config.get("word_embed_proj_dim", hidden) != hidden:
         reader.refuse("word_embed_proj_dim", config["word_embed_proj_dim"], f"the hidden size {hidden}: no projection")
-    _check_windows(reader, fields)
 
 
 def _check_windows(reader: _Reader, fields: dict[str, Any]) -> None:
