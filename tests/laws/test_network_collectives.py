@@ -1,0 +1,226 @@
+"""Laws of collectives: closed forms, lower bounds, symmetry, bytes on every link, and named errors."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import pytest
+
+from archsim.errors import InputError
+from archsim.network.collectives import collective_facts
+from archsim.network.flows import solve_flows
+from archsim.network.implementations import implementation_names, load_implementation
+from archsim.network.schedules import ALGORITHMS
+from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds
+from archsim.network.topology import Network, NetworkOptions, build_network
+from archsim.units import PS_PER_S
+
+RATE = 50 * 10**9
+HOP_PS = 500_000
+SIZE = 64 * 2**20
+
+
+def network(topology: str, chips: int, shape: tuple[int, ...] = ()) -> Network:
+    """Return a network of 50 GB/s and 500 ns whose switches reduce."""
+    options = NetworkOptions(reduces=True, outer_bytes_per_s=RATE // 4, outer_latency_ps=2 * HOP_PS)
+    return build_network(topology, chips, link_bytes_per_s=RATE, link_latency_ps=HOP_PS, shape=shape, options=options)
+
+
+def duration_ps(made: Network, kind: str, algorithm: str, *, ranks: int, size: int = SIZE, software_ps: int = 0) -> int:
+    """Return the duration of one collective."""
+    facts = collective_facts(made, kind=kind, ranks=ranks, bytes=size, algorithm=algorithm, software_ps=software_ps)
+    return facts.duration_ps
+
+
+@pytest.mark.parametrize("chips", [2, 3, 4, 8, 16, 64])
+def test_ring_all_reduce_on_a_ring_is_exactly_its_closed_form(chips: int) -> None:
+    """2(N-1)(M/(N B) + L), chunks of whole bytes, rounded up to a picosecond once."""
+    chunk = -(-SIZE // chips)
+    exact = 2 * (chips - 1) * (Fraction(chunk * PS_PER_S, RATE) + HOP_PS)
+    assert duration_ps(network("ring", chips), "all_reduce", "ring", ranks=chips) == -(-exact // 1)
+
+
+@pytest.mark.parametrize("chips", [2, 4, 8, 32])
+def test_halving_doubling_on_a_switch_is_exactly_its_closed_form(chips: int) -> None:
+    """2 sum over k of (M/2^k/B + 2L)."""
+    exact = 2 * sum(Fraction(SIZE * PS_PER_S, 2**k * RATE) + 2 * HOP_PS for k in range(1, chips.bit_length()))
+    assert duration_ps(network("switch", chips), "all_reduce", "halving_doubling", ranks=chips) == -(-exact // 1)
+
+
+def test_in_network_all_reduce_passes_each_link_once() -> None:
+    """One tensor up and one down: M/B + 2L on a switch, and M on each link of the ranks."""
+    made = network("switch", 8)
+    facts = collective_facts(made, kind="all_reduce", ranks=4, bytes=SIZE, algorithm="in_network", software_ps=0)
+    assert facts.duration_ps == -(-(Fraction(SIZE * PS_PER_S, RATE) + 2 * HOP_PS) // 1)
+    used = {link.name: size for link, size in zip(made.links, facts.link_bytes, strict=True)}
+    ranks = {f"chip{i}" for i in range(4)}
+    assert all(
+        (size == SIZE) == (not ranks.isdisjoint(name.removeprefix("link.").split("-"))) for name, size in used.items()
+    )
+
+
+def test_software_is_spent_before_each_step() -> None:
+    """2(N-1) steps of a ring cost 2(N-1) times the software time."""
+    made = network("ring", 8)
+    without = duration_ps(made, "all_reduce", "ring", ranks=8)
+    assert duration_ps(made, "all_reduce", "ring", ranks=8, software_ps=10**6) == without + 14 * 10**6
+
+
+GRAPHS = {
+    "switch": (8, ()),
+    "ring": (8, ()),
+    "full_mesh": (8, ()),
+    "torus": (8, (2, 4)),
+    "mesh": (8, (4, 2)),
+    "two_level": (8, (4,)),
+    "fat_tree": (8, (4,)),
+    "dragonfly": (8, (2, 2, 1, 3)),
+}
+CASES = [
+    (graph, kind, algorithm)
+    for graph, (chips, shape) in GRAPHS.items()
+    for kind in ALGORITHMS
+    for algorithm in algorithms_for(network(graph, chips, shape), kind, chips)
+]
+
+
+def _least_bytes(kind: str, chips: int) -> Fraction:
+    """Return the part of the tensor that some rank must send or receive, whatever the algorithm."""
+    share = Fraction(chips - 1, chips)
+    return {"all_reduce": 2 * share, "broadcast": Fraction(1), "send_receive": Fraction(1)}.get(kind, share)
+
+
+@pytest.mark.parametrize(("graph", "kind", "algorithm"), CASES)
+def test_no_collective_beats_its_bounds(graph: str, kind: str, algorithm: str) -> None:
+    """Bandwidth: what a rank must move over all its links. Latency: one path, at least."""
+    chips, shape = GRAPHS[graph]
+    made = network(graph, chips, shape)
+    out = max(sum(link.bytes_per_s for link in made.links if link.src == chip) for chip in made.endpoints)
+    least = _least_bytes(kind, chips) if algorithm != "in_network" else Fraction(1)
+    facts = collective_facts(made, kind=kind, ranks=chips, bytes=SIZE, algorithm=algorithm, software_ps=0)
+    assert facts.duration_ps >= least * SIZE * PS_PER_S / out
+    assert facts.latency_ps >= HOP_PS
+    assert facts.duration_ps > facts.latency_ps
+
+
+@pytest.mark.parametrize(("graph", "kind", "algorithm"), CASES)
+def test_bytes_injected_are_bytes_on_the_links(graph: str, kind: str, algorithm: str) -> None:
+    """Messages times hops, added up by hand, are the link bytes; the solver checks that each route carried them."""
+    chips, shape = GRAPHS[graph]
+    made = network(graph, chips, shape)
+    members = tuple(range(chips))
+    schedule = schedule_of(made, kind, members, size=SIZE, algorithm=algorithm)
+    facts = collective_facts(made, kind=kind, ranks=chips, bytes=SIZE, algorithm=algorithm, software_ps=0)
+    flows = schedule_flows(members, schedule, 0)
+    by_hand = [0] * len(made.links)
+    for flow in flows:
+        for link in made.route(flow.src, flow.dst):
+            by_hand[link] += flow.bytes
+    assert facts.link_bytes == tuple(by_hand)
+    assert facts.flows == len(flows)
+    assert max(
+        size * PS_PER_S / link.bytes_per_s for size, link in zip(by_hand, made.links, strict=True)
+    ) <= facts.duration_ps * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("graph", "kind", "algorithm"), CASES)
+def test_steps_counted_once_equal_all_flows_solved_together(graph: str, kind: str, algorithm: str) -> None:
+    """The short way (each different step once) is the long way (every flow of every step) to the last bits."""
+    chips, shape = GRAPHS[graph]
+    made = network(graph, chips, shape)
+    members = tuple(range(chips))
+    schedule = schedule_of(made, kind, members, size=SIZE, algorithm=algorithm)
+    short = schedule_seconds(made, members, schedule, 1000)
+    assert short == pytest.approx(solve_flows(made, schedule_flows(members, schedule, 1000)).makespan_s, rel=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["all_reduce", "all_gather", "reduce_scatter", "all_to_all"])
+@pytest.mark.parametrize("graph", ["switch", "full_mesh"])
+def test_permuting_ranks_on_a_symmetric_graph_changes_nothing(graph: str, kind: str) -> None:
+    """Any order of the chips gives the same duration on a graph where all pairs are alike."""
+    made = network(graph, 8)
+    order = list(range(8))
+    random.Random(1).shuffle(order)
+    for algorithm in algorithms_for(made, kind, 8):
+        plain, shuffled = (
+            collective_facts(made, kind=kind, ranks=ranks, bytes=SIZE, algorithm=algorithm, software_ps=0).duration_ps
+            for ranks in (tuple(range(8)), tuple(order))
+        )
+        assert shuffled == pytest.approx(plain, abs=1)
+
+
+def test_placement_matters_on_a_ring() -> None:
+    """Every second chip as neighbour: each message takes two hops, and the ring no longer runs at full rate."""
+    made = network("ring", 8)
+    strided = (0, 2, 4, 6, 1, 3, 5, 7)
+    facts = collective_facts(made, kind="all_reduce", ranks=strided, bytes=SIZE, algorithm="ring", software_ps=0)
+    assert facts.duration_ps > 1.9 * duration_ps(made, "all_reduce", "ring", ranks=8)
+
+
+def test_auto_is_the_fastest_and_changes_with_size() -> None:
+    """Few steps win for small messages, few bytes for large ones; auto is never slower than any algorithm."""
+    made = network("ring", 8)
+    for size, expected in ((1024, "one_shot"), (SIZE, "ring")):
+        facts = collective_facts(made, kind="all_reduce", ranks=8, bytes=size, algorithm="auto", software_ps=10**6)
+        each = [
+            duration_ps(made, "all_reduce", name, ranks=8, size=size, software_ps=10**6)
+            for name in algorithms_for(made, "all_reduce", 8)
+        ]
+        assert facts.duration_ps == min(each)
+        assert facts.algorithm == expected
+
+
+def test_hierarchical_all_reduce_spares_the_slow_links() -> None:
+    """Between nodes it sends one shard a chip: less time than a flat exchange over a spine of a quarter of the rate."""
+    made = network("two_level", 16, (8,))
+    assert duration_ps(made, "all_reduce", "hierarchical", ranks=16) < duration_ps(
+        made, "all_reduce", "two_shot", ranks=16
+    )
+
+
+def test_one_rank_and_no_bytes_cost_nothing() -> None:
+    """Nothing to exchange."""
+    made = network("switch", 8)
+    for ranks, size in ((1, SIZE), (8, 0)):
+        facts = collective_facts(made, kind="all_reduce", ranks=ranks, bytes=size, algorithm="auto", software_ps=5)
+        assert (facts.duration_ps, facts.latency_ps, facts.flows, sum(facts.link_bytes)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"ranks": 9}, "1 to 8 ranks"),
+        ({"ranks": 0}, "1 to 8 ranks"),
+        ({"ranks": (0, 0)}, "different chips"),
+        ({"ranks": (0, 12)}, "12.*from 0 to 7"),
+        ({"kind": "all_reduc"}, "did you mean 'all_reduce'"),
+        ({"algorithm": "rings"}, "did you mean 'ring'"),
+        ({"bytes": -1}, "not negative"),
+        ({"kind": "all_gather", "algorithm": "trtllm", "chip": "a40", "ranks": 100}, "1 to 8 ranks"),
+    ],
+)
+def test_wrong_collectives_are_refused_with_their_numbers(arguments: dict[str, object], words: str) -> None:
+    """Every refusal names what was given and what was expected."""
+    given = {"kind": "all_reduce", "ranks": 8, "bytes": 1024, "algorithm": "auto", "software_ps": 0} | arguments
+    with pytest.raises(InputError, match=words):
+        collective_facts(network("switch", 8), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", implementation_names())
+def test_every_implementation_loads_and_says_when_it_stands_in(name: str) -> None:
+    """A chip of a listed generation has no note; an unknown one is told whose parameters it gets."""
+    unknown = load_implementation(name, "unheard-of")
+    assert unknown.protocols
+    assert "stand in" in unknown.note
+    assert all(0 < protocol.share <= 1 and protocol.software_ps > 0 for protocol in unknown.protocols)
+
+
+def test_an_implementation_is_never_shorter_than_the_host_needs() -> None:
+    """Eager vLLM on H100: 21.2 us however small the message."""
+    made = build_network("switch", 8, link_bytes_per_s=450 * 10**9, link_latency_ps=350_000)
+    facts = collective_facts(
+        made, kind="all_reduce", ranks=8, bytes=256, algorithm="vllm-eager", software_ps=0, chip="h100-sxm"
+    )
+    assert facts.duration_ps == 21_200_000
+    assert facts.protocol == "vllm-eager one_shot"

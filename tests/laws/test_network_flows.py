@@ -1,0 +1,159 @@
+"""Laws of flows that share links: exact shares, conservation, and agreement with the slow twin."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archsim.errors import SimulationError
+from archsim.network import flows as flows_module
+from archsim.network.fifo import solve_fifo
+from archsim.network.flows import Flow, route_flows, solve_flows, solve_routed
+from archsim.network.topology import Edge, Network, NetworkOptions, build_network
+
+RATE = 50 * 10**9
+HOP_PS = 500_000
+
+
+def _twin() -> ModuleType:
+    path = Path(__file__).with_name("flow_twin.py")
+    spec = importlib.util.spec_from_file_location("flow_twin", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+TWIN = _twin()
+
+
+def star(chips: int, latency_ps: int = HOP_PS) -> Network:
+    """Return chips on one switch."""
+    return build_network("switch", chips, link_bytes_per_s=RATE, link_latency_ps=latency_ps)
+
+
+def test_one_flow_takes_its_latency_and_then_its_bytes_at_the_links_rate() -> None:
+    """Latency first: two hops of L, then M/B."""
+    times = solve_flows(star(2), [Flow(0, 1, 10**9)])
+    assert times.finish_s == [pytest.approx(2 * HOP_PS * 1e-12 + 10**9 / RATE, rel=1e-15)]
+
+
+def test_flows_into_one_chip_share_its_link_equally() -> None:
+    """Incast of n equal flows ends after n M/B for all of them."""
+    times = solve_flows(star(5, 0), [Flow(source, 0, 10**8) for source in range(1, 5)])
+    assert times.finish_s == [pytest.approx(4 * 10**8 / RATE, rel=1e-14)] * 4
+
+
+def test_a_departure_gives_its_share_to_those_that_stay() -> None:
+    """Sizes M and 3M on one link: the small one ends at 2M/B, the large one at 4M/B."""
+    times = solve_flows(star(3, 0), [Flow(1, 0, 10**8), Flow(2, 0, 3 * 10**8)])
+    assert times.finish_s == pytest.approx([2 * 10**8 / RATE, 4 * 10**8 / RATE], rel=1e-14)
+
+
+def test_weights_divide_a_link() -> None:
+    """Weights 1 and 3 on one link with equal sizes: rates B/4 and 3B/4."""
+    times = solve_flows(star(3, 0), [Flow(1, 0, 3 * 10**8, weight=1.0), Flow(2, 0, 3 * 10**8, weight=3.0)])
+    heavy = 3 * 10**8 / (0.75 * RATE)
+    light = heavy + (3 * 10**8 - heavy * RATE / 4) / RATE
+    assert times.finish_s == pytest.approx([light, heavy], rel=1e-14)
+
+
+def test_a_flow_that_is_held_elsewhere_leaves_its_share() -> None:
+    """Three flows into chip 0 hold one of them at B/3, so another flow of its source runs at 2B/3."""
+    size = 6 * 10**8
+    flows = [Flow(1, 0, size), Flow(2, 0, size), Flow(3, 0, size), Flow(1, 4, size)]
+    times = solve_flows(star(5, 0), flows)
+    assert times.finish_s[3] == pytest.approx(size / (2 * RATE / 3), rel=1e-14)
+
+
+def test_a_dependent_flow_is_ready_when_the_last_of_its_predecessors_is_done() -> None:
+    """Ready is the maximum of the start and of all finishes."""
+    times = solve_flows(star(3, 0), [Flow(0, 1, 10**8), Flow(1, 2, 2 * 10**8), Flow(2, 0, 10**8, 0.0, (0, 1))])
+    assert times.ready_s[2] == times.finish_s[1]
+    assert times.finish_s[2] == pytest.approx(3 * 10**8 / RATE, rel=1e-14)
+
+
+def test_flows_in_a_circle_are_refused_with_their_number() -> None:
+    """Two flows that wait for each other never start."""
+    with pytest.raises(SimulationError, match="2 of 2 flows never start"):
+        solve_flows(star(2), [Flow(0, 1, 1, after=(1,)), Flow(1, 0, 1, after=(0,))])
+
+
+def test_empty_flows_and_flows_to_oneself_take_latency_alone() -> None:
+    """No bytes: the path's latency; no path: nothing."""
+    times = solve_flows(star(2), [Flow(0, 1, 0), Flow(1, 1, 10**9)])
+    assert times.finish_s == [2 * HOP_PS * 1e-12, 0.0]
+
+
+FLOWS = st.lists(
+    st.tuples(
+        st.integers(0, 8), st.integers(0, 8), st.integers(1, 10**9), st.integers(0, 1000), st.sampled_from((0.5, 1, 4))
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=150)
+@given(FLOWS, st.sampled_from(("mesh", "torus", "switch")))
+def test_the_solver_agrees_with_the_slow_twin(rows: list[tuple[int, int, int, int, float]], topology: str) -> None:
+    """Any flows on any of three graphs: every finish equals the twin's to 1e-9."""
+    shape = () if topology == "switch" else (3, 3)
+    network = build_network(topology, 9, link_bytes_per_s=RATE, link_latency_ps=HOP_PS, shape=shape)
+    flows = [
+        Flow(src, dst, size, start * 1e-5, (index - 3,) if index % 4 == 3 else (), 0.0, weight)
+        for index, (src, dst, size, start, weight) in enumerate(rows)
+    ]
+    routed = route_flows(network, flows)
+    assert solve_routed(routed).finish_s == pytest.approx(TWIN.finish_times(routed), rel=1e-9)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=30)
+@given(FLOWS)
+def test_an_idle_link_changes_nothing(rows: list[tuple[int, int, int, int, float]]) -> None:
+    """A link that no route passes leaves every finish as it was, to the bit."""
+    plain = [Edge(f"chip{a}", f"chip{(a + d) % 9}", RATE, HOP_PS) for a in range(9) for d in (1, 8)]
+    idle = [*plain, Edge("chip0", "chip4", RATE, HOP_PS, weight=100)]
+    flows = [Flow(src, dst, size, start * 1e-5, (), 0.0, weight) for src, dst, size, start, weight in rows]
+    times = [
+        solve_flows(
+            build_network(
+                "edges", 9, link_bytes_per_s=0, link_latency_ps=0, options=NetworkOptions(edges=tuple(edges))
+            ),
+            flows,
+        ).finish_s
+        for edges in (plain, idle)
+    ]
+    assert times[0] == times[1]
+
+
+def test_the_compiled_kernel_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreted over lists and compiled over arrays: equal, not close."""
+    network = build_network("mesh", 16, link_bytes_per_s=RATE, link_latency_ps=HOP_PS, shape=(4, 4))
+    flows = [Flow(i % 16, (i * 7 + 3) % 16, 10**6 + 977 * i, i * 1e-6) for i in range(200)]
+    interpreted = solve_flows(network, flows)
+    monkeypatch.setattr(flows_module, "INTERPRETED_WORK", 0)
+    assert solve_flows(network, flows) == interpreted
+
+
+def test_fifo_links_serve_chunks_in_order_and_serialise_at_every_hop() -> None:
+    """Two messages on a path of two hops: the second waits on the first hop for the first, and never after."""
+    busy = 10**6 * 10**12 // RATE
+    times = solve_fifo(star(2), [Flow(0, 1, 10**6), Flow(0, 1, 10**6)], chunk_bytes=None, tick_ps=1)
+    assert times.finish_ps == [2 * (busy + HOP_PS), 3 * busy + 2 * HOP_PS]
+
+
+def test_fine_chunks_cut_through_a_switch() -> None:
+    """With n chunks a switch adds one chunk's time and not the message's."""
+    chunks = 1000
+    times = solve_fifo(star(2, 0), [Flow(0, 1, 10**6)], chunk_bytes=10**6 // chunks, tick_ps=1)
+    busy = 10**6 * 10**12 // RATE
+    assert times.makespan_ps == busy + busy // chunks

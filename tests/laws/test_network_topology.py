@@ -1,0 +1,159 @@
+"""Laws of topologies and routes: sizes, symmetry, shortest ways, and errors that name the numbers."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from archsim.errors import InputError
+from archsim.network.layouts import LAYOUTS, grid_index, grid_position
+from archsim.network.topology import Edge, Network, NetworkOptions, build_network
+
+RATE = 10**9
+
+
+def network(topology: str, chips: int, shape: tuple[int, ...] = (), **options: object) -> Network:
+    """Return a network with links of 1 GB/s and 100 ps a hop."""
+    made = NetworkOptions(**options)  # type: ignore[arg-type]
+    return build_network(topology, chips, link_bytes_per_s=RATE, link_latency_ps=100, shape=shape, options=made)
+
+
+EVERY = {
+    "none": (1, (), 0),
+    "switch": (8, (), 2 * 8),
+    "full_mesh": (8, (), 8 * 7),
+    "ring": (8, (), 2 * 8),
+    "torus": (64, (4, 4, 4), 2 * 3 * 64),
+    "mesh": (64, (8, 8), 2 * 2 * 8 * 7),
+    "wafer_mesh": (64, (8, 8, 2, 2), 2 * 2 * 8 * 7),
+    "two_level": (32, (8,), 2 * 32 + 2 * 32),
+    "fat_tree": (16, (4,), 2 * (16 + 16 + 16)),
+    "dragonfly": (40, (4, 2, 1, 5), 2 * (40 + 5 * 6 + 10)),
+}
+
+
+@pytest.mark.parametrize("topology", LAYOUTS)
+def test_a_topology_has_the_links_that_its_formula_says(topology: str) -> None:
+    """Directed links counted by hand for one size of each."""
+    chips, shape, links = EVERY[topology]
+    assert len(network(topology, chips, shape).links) == links
+
+
+@pytest.mark.parametrize("topology", LAYOUTS)
+def test_every_route_is_connected_and_ends_where_it_should(topology: str) -> None:
+    """A route's links join head to tail from source to destination and pass no node twice."""
+    chips, shape, _ = EVERY[topology]
+    made = network(topology, chips, shape)
+    for src, dst in itertools.permutations(range(chips), 2):
+        links = [made.links[index] for index in made.route(src, dst)]
+        nodes = [links[0].src, *(link.dst for link in links)]
+        assert nodes[0] == f"chip{src}"
+        assert nodes[-1] == f"chip{dst}"
+        assert all(a.dst == b.src for a, b in itertools.pairwise(links))
+        assert len(set(nodes)) == len(nodes)
+
+
+@pytest.mark.parametrize("topology", ["torus", "mesh", "fat_tree", "dragonfly", "ring"])
+def test_the_own_routing_is_as_short_as_dijkstra_on_these_graphs(topology: str) -> None:
+    """Dimension order, D-mod-k and minimal dragonfly are minimal; a dragonfly may take one local hop more."""
+    chips, shape, _ = EVERY[topology]
+    own, short = network(topology, chips, shape), network(topology, chips, shape, routing="shortest")
+    slack = 1 if topology == "dragonfly" else 0
+    for src, dst in itertools.permutations(range(chips), 2):
+        assert len(short.route(src, dst)) <= len(own.route(src, dst)) <= len(short.route(src, dst)) + slack
+
+
+def test_ecmp_spreads_pairs_and_stays_shortest() -> None:
+    """In a fat-tree of k = 4 the pairs between two pods use all four core switches, on paths of six hops."""
+    made = network("fat_tree", 16, (4,), routing="ecmp")
+    routes = [made.route(src, dst) for src in range(4) for dst in range(4, 16)]
+    cores = {made.links[index].dst for route in routes for index in route if made.links[index].dst.startswith("core")}
+    assert cores == {"core0", "core1", "core2", "core3"}
+    assert {len(route) for route in routes} == {6}
+
+
+def test_d_mod_k_gives_each_destination_its_own_way_down() -> None:
+    """Shift permutations do not meet: Zahavi's property that makes D-mod-k free of conflicts."""
+    made = network("fat_tree", 16, (4,))
+    for shift in range(1, 16):
+        used = [index for src in range(16) for index in made.route(src, (src + shift) % 16)]
+        assert len(used) == len(set(used))
+
+
+def test_a_wafer_stitch_has_its_own_rate() -> None:
+    """Wires that cross a die's edge take the outer rate, all others the inner one."""
+    made = network("wafer_mesh", 16, (4, 4, 2, 2), outer_bytes_per_s=RATE // 2, outer_latency_ps=900)
+    slow = {link.name for link in made.links if link.bytes_per_s == RATE // 2}
+    assert "link.chip1-chip2" in slow
+    assert "link.chip0-chip1" not in slow
+    assert len(slow) == 2 * 8
+
+
+def test_traffic_inside_a_node_stays_on_its_switch() -> None:
+    """Two levels: same node over the node's switch, other node over the spine."""
+    made = network("two_level", 16, (8,), outer_bytes_per_s=RATE // 10, outer_latency_ps=1000)
+    assert [made.links[i].dst for i in made.route(0, 7)] == ["switch0", "chip7"]
+    assert [made.links[i].dst for i in made.route(0, 8)] == ["spine0", "chip8"]
+
+
+def test_a_static_table_goes_before_the_routing() -> None:
+    """A pair in the table takes the table's path."""
+    made = network("ring", 4, routes={("chip0", "chip1"): ("chip0", "chip3", "chip2", "chip1")})
+    assert len(made.route(0, 1)) == 3
+    assert len(made.route(1, 2)) == 1
+
+
+def test_positions_and_indices_are_inverse() -> None:
+    """Every chip of a 3D grid returns to its own number."""
+    assert [grid_index(grid_position(i, (2, 3, 4)), (2, 3, 4)) for i in range(24)] == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: network("swich", 4), "did you mean 'switch'"),
+        (lambda: network("none", 2), "connects 2 chips"),
+        (lambda: network("torus", 9, (2, 4)), "product is 9 chips"),
+        (lambda: network("fat_tree", 17, (4,)), "k = 4 has 16"),
+        (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
+        (lambda: network("two_level", 10, (4,)), "divisor of 10"),
+        (lambda: network("switch", 4, routing="d_mod_k"), "routing of this topology"),
+        (
+            lambda: network("edges", 3, edges=(Edge("chip0", "chip1", 1, 0), Edge("chip1", "chip0", 1, 0))),
+            "1 of 3 chips",
+        ),
+        (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 1, 0),)), "chip1 -> chip0"),
+        (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 0, 0), Edge("chip1", "chip0", 1, -5))), "positive"),
+        (lambda: network("switch", 4).route(0, 4), "rank from 0 to 3"),
+        (
+            lambda: network("ring", 4, routes={("chip0", "chip2"): ("chip0", "chip2")}).route(0, 2),
+            "none chip0 -> chip2",
+        ),
+    ],
+)
+def test_wrong_networks_are_refused_with_their_numbers(build: object, words: str) -> None:
+    """Every refusal names what was given and what was expected."""
+    with pytest.raises(InputError, match=words):
+        build()  # type: ignore[operator]
+
+
+def test_routes_do_not_depend_on_the_hash_seed() -> None:
+    """Two interpreters with different seeds print the same ECMP routes."""
+    code = (
+        "from archsim.network.topology import *; n = build_network('fat_tree', 16, link_bytes_per_s=1, "
+        "link_latency_ps=0, shape=(4,), options=NetworkOptions(routing='ecmp')); "
+        "print([n.route(a, b) for a in range(16) for b in range(16)])"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
