@@ -1,0 +1,135 @@
+"""How a collective's time grows with its size: every algorithm, the fastest, and where the fastest changes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archsim.errors import InputError, Problem
+from archsim.network.collectives import collective_facts
+from archsim.network.implementations import implementation_names, load_implementation
+from archsim.network.timing import CollectiveFacts, algorithms_for, schedule_of, schedule_seconds
+from archsim.network.topology import Network
+
+__all__ = ["Crossing", "Curve", "Point", "bus_bytes_per_s", "measured_libraries", "message_curve", "sizes_between"]
+
+_MOST_SIZES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """All algorithms and libraries at one size."""
+
+    bytes: int
+    fastest: CollectiveFacts
+    """The facts of the fastest algorithm."""
+    seconds: dict[str, float]
+    """Algorithm -> duration."""
+    libraries: dict[str, CollectiveFacts]
+    """Library measured on this generation of chips -> its facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """The smallest size at which another algorithm is the fastest."""
+
+    bytes: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A collective over some ranks of a network, from a small size to a large one."""
+
+    kind: str
+    ranks: int
+    points: tuple[Point, ...]
+    crossings: tuple[Crossing, ...]
+
+
+def sizes_between(low: int, high: int) -> tuple[int, ...]:
+    """Return *low*, its doubles below *high*, and *high*."""
+    if not 0 < low <= high:
+        raise InputError(Problem("", "--bytes", f"{low}:{high}", "a range from a positive size to one not smaller"))
+    sizes = [low]
+    while sizes[-1] * 2 < high:
+        sizes.append(sizes[-1] * 2)
+    if len(sizes) > _MOST_SIZES:
+        raise InputError(Problem("", "--bytes", f"{low}:{high}", f"at most {_MOST_SIZES} doublings"))
+    return (*sizes, high) if high > low else (low,)
+
+
+def measured_libraries(chip: str, kind: str) -> list[str]:
+    """Return the bundled implementations that were measured on *chip*'s generation and have this collective."""
+    loaded = [load_implementation(name, chip) for name in implementation_names()]
+    return [
+        library.name
+        for library in loaded
+        if not library.note and any(kind in protocol.algorithm for protocol in library.protocols)
+    ]
+
+
+def message_curve(
+    network: Network, *, kind: str, ranks: int, sizes: tuple[int, ...], software_ps: int, chip: str
+) -> Curve:
+    """Return the times of a collective over the first *ranks* chips at each of *sizes* (bytes, ascending).
+
+    *software_ps* is spent before each message of an algorithm; libraries that were measured on *chip*'s generation
+    know their own. A crossing between two sizes is found to the byte.
+    """
+    names = algorithms_for(network, kind, ranks)
+    members = tuple(range(ranks))
+    libraries = measured_libraries(chip, kind)
+
+    def facts(size: int, algorithm: str) -> CollectiveFacts:
+        return collective_facts(
+            network, kind=kind, ranks=ranks, bytes=size, algorithm=algorithm, software_ps=software_ps, chip=chip
+        )
+
+    def seconds(size: int) -> dict[str, float]:
+        schedules = {name: schedule_of(network, kind, members, size=size, algorithm=name) for name in names}
+        return {name: schedule_seconds(network, members, schedule, software_ps) for name, schedule in schedules.items()}
+
+    points = []
+    for size in sizes:
+        each = seconds(size)
+        known = {name: found for name in libraries if (found := _facts_or_none(facts, size, name))}
+        points.append(Point(size, facts(size, _fastest(each)), each, known))
+    crossings = [
+        _crossing(seconds, before.bytes, after.bytes)
+        for before, after in itertools.pairwise(points)
+        if before.fastest.algorithm != after.fastest.algorithm
+    ]
+    return Curve(kind, ranks, tuple(points), tuple(crossings))
+
+
+def bus_bytes_per_s(kind: str, ranks: int, size: int, duration_ps: int) -> float:
+    """Return the bus bandwidth as nccl-tests defines it: bytes that a rank must send, over the time."""
+    share = {"all_reduce": 2.0, "broadcast": ranks / (ranks - 1), "send_receive": ranks / (ranks - 1)}.get(kind, 1.0)
+    return share * (ranks - 1) / ranks * size * 1e12 / duration_ps
+
+
+def _fastest(seconds: dict[str, float]) -> str:
+    return min(seconds, key=lambda name: seconds[name])
+
+
+def _facts_or_none(facts: Callable[[int, str], CollectiveFacts], size: int, name: str) -> CollectiveFacts | None:
+    try:
+        return facts(size, name)
+    except InputError:  # the library has no protocol for this size on this network
+        return None
+
+
+def _crossing(seconds: Callable[[int], dict[str, float]], low: int, high: int) -> Crossing:
+    """Bisect for the first size at which the fastest is no longer that of *low*."""
+    before, after = _fastest(seconds(low)), _fastest(seconds(high))
+    while high - low > 1:
+        middle = (low + high) // 2
+        name = _fastest(seconds(middle))
+        if name == before:
+            low = middle
+        else:
+            high, after = middle, name
+    return Crossing(high, before, after)
