@@ -28,6 +28,7 @@ __all__ = [
     "PositivePicoseconds",
     "Price",
     "Quantity",
+    "Ratio",
     "Share",
     "Text",
     "Watts",
@@ -84,6 +85,7 @@ _HOUR_PS = 3600 * PS_PER_S
 _PICOSECONDS = Quantity("s", scale=PS_PER_S, may_be_zero=True, most=_HOUR_PS)
 _POSITIVE_PICOSECONDS = Quantity("s", scale=PS_PER_S, most=_HOUR_PS)
 _SHARE = Quantity("share", whole=False, may_be_zero=True)
+_RATIO = Quantity("share", whole=False, most=1000)
 _PJ_PER_BIT = Quantity("J/bit", scale=10**12, whole=False)
 _WATTS = Quantity("W", whole=False)
 _AREA = Quantity("m2", scale=10**6, whole=False)
@@ -97,6 +99,7 @@ FlopPerSecond = Annotated[int, _FLOP_PER_S, _reads(_FLOP_PER_S)]
 Picoseconds = Annotated[int, _PICOSECONDS, _reads(_PICOSECONDS)]
 PositivePicoseconds = Annotated[int, _POSITIVE_PICOSECONDS, _reads(_POSITIVE_PICOSECONDS)]
 Share = Annotated[Fraction, _SHARE, _reads(_SHARE), Field(lt=1)]
+Ratio = Annotated[Fraction, _RATIO, _reads(_RATIO)]
 PicojoulesPerBit = Annotated[Fraction, _PJ_PER_BIT, _reads(_PJ_PER_BIT)]
 Watts = Annotated[Fraction, _WATTS, _reads(_WATTS)]
 Area = Annotated[Fraction, _AREA, _reads(_AREA)]

@@ -25,6 +25,7 @@ from archsim.hardware.quantities import (
     Picoseconds,
     PositivePicoseconds,
     Price,
+    Ratio,
     Text,
     Watts,
 )
@@ -154,6 +155,11 @@ class RuntimeSpec(Spec):
     """Chunks of operands that a kernel keeps in staging at once (software pipelining depth); 2 is double buffering."""
     host_step_ps: Picoseconds = Field(alias="host_step")
     """Serial work of the host for one iteration (scheduling, sampling, detokenising)."""
+    host_launch_ps: Picoseconds = Field(alias="host_launch", default=0)
+    """Time in which the host issues one operator, one after the other and ahead of the chip. 0 where a captured graph
+    or a compiled program issues them."""
+    host_sequence_ps: Picoseconds = Field(alias="host_sequence", default=0)
+    """Further serial work of the host for each sequence of an iteration. 0 where it hides behind the chip's work."""
     prefetch: Literal["kernel", "stream"]
     """`kernel`: operand reads wait for the kernel before. `stream`: next kernels' weights flow ahead into staging."""
     collective: Text
@@ -189,6 +195,8 @@ class SystemSpec(Spec):
     """Software that drives them: a bundled name, a path, or a table."""
     chip: ChipSpec
     """The chip: a bundled name, a path, or a table."""
+    host_time: Ratio | None = None
+    """Time of host work over what the runtime states; not stated: as the runtime states it."""
 
     @model_validator(mode="after")
     def _check_size(self) -> SystemSpec:

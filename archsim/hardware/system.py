@@ -32,6 +32,8 @@ class System:
         """On-chip bytes that hold operands ahead of an engine."""
         self.stage_bytes = spec.chip.staging_bytes // spec.runtime.pipeline_stages
         """Operand bytes that a kernel handles as one pipeline stage."""
+        self.host_launch_ps = self.host_ps(spec.runtime.host_launch_ps)
+        """Time in which the host issues one operator."""
         self._collectives: dict[tuple[str, int, int], CollectiveFacts] = {}
 
     @cached_property
@@ -66,6 +68,11 @@ class System:
             expected = f"one of {', '.join(rates)}{did_you_mean(dtype, rates)}"
             raise InputError(Problem(self.spec.name, f"chip.engine.{engine}.rate", dtype, expected))
         return rates[dtype]
+
+    def host_ps(self, duration_ps: int) -> int:
+        """Return what this system's host needs for work that takes *duration_ps* as its runtime states it."""
+        ratio = self.spec.host_time
+        return duration_ps if ratio is None else -(-duration_ps * ratio.numerator // ratio.denominator)
 
     def collective(self, kind: str, size_bytes: int, ranks: int) -> CollectiveFacts:
         """Return what the network does for one collective among the first *ranks* chips, memoised."""

@@ -31,6 +31,7 @@ CLASS_ACCOUNT = {
     "flow": "network",
     "launch": "host",
     "host": "host",
+    "issue": "host",
     "ramp": "latency",
     "latency": "latency",
 }

@@ -3,7 +3,9 @@
 A kernel starts after the runtime's launch gap and ramp, reads its operands chunk by chunk into on-chip staging,
 computes each chunk when it has arrived and writes results back. Reads run ahead of the engine as far as staging has
 room. A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works kernel by
-kernel does not. Every job is logged with its binding predecessor; where the time went is read off that log afterwards.
+kernel does not. A runtime without a captured graph has a host that issues the tasks one after the other, ahead of the
+chip: a task starts when the chip is ready for it and the host has issued it. Every job is logged with its binding
+predecessor; where the time went is read off that log afterwards.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ class _Rank:
         self.vector = Pipe(log, "compute", rank=index)
         self.feeds = feeds
         self.kernels_started = 0
+        self.issued = ROOT
+        """The host's job that issued the latest task."""
         self.last = ROOT
         """The job whose end lets this rank go on."""
 
@@ -99,6 +103,10 @@ class Iteration:
         """Collective jobs in order of time."""
         self.lap_start: list[int] = []
         """Picosecond at which rank 0 began each lap."""
+        self.issued_ps: list[list[int]] = [[] for _ in laps]
+        """For each lap, when the host has issued its tasks: equal on all ranks, whose hosts never wait."""
+        self.last_host_wait = -1
+        """The last lap in which a chip was ready for a task no later than the host had issued it; -1: none."""
         self.read_ahead_laps = 0
         """The most laps that a read ran ahead of the kernel then running."""
         self.end = ROOT
@@ -130,13 +138,15 @@ class Iteration:
 
     def _drive(self, rank: _Rank) -> Process:
         runtime = self._system.runtime
-        yield from self._delay(rank, "host", runtime.host_step_ps, lap=0)
+        yield from self._delay(rank, "host", self._system.host_ps(runtime.host_step_ps), lap=0)
+        rank.issued = rank.last
         number = 0
         for lap, tasks in enumerate(self._laps):
             if rank.index == 0:
                 self.lap_start.append(self.kernel.now_ps)
             for task in tasks.tasks:
                 yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
+                yield from self._issue(rank, lap=lap)
                 if task.collective is None:
                     yield from self._compute(rank, self._works[task], lap=lap)
                 else:
@@ -150,6 +160,21 @@ class Iteration:
                 kind, rank=rank.index, lap=lap, start=now, end=now + duration_ps, predecessor=rank.last
             )
             yield self.kernel.wait_ps(duration_ps)
+
+    def _issue(self, rank: _Rank, *, lap: int) -> Process:
+        """Wait for the host, whose queue of issued tasks is never full (CUDA's holds about a thousand)."""
+        duration = self._system.host_launch_ps
+        if duration:
+            start = self.log.end[rank.issued]
+            rank.issued = self.log.add(
+                "issue", rank=rank.index, lap=lap, start=start, end=start + duration, predecessor=rank.issued
+            )
+            if rank.index == 0:
+                self.issued_ps[lap].append(start + duration)
+            if start + duration >= self.kernel.now_ps:
+                self.last_host_wait = max(self.last_host_wait, lap)
+            rank.last = self.log.latest(rank.last, rank.issued)
+            yield from self._until(rank.last)
 
     def _exchange(self, rank: _Rank, collective: Collective, *, number: int, lap: int) -> Process:
         meeting = self._meetings.setdefault(number, _Meeting(self.kernel.event()))

@@ -3,7 +3,8 @@
 Two repetitions are exploited, and both are proved against the long way in the tests, tick for tick. Identical ranks
 fold: one chip is simulated and its books multiply. A segment that repeats is simulated until successive laps have the
 same jobs at the same offsets, reads for later laps included; then every further lap adds the same period and the same
-gaps. Integer time makes that comparison exact.
+gaps. Integer time makes that comparison exact. A host that issues tasks ahead of the chip runs through laps of its own:
+either its lead repeats too, or nothing from the lap on to the end waits for it and it gains on the chip with every lap.
 """
 
 from __future__ import annotations
@@ -86,20 +87,32 @@ def _extra_laps(
     first = 0
     for segment, count in zip(plan.segments, shown, strict=True):
         if segment.repeats > count:
-            lap = _repeating(shapes, first, first + count, equal=iteration.read_ahead_laps + 2)
-            if lap is None:
+            equal = iteration.read_ahead_laps + 2
+            lap = _repeating(shapes, first, first + count, equal=equal)
+            if lap is None or not _host_keeps_up(iteration, lap, equal=equal):
                 return None
             extra[lap] = (segment.repeats - count, iteration.lap_start[lap + 1] - iteration.lap_start[lap])
         first += count
     return extra
 
 
+def _host_keeps_up(iteration: Iteration, lap: int, *, equal: int) -> bool:
+    """Return whether the host may be left out of further laps: its lead repeats, or will never matter again."""
+    starts, issued = iteration.lap_start, iteration.issued_ps
+    leads = [[at - starts[other] for at in issued[other]] for other in range(lap, lap + equal)]
+    if all(lead == leads[0] for lead in leads):
+        return True
+    return leads[-1][0] <= leads[-2][0] and iteration.last_host_wait < lap
+
+
 def _shapes(iteration: Iteration, by_lap: list[Gaps]) -> list[tuple[object, ...]]:
-    """Return for each lap everything that happened in it, relative to its start."""
+    """Return for each lap everything that happened on the chips in it, relative to its start."""
     log, starts = iteration.log, iteration.lap_start
     jobs: list[list[tuple[str, int, int, int]]] = [[] for _ in starts]
     for job in range(1, len(log.end)):
         lap = log.lap[job]
+        if log.kind[job] == "issue":
+            continue
         jobs[lap].append((log.kind[job], log.rank[job], log.start[job] - starts[lap], log.end[job] - starts[lap]))
     ends = [*starts[1:], log.end[iteration.end]]
     return [
