@@ -17,7 +17,7 @@ import numpy.typing as npt
 from archsim.dram.device import Device
 from archsim.errors import InputError, Problem
 
-__all__ = ["AddressMap", "parse_map"]
+__all__ = ["AddressMap", "default_map", "parse_map", "wanted_bits"]
 
 _PIECE = re.compile(r"([a-z]+)(\d{1,2})")
 _HASH = re.compile(r"([a-z]+)\^([a-z]+)(?:>>(\d{1,2}))?")
@@ -103,6 +103,22 @@ def wanted_bits(device: Device) -> dict[str, int]:
     """Return the bits that each field of a map must have to reach every row of *device* once."""
     sizes = dict(zip(device.levels, device.sizes, strict=True)) | {"ro": device.rows, "co": device.row_transactions}
     return {name: (size - 1).bit_length() for name, size in sizes.items() if size > 1}
+
+
+def default_map(device: Device) -> AddressMap:
+    """Return a map that is kind to pages: neighbours alternate over lanes and bank groups, then fill open rows.
+
+    Banks, stack ids and rows follow, each bank field hashed with bits of the row, so that streams a power of two apart
+    do not meet in one bank.
+    """
+    bits = wanted_bits(device)
+    order = [name for name in ("pc", "bg", "co", "ba", "ra", "sid", "ro") if name in bits]
+    hashes, shift = [], 0
+    for name in ("bg", "ba", "sid"):
+        if name in bits:
+            hashes.append((name, "ro", shift))
+            shift += bits[name]
+    return AddressMap(tuple((name, bits[name]) for name in order), tuple(hashes))
 
 
 def _misfits(found: AddressMap, device: Device, place: str) -> list[Problem]:

@@ -32,6 +32,8 @@ class ChannelRun:
     requests: int
     causes: tuple[int, ...]
     """Ticks of all data buses by class, aligned with `CLASSES`; they sum to `ticks * lanes`."""
+    steady_causes: tuple[int, ...]
+    """The same between the first and the last tenth of the column commands; in proportion, not in sum."""
     commands: tuple[int, ...]
     """Commands issued, aligned with `COMMANDS`."""
     trace: npt.NDArray[np.int64]
@@ -74,6 +76,7 @@ def simulate(
     bank, row = address_map.decode(stream.index, device)
     ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
     count = stream.index.size
+    states[0]["measure_from"], states[0]["measure_to"] = count // 10, count - 1 - count // 10
     done, back = np.zeros(count, np.int64), np.zeros(count, np.int64)
     trace = np.zeros((traced, 3), np.int64)
     run = _kernel(profile)
@@ -112,6 +115,7 @@ def _configure(state: Any, device: Device, profile: Profile, window: int, return
     state["protect"], state["cap"] = _PROTECTIONS[profile.protect], profile.cap
     refresh = REFRESHES[profile.refresh]
     state["refresh"], state["owed_limit"] = refresh, profile.owed_refreshes
+    state["rotate"] = profile.rotate
     interval = device.refresh_ticks if refresh == 1 else device.refresh_bank_interval_ticks
     state["refresh_ticks"] = state["refresh_at"] = interval
     state["refresh_bank_ticks"] = device.refresh_bank_ticks
@@ -151,6 +155,7 @@ def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.
         steady_ticks=max(1, int(ordered[done.size - tenth - 1] - ordered[tenth - 1])),
         requests=done.size,
         causes=tuple(causes),
+        steady_causes=tuple(int(part) for part in state["measured"][1] - state["measured"][0]),
         commands=tuple(int(n) for n in state["commands"][: len(COMMANDS)]),
         trace=trace[: int(state["traced"])],
         done=done,

@@ -113,6 +113,8 @@ def _choose_idle(s: Any, lane: int) -> int:
             continue
         if left < 0:
             left = bank
+        if s.rotate:
+            return bank
         if s.active[bank] < 0 and s.head[0, bank] < 0 and s.head[1, bank] < 0:
             return bank
     return left

@@ -27,10 +27,10 @@ _RING = 2048
 _SCALARS = (
     "levels", "banks", "lanes", "scopes", "scope_level", "bus", "burst", "read_ticks", "write_ticks",
     "enter_at", "leave_at", "protect", "cap", "refresh", "refresh_ticks", "refresh_bank_ticks", "refresh_at",
-    "owed_limit", "stacks", "stack_banks", "next_stack", "next_flat", "owed_lane", "owed_stack", "owed_flat",
+    "owed_limit", "rotate", "stacks", "stack_banks", "next_stack", "next_flat", "owed_lane", "owed_stack", "owed_flat",
     "window", "return_ticks", "inject", "now", "offered", "completed", "source", "writing", "mode_since",
     "free_count", "promotions", "pair_edge", "pair_lane", "pair_bank", "priority_head", "priority_count",
-    "blocked_from", "blocked_to", "traced", "stuck", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
+    "blocked_from", "blocked_to", "traced", "stuck", "measure_from", "measure_to", "booked", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
     "draining", "turn", "in_refresh", "waiting_commands", "act2_within", "act2_guard", "act2_by",
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
 )  # fmt: skip
@@ -61,7 +61,12 @@ def _fields() -> list[tuple[Any, ...]]:
     fields += [("column_latency", one, (2,))]
     fields += [("open_count", one, (MOST_BANKS,)), ("active_count", one, (MOST_BANKS,))]
     fields += [("rest_until", one, (8, 8)), ("priority_command", one, (_RING,)), ("priority_target", one, (_RING,))]
-    return [*fields, ("causes", one, (len(CLASSES),)), ("commands", one, (commands,))]
+    return [
+        *fields,
+        ("causes", one, (len(CLASSES),)),
+        ("measured", one, (2, len(CLASSES))),
+        ("commands", one, (commands,)),
+    ]
 
 
 _STATE = np.dtype(_fields())

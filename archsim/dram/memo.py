@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from archsim.errors import InputError
 from archsim.files import digest_of, read_json, write_atomically
 
-__all__ = ["VERSION", "cache_folder", "clear", "key_of", "recall", "remember"]
+__all__ = ["VERSION", "cache_folder", "clear", "key_of", "recall", "remember", "shipped"]
 
 VERSION = 1
 """Raised whenever a kernel, a profile or a timing table changes an answer."""
@@ -24,7 +25,7 @@ VERSION = 1
 
 def cache_folder() -> Path | None:
     """Return archsim's private cache folder, created with mode 0700; `None` where it cannot be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", "") and str(Path.home() / ".cache")
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME", "") and str(Path.home() / ".cache"))
     if not base or not Path(base).is_absolute():
         return None
     folder = Path(base) / "archsim"
@@ -39,6 +40,21 @@ def key_of(question: dict[str, Any]) -> str:
     """Return the digest of *question*: everything an answer depends on, as JSON values."""
     text = json.dumps({"version": VERSION, **question}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return digest_of(text.encode()).removeprefix("sha256:")
+
+
+@lru_cache(maxsize=1)
+def _shipped_answers() -> dict[str, dict[str, Any]]:
+    place = Path(__file__).parent / "answers.json"
+    if not place.is_file():
+        return {}
+    stored = read_json(place)
+    answers: dict[str, dict[str, Any]] = stored["answers"] if stored.get("version") == VERSION else {}
+    return answers
+
+
+def shipped(key: str) -> dict[str, Any] | None:
+    """Return the answer that came with archsim, or `None`: bundled systems need no simulation for common phases."""
+    return _shipped_answers().get(key)
 
 
 def _place(key: str) -> Path | None:

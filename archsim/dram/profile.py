@@ -39,6 +39,8 @@ class Profile:
     """Requests that the source may hand over per tick."""
     owed_refreshes: int = 1
     """Refreshes a lane may owe before one displaces waiting row hits (`overlapped_bank`)."""
+    rotate: bool = False
+    """Refresh the banks of a lane in fixed order (`overlapped_bank`), not an idle one first."""
     posted_writes: bool = True
     """A write is done when it is issued (or accepted), not when its data has moved."""
     bank_queues: int = 0
@@ -61,6 +63,7 @@ PROFILES: dict[str, Profile] = {
         refresh="overlapped_bank",
         protect="any_hit",
         owed_refreshes=4,
+        rotate=True,
         posted_writes=False,
     ),
 }
