@@ -21,7 +21,7 @@ BLOCK = 64
 INFINITY = float("inf")
 ARRIVALS, LINKS, GROUPS, SOLVES, DONE, LEVELS, WORK = range(7)
 """The first integers: arrivals waiting, links and groups of the touched part, solves, flows done, links in the heap of
-levels, and the sum of groups over all solves."""
+levels, and the work done, in groups solved."""
 _COUNTERS = 7
 
 Ints = Any

@@ -17,9 +17,12 @@ from archsim.network.topology import Network
 
 __all__ = ["INTERPRETED_WORK", "Flow", "FlowTimes", "Routed", "route_flows", "solve_flows", "solve_routed"]
 
-INTERPRETED_WORK = 40_000
-"""Route rates that are solved by the interpreted kernel (a fifth of a second) before the compiled one starts over:
+INTERPRETED_WORK = 30_000
+"""Work (`columns.WORK`) that the interpreted kernel does, a fifth of a second, before the compiled one starts over:
 importing numba and its cache takes twice as long, and most collectives need far less."""
+_INTERPRETED_FLOWS = 2000
+_INTERPRETED_FLOWS_BESIDE_COMPILED = 100
+"""The same where the compiled kernel has been loaded already."""
 _CARRIED_TOLERANCE = 1e-9
 _CLOCK_TOLERANCE = 2.0**-52
 """The last bit of an instant, times a rate, is bytes that no solver in floats can tell."""
@@ -78,12 +81,12 @@ def solve_flows(network: Network, flows: Sequence[Flow]) -> FlowTimes:
 def solve_routed(routed: Routed) -> FlowTimes:
     """Return when each flow is ready and done. Large problems are compiled, with the same bits as answer."""
     places, ints, floats = lay_out(routed)
-    small = places.flows <= INTERPRETED_WORK
+    loaded = sharing.compiled_share.cache_info().currsize > 0
+    small = places.flows <= (_INTERPRETED_FLOWS_BESIDE_COMPILED if loaded else _INTERPRETED_FLOWS)
     if small:
         sharing.share(places, ints, floats, INTERPRETED_WORK)
     if not small or ints[WORK] > INTERPRETED_WORK:
-        places, ints, floats = lay_out(routed)
-        columns = as_arrays(ints, floats)
+        columns = as_arrays(*(lay_out(routed)[1:] if small else (ints, floats)))
         sharing.compiled_share()(places, *columns, sharing.ENDLESS)
         ints, floats = columns[0].tolist(), columns[1].tolist()
     _check(routed, places, ints, floats)

@@ -40,6 +40,8 @@ SAME_INSTANT = 1e-14
 """Events closer than this (relative) are one event: symmetric flows differ in the last bit only."""
 REBASE = 1024.0
 """A group's service is set back to zero when a joining flow is smaller than its 1024th part: floats stay sharp."""
+EVENT_WORK = 10
+"""What an event costs beside the groups that it re-solves, in groups."""
 ENDLESS = 1 << 62
 """A budget that is never used up."""
 
@@ -47,7 +49,7 @@ ENDLESS = 1 << 62
 def share(o: Places, i: Ints, f: Floats, budget: int) -> None:
     """Run all flows; leave ready, finish and carried bytes in *f*.
 
-    Gives up, with flows not done, when it has solved the rates of more than *budget* groups in all.
+    Gives up, with flows not done, when it has done more than *budget* work: groups solved, and events.
     """
     for flow in range(o.flows):
         if i[o.waiting + flow] == 0:
@@ -267,7 +269,7 @@ def retire(o: Places, i: Ints, f: Floats, group: int) -> None:
 def settle(o: Places, i: Ints, f: Floats, now: float) -> None:
     """Give the part its new rates and foretell the departures; what kept its rate and its flows is left alone."""
     i[SOLVES] += 1
-    i[WORK] += i[GROUPS]
+    i[WORK] += EVENT_WORK + i[GROUPS]
     for index in range(i[GROUPS]):
         group = i[o.part_groups + index]
         i[o.group_mark + group] = 0
