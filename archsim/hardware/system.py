@@ -6,6 +6,7 @@ simulations. `graph` gives the parts as a networkx graph, for drawing and for wh
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +35,9 @@ class System:
         """Operand bytes that a kernel handles as one pipeline stage."""
         self.host_launch_ps = self.host_ps(spec.runtime.host_launch_ps)
         """Time in which the host issues one operator."""
-        self._collectives: dict[tuple[str, int, int], CollectiveFacts] = {}
+        self._collectives: dict[tuple[str, int, int | tuple[int, ...]], CollectiveFacts] = {}
+        self.exchanges: dict[Hashable, CollectiveFacts] = {}
+        """Facts of exchanges within groups of chips, kept here by the step floor, which works them out."""
 
     @cached_property
     def network(self) -> Network:
@@ -74,14 +77,14 @@ class System:
         ratio = self.spec.host_time
         return duration_ps if ratio is None else -(-duration_ps * ratio.numerator // ratio.denominator)
 
-    def collective(self, kind: str, size_bytes: int, ranks: int) -> CollectiveFacts:
-        """Return what the network does for one collective among the first *ranks* chips, memoised."""
+    def collective(self, kind: str, size_bytes: int, ranks: int | tuple[int, ...]) -> CollectiveFacts:
+        """Return what the network does for one collective among *ranks* (so many of the first, or which), memoised."""
         key = (kind, size_bytes, ranks)
         if key not in self._collectives:
             self._collectives[key] = collective_facts(
                 self.network,
                 kind=kind,
-                ranks=tuple(range(ranks)),
+                ranks=ranks,
                 bytes=size_bytes,
                 algorithm=self.runtime.collective,
                 software_ps=self.runtime.collective_software_ps,

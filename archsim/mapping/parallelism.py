@@ -1,49 +1,76 @@
 """How a model is spread over chips, and what does not divide.
 
-Tensor parallelism only, for now: every layer is cut over all chips. Pipeline, data, expert and context parallelism
-have their names here and are refused unless 1.
+Chips are tp x cp x dp x pp, and experts lie on the chips that attention already uses:
+
+  tp   tensor: each rank holds a slice of every matrix
+  pp   pipeline: each stage holds some of the layers
+  cp   context: each rank holds a share of every sequence's KV cache (Helix parallelism: Bhatia et al. 2025); matrices
+       other than the projections into attention are cut over tp x cp
+  dp   data: replicas, each with its own sequences
+  ep   expert: whole experts on each of ep ranks, which are tp x the first ep / tp of the dp ways. Those attend to
+       their own sequences and meet at the experts (attention-data-parallel: DeepSeek-V3, 2024); what is left of dp,
+       dp x tp / ep, are replicas that share nothing.
+
+A rank's place on the graph follows from an order of these axes, innermost first: `ORDERS`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.spec import SystemSpec
 from archsim.workload.model import Model
 
-__all__ = ["Parallelism", "check_parallelism", "tensor_parallel_sizes"]
+__all__ = ["ORDERS", "WAYS", "Parallelism", "check_parallelism", "divides", "tensor_parallel_sizes"]
 
-_LONG_NAMES = {"pp": "pipeline", "dp": "data", "ep": "expert", "cp": "context"}
+WAYS = ("tp", "pp", "dp", "ep", "cp")
 _KEY = "--parallel"
+
+ORDERS: dict[str, tuple[str, ...]] = {
+    "tp_inner": ("tp", "cp", "group", "pp", "replica"),
+    "pp_inner": ("pp", "tp", "cp", "group", "replica"),
+    "dp_inner": ("group", "replica", "tp", "cp", "pp"),
+}
+"""Policy -> axes of the grid of ranks from the one whose neighbours are neighbouring chips; `group` are the attention
+groups that share experts, `replica` what is left of dp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """Ways that the work is cut; the product of all is the number of chips."""
+    """Ways that the work is cut, and the order in which ranks are put on chips."""
 
     tp: int
-    """Tensor: each rank holds a slice of every matrix."""
     pp: int = 1
     dp: int = 1
     ep: int = 1
     cp: int = 1
+    order: str = "tp_inner"
+    """A key of `ORDERS`."""
 
     @classmethod
     def parse(cls, text: str) -> Parallelism:
-        """Return the parallelism written as `tp=8,pp=1`; what is not named is 1."""
-        names = [field.name for field in fields(cls)]
+        """Return the parallelism written as `tp=8,pp=1` (and `order=pp_inner`).
+
+        What is not named is 1, but for dp beside an ep that tp alone does not fill: then it is ep / tp.
+        """
         sizes: dict[str, int] = {}
+        order = ""
         for part in text.split(","):
-            match = re.fullmatch(r"\s*([a-z]+)\s*=\s*([1-9]\d{0,5})\s*", part)
-            if match is None or match[1] not in names or match[1] in sizes:
-                hint = did_you_mean(match[1], names) if match and match[1] not in names else ""
-                expected = f"NAME=N{hint} with each of {', '.join(names)} at most once and N from 1 to 999,999"
-                raise InputError(Problem("", _KEY, part, expected))
-            sizes[match[1]] = int(match[2])
-        return cls(**{"tp": 1} | sizes)
+            name, _, value = (word.strip() for word in part.partition("="))
+            if name == "order" and value in ORDERS and not order:
+                order = value
+            elif name in WAYS and name not in sizes and re.fullmatch(r"[1-9]\d{0,5}", value):
+                sizes[name] = int(value)
+            else:
+                raise InputError(Problem("", _KEY, part, _form(name)))
+        ways = {"tp": 1} | sizes
+        if "dp" not in sizes and (ep := sizes.get("ep", 1)) % ways["tp"] == 0:
+            ways["dp"] = max(1, ep // ways["tp"])
+        return cls(**ways, order=order or "tp_inner")
 
     @classmethod
     def default(cls, system: SystemSpec) -> Parallelism:
@@ -51,24 +78,63 @@ class Parallelism:
         return cls(tp=system.chips)
 
     def __str__(self) -> str:
-        return ",".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
+        sizes = ",".join(f"{name}={getattr(self, name)}" for name in WAYS)
+        return sizes if self.order == "tp_inner" else f"{sizes},order={self.order}"
+
+    @property
+    def chips(self) -> int:
+        """Chips that it takes."""
+        return self.tp * self.cp * self.dp * self.pp
+
+    @property
+    def groups(self) -> int:
+        """Attention groups of one replica: those of the dp ways that share experts."""
+        return max(1, self.ep // self.tp)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that share nothing."""
+        return max(1, self.dp // self.groups)
+
+    @property
+    def stage_ranks(self) -> int:
+        """Ranks of one pipeline stage of one replica."""
+        return self.tp * self.cp * self.groups
+
+    def chips_of(self, *, stage: int = 0, replica: int = 0) -> tuple[int, ...]:
+        """Return the chip of every rank of a stage of a replica: tp fastest, then cp, then the attention group."""
+        extents = {"tp": self.tp, "cp": self.cp, "group": self.groups, "pp": self.pp, "replica": self.replicas}
+        strides: dict[str, int] = {}
+        stride = 1
+        for axis in ORDERS[self.order]:
+            strides[axis] = stride
+            stride *= extents[axis]
+        base = stage * strides["pp"] + replica * strides["replica"]
+        return tuple(
+            base + t * strides["tp"] + c * strides["cp"] + g * strides["group"]
+            for g in range(self.groups)
+            for c in range(self.cp)
+            for t in range(self.tp)
+        )
 
 
 def check_parallelism(parallelism: Parallelism, model: Model, system: SystemSpec) -> None:
-    """Raise `InputError` unless *parallelism* uses all chips of *system* and divides *model*."""
+    """Raise `InputError` with every problem unless *parallelism* uses all chips of *system* and divides *model*."""
     problems = [
-        Problem("", f"{_KEY} {name}", str(getattr(parallelism, name)), f"1: {long} parallelism is not modelled")
-        for name, long in _LONG_NAMES.items()
-        if getattr(parallelism, name) != 1
+        Problem("", f"{_KEY} {name}".strip(), value, expected)
+        for name, value, expected in (
+            *_wrong_size(parallelism, system),
+            *_wrong_cut(parallelism, model),
+            *_wrong_experts(parallelism, model),
+        )
     ]
-    tp, chips = parallelism.tp, system.chips
-    if tp != chips:
-        problems.append(Problem("", f"{_KEY} tp", str(tp), f"{chips}, the number of chips of {system.name}"))
-    elif expected := _indivisible(model, tp):
-        sizes = ", ".join(map(str, tensor_parallel_sizes(model)))
-        problems.append(Problem("", f"{_KEY} tp", str(tp), f"{expected}; {model.name} can be cut {sizes} ways"))
     if problems:
         raise InputError(*problems)
+
+
+def divides(parallelism: Parallelism, model: Model) -> bool:
+    """Return whether *parallelism* divides *model*, on whatever chips."""
+    return not [*_wrong_cut(parallelism, model), *_wrong_experts(parallelism, model)]
 
 
 def tensor_parallel_sizes(model: Model) -> list[int]:
@@ -76,6 +142,50 @@ def tensor_parallel_sizes(model: Model) -> list[int]:
     small = [tp for tp in range(1, math.isqrt(model.heads) + 1) if model.heads % tp == 0]
     divisors = {*small, *(model.heads // tp for tp in small)}
     return [tp for tp in sorted(divisors) if not _indivisible(model, tp)]
+
+
+_Problems = Iterator[tuple[str, str, str]]
+"""(name of the way, value, what was expected)."""
+
+
+def _wrong_size(ways: Parallelism, system: SystemSpec) -> _Problems:
+    if ways.chips == system.chips:
+        return
+    of = f"the number of chips of {system.name}"
+    if ways == Parallelism(ways.tp, order=ways.order):
+        yield "tp", str(ways.tp), f"{system.chips}, {of}"
+        return
+    product = f"tp {ways.tp} x pp {ways.pp} x dp {ways.dp} x cp {ways.cp} = {ways.chips}"
+    yield "", product, f"a product of {system.chips}, {of}"
+
+
+def _wrong_cut(ways: Parallelism, model: Model) -> _Problems:
+    if expected := _indivisible(model, ways.tp):
+        sizes = ", ".join(map(str, tensor_parallel_sizes(model)))
+        yield "tp", str(ways.tp), f"{expected}; {model.name} can be cut {sizes} ways"
+    if ways.pp > model.layers:
+        yield "pp", str(ways.pp), f"at most the {model.layers} layers of {model.name}: no stage is without one"
+    both = ways.tp * ways.cp
+    if ways.cp > 1 and (model.intermediate % both or model.query_width % both):
+        widths = f"the MLP width {model.intermediate} and the attention width {model.query_width}"
+        yield "cp", str(ways.cp), f"ways that with tp {ways.tp} ({both} in all) divide {widths}"
+
+
+def _wrong_experts(ways: Parallelism, model: Model) -> _Problems:
+    ep, tp = ways.ep, ways.tp
+    if ep == 1:
+        return
+    if not model.experts:
+        yield "ep", str(ep), f"1: {model.name} has no experts"
+    elif ep > model.experts or model.experts % ep:
+        few = f"{model.experts} experts on {ep} ranks leave some without; " if ep > model.experts else ""
+        yield "ep", str(ep), f"{few}a divisor of the {model.experts} experts of {model.name}"
+    if ep < tp or ep % tp:
+        yield "ep", str(ep), f"1, or tp {tp} times a whole number: an expert is not cut over tensor ranks"
+    elif ways.dp % (ep // tp):
+        yield "dp", str(ways.dp), f"a multiple of {ep // tp}: ep {ep} over tp {tp} joins as many of its ways"
+    if ways.cp > 1:
+        yield "cp", str(ways.cp), f"1 beside ep {ep}: context and expert parallelism cannot be combined yet"
 
 
 def _indivisible(model: Model, tp: int) -> str:
@@ -87,3 +197,12 @@ def _indivisible(model: Model, tp: int) -> str:
     if model.intermediate % tp:
         return f"a divisor of the MLP width {model.intermediate}"
     return ""
+
+
+def _form(name: str) -> str:
+    known = (*WAYS, "order")
+    hint = did_you_mean(name, known) if name not in known else ""
+    return (
+        f"NAME=N{hint} with each of {', '.join(WAYS)} at most once and N from 1 to 999,999, "
+        f"or order={' or '.join(ORDERS)}"
+    )

@@ -1,45 +1,94 @@
 """What lies in a chip's main memory: weights, the KV cache's blocks, and room for activations.
 
 The usable bytes of the memory (capacity less what is reserved and what the serving framework keeps) hold, on each
-chip: its share of the weights, padding and replicas included; W9: the activations of the widest kernel at the largest
-batch the runtime takes on; and KV blocks in what is left.
+chip: its share of the weights of its stage, padding and replicas included; W9: the activations of the widest kernel at
+the largest batch the runtime takes on; and KV blocks in what is left. Chips of different stages hold different layers:
+the one with the least room for blocks decides. Attention groups each have blocks of their own; P5: their sequences are
+taken to fill them evenly. What is said of blocks is said of one replica.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from archsim.errors import CapacityError, Problem
 from archsim.hardware.spec import SystemSpec
-from archsim.mapping.parallelism import Parallelism, check_parallelism, tensor_parallel_sizes
-from archsim.mapping.sharding import Shares
+from archsim.mapping.parallelism import Parallelism, check_parallelism, divides, tensor_parallel_sizes
+from archsim.mapping.shares import Shares, split_evenly
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model
 from archsim.workload.operators import iteration_operators
 from archsim.workload.precision import Precision
-from archsim.workload.tensors import Amount, stored_weights
+from archsim.workload.tensors import (
+    Amount,
+    attention_weights,
+    embedding_table,
+    expert_weights,
+    head_weights,
+    layer_weights,
+    norm_weights,
+    position_table,
+)
 
-__all__ = ["Demand", "Placement", "place"]
+__all__ = ["Demand", "Holding", "Placement", "place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a chip of one stage holds beside KV blocks."""
+
+    weight_bytes: int
+    """With padded vocabulary rows and replicated KV projections."""
+    kv_bytes_per_token: int
+    """The stage's layers, keys and values, with replicated heads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Bytes of one chip's main memory by use; all chips of a tensor-parallel system hold equally much."""
+    """Bytes of a chip's main memory by use: of the chip with the least room, where stages differ."""
 
     usable_bytes_per_chip: int
-    weight_bytes_per_chip: int
-    """With padded vocabulary rows and replicated KV projections."""
+    stages: tuple[Holding, ...]
+    """By pipeline stage; all chips of a stage hold equally much."""
     activation_bytes_per_chip: int
     """Inputs and outputs of the widest kernel at the largest batch."""
-    kv_bytes_per_token_per_chip: int
-    """All layers, keys and values, with replicated heads."""
     kv_block_tokens: int
-    kv_blocks: int
-    """Blocks that fit in what weights and activations leave."""
+    groups: int
+    """Attention groups that share a replica's sequences, each with its own blocks."""
     chips: int
+    """All chips of all replicas."""
     demand: Demand = field(repr=False)
     """What is placed: asked again, over more chips, when something does not fit."""
+
+    @property
+    def kv_blocks(self) -> int:
+        """Blocks of one replica that fit in what weights and activations leave."""
+        return self.groups * min(self._blocks(holding) for holding in self.stages)
+
+    def _blocks(self, holding: Holding) -> int:
+        left = self.usable_bytes_per_chip - holding.weight_bytes - self.activation_bytes_per_chip
+        return max(0, left // (holding.kv_bytes_per_token * self.kv_block_tokens))
+
+    @property
+    def fullest(self) -> Holding:
+        """The stage whose chips have room for the fewest blocks."""
+        return min(self.stages, key=self._blocks)
+
+    @property
+    def weight_bytes_per_chip(self) -> int:
+        """Weights of a chip of the fullest stage."""
+        return self.fullest.weight_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Weights of all chips of all replicas."""
+        return sum(holding.weight_bytes for holding in self.stages) * (self.chips // len(self.stages))
+
+    @property
+    def kv_bytes_per_token_per_chip(self) -> int:
+        """KV bytes of a token on a chip of the fullest stage."""
+        return self.fullest.kv_bytes_per_token
 
     @property
     def kv_block_bytes_per_chip(self) -> int:
@@ -48,51 +97,70 @@ class Placement:
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens that all blocks hold."""
+        """Tokens that all blocks of one replica hold."""
         return self.kv_blocks * self.kv_block_tokens
 
     def missing_bytes_per_chip(self, blocks: int) -> int:
         """Return the bytes that a chip lacks to hold everything and *blocks* KV blocks; negative: has left."""
-        held = self.weight_bytes_per_chip + self.activation_bytes_per_chip + blocks * self.kv_block_bytes_per_chip
-        return held - self.usable_bytes_per_chip
+        own = -(-blocks // self.groups) * self.kv_block_tokens
+        held = max(holding.weight_bytes + own * holding.kv_bytes_per_token for holding in self.stages)
+        return held + self.activation_bytes_per_chip - self.usable_bytes_per_chip
 
     def check_batch(self, sequences: int, context: int) -> None:
-        """Raise `CapacityError` unless the KV blocks of *sequences* of *context* tokens fit.
+        """Raise `CapacityError` unless the KV blocks of *sequences* of *context* tokens fit into one replica.
 
         It says how many bytes are missing and the smallest number of such chips that would do.
         """
-        blocks = sequences * -(-context // self.kv_block_tokens)
+        blocks = -(-sequences // self.groups) * self.groups * -(-context // self.kv_block_tokens)
         if self.missing_bytes_per_chip(blocks) > 0:
             raise CapacityError(self.demand.problem(self, blocks))
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A model at a precision on chips of one kind, on however many of them."""
+    """A model at a precision on chips of one kind, cut in some ways and tensor-parallel over however many ranks."""
 
     model: Model
     precision: Precision
     system: SystemSpec
+    ways: Parallelism = field(default_factory=lambda: Parallelism(1))
 
-    def over(self, chips: int) -> Placement:
-        """Return the placement over *chips* chips, whether it fits or not."""
-        model, chip, runtime = self.model, self.system.chip, self.system.runtime
-        shares = Shares(chips, model.kv_heads, model.vocabulary)
-        bits, kv_bits = self.precision.stored_weight_bits, Fraction(self.precision.kv_bits)
-        weights = sum(shares.of(amount, bits=bits)[0] * times for amount, times in stored_weights(model))
-        token_bytes = model.layers * shares.of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)[0]
-        activations = self._activation_bytes(shares)
-        usable = chip.memory[chip.main_memory].usable_bytes
-        left = usable - weights - activations
+    def over(self, tp: int) -> Placement:
+        """Return the placement over *tp* tensor ranks in each of the other ways, whether it fits or not."""
+        ways = replace(self.ways, tp=tp)
+        chip, runtime = self.system.chip, self.system.runtime
+        layers = split_evenly(self.model.layers, ways.pp)
         return Placement(
-            usable_bytes_per_chip=usable,
-            weight_bytes_per_chip=weights,
-            activation_bytes_per_chip=activations,
-            kv_bytes_per_token_per_chip=token_bytes,
+            usable_bytes_per_chip=chip.memory[chip.main_memory].usable_bytes,
+            stages=tuple(self._holding(ways, count, stage) for stage, count in enumerate(layers)),
+            activation_bytes_per_chip=self._activation_bytes(self._shares(ways)),
             kv_block_tokens=runtime.kv_block_tokens,
-            kv_blocks=max(0, left // (token_bytes * runtime.kv_block_tokens)),
-            chips=chips,
+            groups=ways.groups,
+            chips=ways.chips,
             demand=self,
+        )
+
+    def _shares(self, ways: Parallelism) -> Shares:
+        return Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
+
+    def _holding(self, ways: Parallelism, layers: int, stage: int) -> Holding:
+        shares, model = self._shares(ways), self.model
+        by_heads = replace(shares, copies=ways.cp)
+        bits, kv_bits = self.precision.stored_weight_bits, Fraction(self.precision.kv_bits)
+        attention = list(attention_weights(model))
+        rest = list(layer_weights(model))
+        for amount in attention:
+            rest.remove(amount)
+        experts = Amount(model.experts * sum(expert_weights(model)), "ranks") if model.experts else None
+        weights = layers * sum(by_heads.of(amount, bits=bits)[0] for amount in attention)
+        for amount in rest:
+            cut = replace(shares, ranks=ways.ep) if amount == experts and ways.ep > 1 else shares
+            weights += layers * cut.of(amount, bits=bits)[0]
+        outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
+        cache = replace(shares, spread=ways.cp)
+        return Holding(
+            weight_bytes=weights + sum(shares.of(amount, bits=bits)[0] for amount in outside),
+            kv_bytes_per_token=layers * cache.of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)[0],
         )
 
     def _activation_bytes(self, shares: Shares) -> int:
@@ -108,8 +176,7 @@ class Demand:
         """Return what is wrong with *placement* when it has to hold *blocks* KV blocks."""
         chips, usable = placement.chips, placement.usable_bytes_per_chip
         missing = placement.missing_bytes_per_chip(blocks)
-        more = (size for size in tensor_parallel_sizes(self.model) if size > chips)
-        enough = next((size for size in more if self.over(size).missing_bytes_per_chip(blocks) <= 0), None)
+        enough = self._enough(placement, blocks)
         advice = (
             f"{enough} such chips are the smallest number that holds it"
             if enough
@@ -123,6 +190,24 @@ class Demand:
             f"{advice}",
         )
 
+    def _enough(self, placement: Placement, blocks: int) -> int | None:
+        """Return the smallest number of chips above *placement*'s that holds it, by more tensor ranks."""
+        for tp in tensor_parallel_sizes(self.model):
+            more = self.over(tp)
+            fits = divides(replace(self.ways, tp=tp), self.model)
+            if fits and more.chips > placement.chips and more.missing_bytes_per_chip(blocks) <= 0:
+                return more.chips
+        return None
+
+
+def _outside(model: Model, *, first: bool, last: bool) -> list[Amount]:
+    """Return the weights beside the layers on a stage: tables on the first, the head on the last, tied ones once."""
+    norm = norm_weights(model) if model.embedding_norm else ()
+    embedding = [embedding_table(model), *position_table(model), *norm] if first else []
+    tied = model.tied and first
+    head = [a for a in head_weights(model) if not (tied and a == embedding_table(model))] if last else []
+    return embedding + head
+
 
 def place(model: Model, precision: Precision, system: SystemSpec, parallelism: Parallelism) -> Placement:
     """Return what each chip of *system* holds.
@@ -132,6 +217,6 @@ def place(model: Model, precision: Precision, system: SystemSpec, parallelism: P
     would do.
     """
     check_parallelism(parallelism, model, system)
-    placement = Demand(model, precision, system).over(parallelism.tp)
+    placement = Demand(model, precision, system, parallelism).over(parallelism.tp)
     placement.check_batch(1, 1)
     return placement

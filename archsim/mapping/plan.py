@@ -2,14 +2,20 @@
 
 A plan says amounts, levels and order; it knows no time. `Segment.repeats` says how often a run of tasks stands in a
 row (the layers of a model), and `Plan.identical_ranks` that all ranks do the same work over equal routes, so that the
-step floor may simulate one of them. `unrolled` writes the repetition out: the long way, for proofs.
+step floor may simulate one of them. Where ranks differ (experts, uneven batches), `Plan.others` holds what the ranks
+beyond the first do. `unrolled` writes the repetition out: the long way, for proofs.
+
+A `Pipeline` is the iteration over several stages: a plan for every stage and micro-batch, and what is handed on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Collective", "Plan", "Segment", "Task", "Transfer", "unrolled"]
+__all__ = ["Collective", "Groups", "Pipeline", "Plan", "Segment", "Task", "Transfer", "unrolled"]
+
+Groups = tuple[tuple[int, ...], ...]
+"""Chips that exchange among themselves, group by group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +37,30 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """An exchange among all ranks of the plan."""
+    """An exchange among all ranks of the plan, or within groups of them at the same time."""
 
     kind: str
-    """`"all_reduce"`, `"all_gather"`, `"all_to_all"` or `"reduce_scatter"`."""
+    """`"all_reduce"`, `"all_gather"`, `"all_to_all"`, `"reduce_scatter"` or `"send_receive"`."""
     bytes: int
-    """Size of the tensor: for an all-reduce the full tensor that every rank holds."""
+    """Size of the tensor: for an all-reduce the full tensor that every rank holds; for an all-to-all what one sends."""
+    ways: int = 0
+    """Ranks of one group; 0: all of the plan."""
+    stride: int = 1
+    """Distance between neighbours of a group."""
+    received_bytes: tuple[int, ...] = ()
+    """For an all-to-all whose ranks receive unequally: bytes for each, from all together in equal parts."""
+    sent_bytes: tuple[int, ...] = ()
+    """For an all-to-all whose ranks send unequally: bytes of each, to all together in equal parts."""
+
+    def groups(self, chips: tuple[int, ...]) -> Groups:
+        """Return the groups, where rank i of the plan is the i-th of *chips*."""
+        ways = self.ways or len(chips)
+        block = ways * self.stride
+        return tuple(
+            chips[first + offset : first + block : self.stride]
+            for first in range(0, len(chips), block)
+            for offset in range(self.stride)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +95,49 @@ class Plan:
     phase: str
     """`"decode"`, `"prefill"` or `"mixed"`."""
     segments: tuple[Segment, ...]
+    """Of every rank; of the first one where there are `others`."""
     ranks: int
     identical_ranks: bool = True
+    placed: tuple[int, ...] = ()
+    """Chip of every rank; empty: rank i is chip i."""
+    others: tuple[tuple[Segment, ...], ...] = ()
+    """Segments of the ranks 1, 2, ... where they differ: the same names, repeats and collectives in the same order."""
+    each_rank: bool = False
+    """Every rank has books of its own, be they identical or not."""
+
+    @property
+    def chips(self) -> tuple[int, ...]:
+        """Chip of every rank."""
+        return self.placed or tuple(range(self.ranks))
+
+    def of_rank(self, rank: int) -> tuple[Segment, ...]:
+        """Return the segments of *rank*."""
+        return self.others[rank - 1] if rank and self.others else self.segments
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One iteration over stages: micro-batches pass through all of them in order."""
+
+    stages: tuple[tuple[Plan, ...], ...]
+    """For each stage the plan of every micro-batch; a plan's tasks know nothing of other stages."""
+    sends: tuple[Collective, ...]
+    """For each micro-batch what every rank hands to its counterpart in the next stage."""
+
+    def handover(self, stage: int) -> Groups:
+        """Return the pairs of chips between *stage* and the next."""
+        senders, receivers = (self.stages[place][0].chips for place in (stage, stage + 1))
+        return tuple(zip(senders, receivers, strict=True))
 
 
 def unrolled(plan: Plan) -> Plan:
     """Return the same iteration with every repetition written out: no segment repeats."""
-    flat = tuple(
+    return replace(plan, segments=_flat(plan.segments), others=tuple(map(_flat, plan.others)))
+
+
+def _flat(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    return tuple(
         replace(segment, name=f"{segment.name}{index}", repeats=1)
-        for segment in plan.segments
+        for segment in segments
         for index in range(segment.repeats)
     )
-    return replace(plan, segments=flat)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from archsim.errors import SimulationError
 from archsim.hardware.system import System
-from archsim.mapping.plan import Plan, Task
+from archsim.mapping.plan import Plan, Segment, Task
 from archsim.metrics.ledger import Books, check_balance
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.books import Accounts, engine_books, level_books, link_books
+from archsim.step.exchange import Exchanges
 from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.work import Work
 from archsim.units import PS_PER_S
@@ -36,74 +37,103 @@ def fold_name(first: int, size: int) -> str:
     return f"chip{first}-{first + size - 1}" if size > 1 else f"chip{first}"
 
 
-def assemble(plan: Plan, works: dict[Task, Work], system: System, timeline: Timeline) -> StepRecord:
+def assemble(
+    plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system: System, *, timeline: Timeline
+) -> StepRecord:
     """Return the record of *plan*. Raises `SimulationError` where a scope's books do not balance."""
-    counts: Counter[Task] = Counter()
-    for segment in plan.segments:
-        for task in segment.tasks:
-            counts[task] += segment.repeats
-    folds = [(0, plan.ranks)] if plan.identical_ranks else [(rank, 1) for rank in range(plan.ranks)]
-    served = [row for first, size in folds for row in _chip_rows(works, counts, system, first=first, size=size)]
+    folds = _folds(plan, works)
+    served = [row for fold in folds for row in _chip_rows(works, fold, system)]
     exchanged = [
-        (task.collective, system.collective(task.collective.kind, task.collective.bytes, plan.ranks), count)
-        for task, count in counts.items()
+        (task.collective, exchanges[task.collective], count)
+        for task, count in _counts(plan.segments).items()
         if task.collective is not None
     ]
-    served += _link_rows([(facts, count) for _, facts, count in exchanged], system, plan)
+    served += _link_rows([(facts, count) for _, facts, count in exchanged], system)
     pieces = sum(
-        counts[task] * (sum(service.pieces for service in work.services) + 2 * len(work.chunks))
-        for task, work in works.items()
+        fold.chips * fold.counts[task] * (sum(service.pieces for service in work.services) + 2 * len(work.chunks))
+        for fold in folds
+        for task, work in fold.works.items()
     )
     books: Books = {}
     for scope, place, accounts in served:
         books[scope.name] = _balanced(scope, accounts, timeline.gaps.get(place, Counter()), timeline.time_ps)
-        _check_rounding(scope, books[scope.name], jobs=plan.ranks * pieces)
+        _check_rounding(scope, books[scope.name], jobs=pieces)
     return StepRecord(
         phase=plan.phase,
         time_ps=timeline.time_ps,
         scopes=tuple(scope for scope, _, _ in served),
         books=books,
-        uses=tuple(use for first, size in folds for use in _uses(works, counts, system, fold_name(first, size))),
+        uses=tuple(use for fold in folds for use in _uses(fold, system)),
         collectives=tuple(sorted({(task.kind, task.bytes, facts.algorithm) for task, facts, _ in exchanged})),
-        jobs=plan.ranks * pieces,
+        jobs=pieces,
         event_count=timeline.event_count,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Chips that are booked as one, and what each of them does."""
+
+    name: str
+    chips: int
+    rank: int
+    """The simulated rank whose gaps are theirs."""
+    counts: Counter[Task]
+    works: dict[Task, Work]
+
+
+def _folds(plan: Plan, works: dict[Task, Work]) -> list[_Fold]:
+    chips = plan.chips
+    folded = plan.identical_ranks and not plan.each_rank and chips == tuple(range(chips[0], chips[0] + len(chips)))
+    folds: list[_Fold] = []
+    for rank in range(1 if folded else plan.ranks):
+        counts = folds[0].counts if folds and not plan.others else _counts(plan.of_rank(rank))
+        size, simulated = plan.ranks if folded else 1, 0 if plan.identical_ranks else rank
+        own = {task: work for task, work in works.items() if counts[task]}
+        folds.append(_Fold(fold_name(chips[rank], size), size, simulated, counts, own))
+    return folds
+
+
+def _counts(segments: Iterable[Segment]) -> Counter[Task]:
+    counts: Counter[Task] = Counter()
+    for segment in segments:
+        for task in segment.tasks:
+            counts[task] += segment.repeats
+    return counts
 
 
 Row = tuple[Scope, tuple[int, str], Accounts]
 """A scope, the place in the timeline whose gaps are its own, and what it served."""
 
 
-def _chip_rows(
-    works: dict[Task, Work], counts: Counter[Task], system: System, *, first: int, size: int
-) -> Iterator[Row]:
-    prefix, memories = fold_name(first, size), system.spec.chip.memory
+def _chip_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
+    memories = system.spec.chip.memory
+    # A scope's peak is the same on all ranks, whatever their own kernels are.
     peak = max((system.matrix_rate(work.matrix_dtype) for work in works.values() if work.matrix_ps), default=0)
     for name, level in system.levels.items():
         kind = "memory" if name in memories else "cache"
         accounts = _total(
-            (level_books(service, level), size * counts[task])
-            for task, work in works.items()
+            (level_books(service, level), fold.chips * fold.counts[task])
+            for task, work in fold.works.items()
             for service in work.services
             if service.level == name
         )
-        yield (
-            Scope(f"{prefix}.{name}", kind, "bytes", size * float(level.peak_bytes_per_s), level.channels),
-            (first, name),
-            accounts,
-        )
+        rate = fold.chips * float(level.peak_bytes_per_s)
+        scope = Scope(f"{fold.name}.{name}", kind, "bytes", rate, channels=level.channels, chips=fold.chips)
+        yield scope, (fold.rank, name), accounts
     engines = {"matrix": peak, "vector": system.vector_rate}
-    for name, rate in engines.items():
-        if rate:
+    for name, flop_per_s in engines.items():
+        if flop_per_s:
             accounts = _total(
-                (engine_books(work, system, matrix_peak=peak).get(name, {}), size * counts[task])
-                for task, work in works.items()
+                (engine_books(work, system, matrix_peak=peak).get(name, {}), fold.chips * fold.counts[task])
+                for task, work in fold.works.items()
             )
-            yield Scope(f"{prefix}.{name}", "engine", "flop", size * float(rate)), (first, name), accounts
+            scope = Scope(f"{fold.name}.{name}", "engine", "flop", fold.chips * float(flop_per_s), chips=fold.chips)
+            yield scope, (fold.rank, name), accounts
 
 
-def _link_rows(exchanged: list[tuple[CollectiveFacts, int]], system: System, plan: Plan) -> list[Row]:
-    links = system.network.links if plan.ranks > 1 else ()
+def _link_rows(exchanged: list[tuple[CollectiveFacts, int]], system: System) -> list[Row]:
+    links = system.network.links if system.spec.chips > 1 else ()
     return [
         (
             Scope(link.name, "link", "bytes", float(link.bytes_per_s)),
@@ -136,8 +166,8 @@ def _check_rounding(scope: Scope, accounts: Accounts, *, jobs: int) -> None:
         raise SimulationError(f"ledger of {scope.name}: {lost!r} lost to rounding in {jobs} jobs; at most {most!r}")
 
 
-def _uses(works: dict[Task, Work], counts: Counter[Task], system: System, prefix: str) -> Iterator[ChannelUse]:
-    for task, work in works.items():
+def _uses(fold: _Fold, system: System) -> Iterator[ChannelUse]:
+    for task, work in fold.works.items():
         for service in work.services:
             if service.level in system.spec.chip.memory:
-                yield ChannelUse(f"{prefix}.{service.level}", service, counts[task])
+                yield ChannelUse(f"{fold.name}.{service.level}", service, fold.counts[task])

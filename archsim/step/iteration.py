@@ -18,6 +18,7 @@ from archsim.hardware.pipe import Pipe
 from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
+from archsim.step.exchange import Exchanges
 from archsim.step.work import Chunk, Reads, Work
 
 __all__ = ["Iteration", "Lap"]
@@ -28,7 +29,12 @@ class Lap:
     """One simulated repetition of a segment."""
 
     segment: int
-    tasks: tuple[Task, ...]
+    by_rank: tuple[tuple[Task, ...], ...]
+    """Tasks of each rank in order; of all of them where there is one entry."""
+
+    def tasks(self, rank: int) -> tuple[Task, ...]:
+        """Return the tasks of *rank*."""
+        return self.by_rank[rank if len(self.by_rank) > 1 else 0]
 
 
 @dataclass(slots=True)
@@ -71,8 +77,10 @@ def _feed(chunks: list[list[tuple[Reads, int]]], staging_bytes: int, *, ahead: b
 class _Rank:
     """The live parts of one chip."""
 
-    def __init__(self, index: int, log: JobLog, system: System, feeds: list[_Feed]) -> None:
+    def __init__(self, index: int, log: JobLog, system: System, *, feeds: list[_Feed], kernel_laps: list[int]) -> None:
         self.index = index
+        self.kernel_laps = kernel_laps
+        """Lap of each kernel in order."""
         self.levels = {name: Pipe(log, "memory", rank=index) for name in system.levels}
         self.matrix = Pipe(log, "compute", rank=index)
         self.vector = Pipe(log, "compute", rank=index)
@@ -96,15 +104,17 @@ class _Meeting:
 class Iteration:
     """A simulation of *laps* on *ranks* chips; `run` it once, then read `log`, `ranks`, `flows` and `end`."""
 
-    def __init__(self, laps: list[Lap], works: dict[Task, Work], system: System, *, ranks: int, peers: int) -> None:
+    def __init__(
+        self, laps: list[Lap], works: dict[Task, Work], exchanges: Exchanges, system: System, *, ranks: int
+    ) -> None:
         self.kernel = Kernel()
         self.log = JobLog()
         self.flows: list[int] = []
         """Collective jobs in order of time."""
         self.lap_start: list[int] = []
         """Picosecond at which rank 0 began each lap."""
-        self.issued_ps: list[list[int]] = [[] for _ in laps]
-        """For each lap, when the host has issued its tasks: equal on all ranks, whose hosts never wait."""
+        self.issued_ps: list[list[list[int]]] = [[[] for _ in range(ranks)] for _ in laps]
+        """For each lap and rank, when the rank's host has issued its tasks; hosts never wait."""
         self.last_host_wait = -1
         """The last lap in which a chip was ready for a task no later than the host had issued it; -1: none."""
         self.read_ahead_laps = 0
@@ -114,13 +124,21 @@ class Iteration:
         self._laps = laps
         self._works = works
         self._system = system
-        self._peers = peers
+        self._exchanges = exchanges
         self._meetings: dict[int, _Meeting] = {}
-        self._kernel_laps = [n for n, lap in enumerate(laps) for task in lap.tasks if task.collective is None]
-        self.ranks = [_Rank(index, self.log, system, self._feeds()) for index in range(ranks)]
+        self.ranks = [self._rank(index) for index in range(ranks)]
 
-    def _feeds(self) -> list[_Feed]:
-        chunks = [self._works[task].chunks for lap in self._laps for task in lap.tasks if task.collective is None]
+    def _rank(self, index: int) -> _Rank:
+        kernels = [
+            (task, lap)
+            for lap, tasks in enumerate(self._laps)
+            for task in tasks.tasks(index)
+            if task.collective is None
+        ]
+        feeds = self._feeds([self._works[task].chunks for task, _ in kernels])
+        return _Rank(index, self.log, self._system, feeds=feeds, kernel_laps=[lap for _, lap in kernels])
+
+    def _feeds(self, chunks: list[tuple[Chunk, ...]]) -> list[_Feed]:
         staging = self._system.staging_bytes
         if self._system.runtime.prefetch == "stream":
             weights = [[(c.streamed, c.streamed_bytes) for c in kernel] for kernel in chunks]
@@ -140,18 +158,18 @@ class Iteration:
         runtime = self._system.runtime
         yield from self._delay(rank, "host", self._system.host_ps(runtime.host_step_ps), lap=0)
         rank.issued = rank.last
-        number = 0
+        meetings = 0
         for lap, tasks in enumerate(self._laps):
             if rank.index == 0:
                 self.lap_start.append(self.kernel.now_ps)
-            for task in tasks.tasks:
+            for task in tasks.tasks(rank.index):
                 yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
                 yield from self._issue(rank, lap=lap)
                 if task.collective is None:
                     yield from self._compute(rank, self._works[task], lap=lap)
                 else:
-                    yield from self._exchange(rank, task.collective, number=number, lap=lap)
-                number += 1
+                    yield from self._exchange(rank, task.collective, number=meetings, lap=lap)
+                    meetings += 1
 
     def _delay(self, rank: _Rank, kind: str, duration_ps: int, *, lap: int) -> Process:
         if duration_ps:
@@ -169,8 +187,7 @@ class Iteration:
             rank.issued = self.log.add(
                 "issue", rank=rank.index, lap=lap, start=start, end=start + duration, predecessor=rank.issued
             )
-            if rank.index == 0:
-                self.issued_ps[lap].append(start + duration)
+            self.issued_ps[lap][rank.index].append(start + duration)
             if start + duration >= self.kernel.now_ps:
                 self.last_host_wait = max(self.last_host_wait, lap)
             rank.last = self.log.latest(rank.last, rank.issued)
@@ -182,7 +199,7 @@ class Iteration:
         if len(meeting.arrived) < len(self.ranks):
             rank.last = yield meeting.done
             return
-        facts = self._system.collective(collective.kind, collective.bytes, self._peers)
+        facts = self._exchanges[collective]
         now, arrivals = self.kernel.now_ps, tuple(meeting.arrived[index] for index in range(len(self.ranks)))
         rank.last = self.log.add(
             "flow", rank=-1, lap=lap, start=now, end=now + facts.duration_ps, predecessor=rank.last
@@ -230,8 +247,8 @@ class Iteration:
         for feed in rank.feeds:
             while (place := feed.next(running)) is not None:
                 kernel, index = place
-                lap = self._kernel_laps[kernel]
-                self.read_ahead_laps = max(self.read_ahead_laps, lap - self._kernel_laps[running])
+                lap = rank.kernel_laps[kernel]
+                self.read_ahead_laps = max(self.read_ahead_laps, lap - rank.kernel_laps[running])
                 for level, duration, latency_ps in feed.chunks[kernel][index][0]:
                     job = rank.levels[level].reserve(now, duration, enabled_by=rank.last, lap=lap)
                     job = self._arrive(job, latency_ps, rank=rank.index, lap=lap)

@@ -24,6 +24,8 @@ class Scope:
     """Of all chips in the fold together."""
     channels: int = 1
     """Channels of the memory on one chip."""
+    chips: int = 1
+    """Chips in the fold."""
 
 
 @dataclass(frozen=True, slots=True)

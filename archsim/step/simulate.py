@@ -16,6 +16,7 @@ from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Task
 from archsim.metrics.ledger import gaps_of
 from archsim.step.assemble import Gaps, Timeline, assemble
+from archsim.step.exchange import Exchanges, exchanges_of
 from archsim.step.iteration import Iteration, Lap
 from archsim.step.record import StepRecord
 from archsim.step.work import Work, works_of
@@ -31,19 +32,24 @@ def simulate_step(plan: Plan, system: System) -> StepRecord:
 
     Raises `SimulationError` if the books of any scope do not balance to 1e-9.
     """
-    works = works_of(plan, system)
+    works, exchanges = works_of(plan, system), exchanges_of(plan, system)
+    timeline = _timeline(plan, works, exchanges, system)
+    return assemble(plan, works, exchanges, system, timeline=timeline)
+
+
+def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system: System) -> Timeline:
     ranks = 1 if plan.identical_ranks else plan.ranks
-    timeline = _timeline(plan, works, system, ranks=ranks)
-    return assemble(plan, works, system, timeline)
-
-
-def _timeline(plan: Plan, works: dict[Task, Work], system: System, *, ranks: int) -> Timeline:
+    by_rank = [plan.of_rank(rank) for rank in range(ranks if plan.others else 1)]
     longest = max(segment.repeats for segment in plan.segments)
     limit = FIRST_LAPS
     while True:
         shown = [min(limit, segment.repeats) for segment in plan.segments]
-        laps = [Lap(n, s.tasks) for n, s in enumerate(plan.segments) for _ in range(shown[n])]
-        iteration = Iteration(laps, works, system, ranks=ranks, peers=plan.ranks)
+        laps = [
+            Lap(place, tuple(segments[place].tasks for segments in by_rank))
+            for place, count in enumerate(shown)
+            for _ in range(count)
+        ]
+        iteration = Iteration(laps, works, exchanges, system, ranks=ranks)
         iteration.run()
         by_lap = _gaps_by_lap(iteration, system)
         extra = _extra_laps(plan, shown, iteration, by_lap)
@@ -99,10 +105,11 @@ def _extra_laps(
 def _host_keeps_up(iteration: Iteration, lap: int, *, equal: int) -> bool:
     """Return whether the host may be left out of further laps: its lead repeats, or will never matter again."""
     starts, issued = iteration.lap_start, iteration.issued_ps
-    leads = [[at - starts[other] for at in issued[other]] for other in range(lap, lap + equal)]
+    leads = [[[at - starts[other] for at in of_rank] for of_rank in issued[other]] for other in range(lap, lap + equal)]
     if all(lead == leads[0] for lead in leads):
         return True
-    return leads[-1][0] <= leads[-2][0] and iteration.last_host_wait < lap
+    gains = all(last[0] <= before[0] for last, before in zip(leads[-1], leads[-2], strict=True))
+    return gains and iteration.last_host_wait < lap
 
 
 def _shapes(iteration: Iteration, by_lap: list[Gaps]) -> list[tuple[object, ...]]:

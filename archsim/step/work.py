@@ -75,7 +75,8 @@ class Work:
 
 def works_of(plan: Plan, system: System) -> dict[Task, Work]:
     """Return the work of every different kernel in *plan*."""
-    tasks = {task: None for segment in plan.segments for task in segment.tasks if task.collective is None}
+    ranks = (plan.segments, *plan.others)
+    tasks = {task: None for segments in ranks for segment in segments for task in segment.tasks if not task.collective}
     return {task: _work(task, system) for task in tasks}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from archsim.files import digest_of
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
-from archsim.mapping.parallelism import Parallelism
+from archsim.mapping.parallelism import WAYS, Parallelism
 from archsim.mapping.placement import Placement
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
 from archsim.result import (
@@ -165,7 +165,7 @@ def _result(
         provenance=measured.provenance,
         system=_system_facts(design, memory),
         model=_model_facts(design),
-        parallelism=ParallelismFacts(**asdict(design.parallelism)),
+        parallelism=ParallelismFacts(**{name: getattr(design.parallelism, name) for name in WAYS}),
         collectives=_algorithms(steps),
         simulated_s=seconds(total.end_fine),
         requests=measured.requests,
@@ -182,7 +182,7 @@ def _result(
         cost=None,
         carbon=None,
         tables=Tables(
-            ledger=ledger_columns(steps, windows, design.system, chips=design.parallelism.tp),
+            ledger=ledger_columns(steps, windows, design.system),
             resolved_toml=resolved_toml(design.spec),
             requests=measured.columns,
         ),
@@ -224,7 +224,7 @@ def _model_facts(design: Design) -> ModelFacts:
         precision=str(precision),
         parameters=parameter_count(model),
         active_parameters=active_parameter_count(model),
-        weight_bytes=placement.weight_bytes_per_chip * placement.chips,
+        weight_bytes=placement.weight_bytes,
         kv_bytes_per_token=bits // 8,
         max_context_tokens=model.max_context,
     )
@@ -232,10 +232,19 @@ def _model_facts(design: Design) -> ModelFacts:
 
 def _command(design: Design) -> str:
     """Return the command that asks for this design, with every choice written out."""
-    ways = ",".join(f"{name}={size}" for name, size in asdict(design.parallelism).items() if size > 1) or "tp=1"
+    ways = _written(design.parallelism)
     return (
         f"archsim run {design.spec.name} --model {design.model.name} --precision {design.precision} --parallel {ways}"
     )
+
+
+def _written(ways: Parallelism) -> str:
+    """Return *ways* as `--parallel` reads them, without what is 1."""
+    sizes = {name: getattr(ways, name) for name in WAYS}
+    order = "" if ways.order == "tp_inner" else f",order={ways.order}"
+    # A dp of 1 is written beside an ep, which would else be taken to ask for more.
+    named = [f"{name}={size}" for name, size in sizes.items() if size > 1 or (name == "dp" and ways.ep > 1)]
+    return (",".join(named) or "tp=1") + order
 
 
 def _provenance(design: Design, served: Served) -> Provenance:

@@ -63,9 +63,7 @@ class _Rows:
         )
 
 
-def ledger_columns(
-    records: Sequence[StepRecord], windows: Sequence[Window], system: System, *, chips: int
-) -> LedgerColumns:
+def ledger_columns(records: Sequence[StepRecord], windows: Sequence[Window], system: System) -> LedgerColumns:
     """Return the ledger of every scope over time, and of every memory channel over the whole run."""
     columns, scopes = columns_of(records), records[0].scopes
     named = [(scope.name, scope.peak_per_s, _unit(scope)) for scope in scopes]
@@ -79,7 +77,7 @@ def ledger_columns(
     span = (0, ps_from_fine(whole.end_fine))
     for scope in scopes:
         if scope.kind == "memory":
-            _add_channels(rows, records, whole, system, scope=scope, chips=chips, span=span)
+            _add_channels(rows, records, whole, system, scope=scope, span=span)
     return rows.columns()
 
 
@@ -108,7 +106,6 @@ def _add_channels(
     system: System,
     *,
     scope: Scope,
-    chips: int,
     span: tuple[int, int],
 ) -> None:
     level = system.levels[scope.name.rpartition(".")[2]]
@@ -117,7 +114,7 @@ def _add_channels(
     books: list[Amounts] = []
     for record in records:
         uses = [use for use in record.uses if use.scope == scope.name]
-        books.append(channel_amounts(record.books[scope.name], uses, level, chips=chips))
+        books.append(channel_amounts(record.books[scope.name], uses, level, chips=scope.chips))
     columns = BookColumns(tuple(name for name, _, _ in named), np.full(level.channels, peak), np.array(books))
     for phase, amounts in _by_phase(columns, whole):
         rows.add(span, phase, named, amounts)

@@ -15,7 +15,8 @@ from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism, check_parallelism, tensor_parallel_sizes
 from archsim.mapping.plan import Plan, Task, Transfer, unrolled
-from archsim.mapping.sharding import Shares, plan_iteration
+from archsim.mapping.sharding import plan_iteration
+from archsim.mapping.shares import Shares
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model, bundled_models, load_model
 from archsim.workload.precision import Precision
@@ -236,7 +237,7 @@ def test_a_malformed_parallelism_is_refused(text: str) -> None:
     ("changes", "chips", "parallelism", "words"),
     [
         ({}, 8, Parallelism(4), "expected 8, the number of chips"),
-        ({}, 8, Parallelism(8, pp=2), "pipeline parallelism is not modelled"),
+        ({}, 8, Parallelism(8, pp=2), "tp 8 x pp 2 x dp 1 x cp 1 = 16'; expected a product of 8, the number of chips"),
         ({}, 6, Parallelism(6), "a divisor of the 32 attention heads"),
         ({"kv_heads": 16, "heads": 48}, 24, Parallelism(24), "a divisor or a multiple of the 16 KV heads"),
         (

@@ -1,0 +1,163 @@
+"""Layers with whole experts on each rank: attention by groups, dispatch, experts, combine.
+
+Ranks are tp x groups. A group's ranks attend together to the sequences of their group and hold its tokens; each sends
+1/tp of them to the ranks of the experts that the router chose (dispatch), computes its own experts for whatever
+arrives, sends the results back (combine), and the group gathers its tokens again. Both all-to-alls carry tokens x
+experts a token x hidden; a token that goes to two experts of one rank is sent twice. Rank r holds the r-th part of the
+experts in the order of their numbers.
+
+How many tokens a rank's experts get, and how many of them any, is the routing's to say; where ranks get unequally the
+slowest is waited for at the combine. P3: the senders' own shares are taken as equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import groupby
+
+from archsim.mapping.plan import Collective, Segment, Task
+from archsim.mapping.rank import Rank
+from archsim.mapping.shares import Shares, split_batch
+from archsim.workload.batch import Batch
+from archsim.workload.model import Model
+from archsim.workload.operators import Iteration, Operator, iteration_operators
+from archsim.workload.routing import Load, Routing
+from archsim.workload.tensors import Amount, expert_weights
+
+__all__ = ["expert_layers"]
+
+
+def expert_layers(
+    rank: Rank, model: Model, routing: Routing, batch: Batch, *, layers: range, ends: tuple[bool, bool]
+) -> list[tuple[Segment, ...]]:
+    """Return the segments of every rank for the given *layers*; *ends* say whether embedding and head are with them."""
+    return _Cut.of(rank, model, routing, batch).segments(layers, ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    rank: Rank
+    alone: Rank
+    """The view of a rank whose amounts are its own already."""
+    model: Model
+    routing: Routing
+    tokens: int
+    groups: tuple[Iteration | None, ...]
+    """Operators of each attention group; None for one without a sequence."""
+    lead: Iteration
+    """Operators of the group with the most tokens: its exchanges are those of all groups."""
+    lead_tokens: int
+
+    @classmethod
+    def of(cls, rank: Rank, model: Model, routing: Routing, batch: Batch) -> _Cut:
+        parts = split_batch(batch, rank.ways.groups)
+        most = max((part for part in parts if part is not None), key=lambda part: part.tokens)
+        work = {part: iteration_operators(model, part) for part in dict.fromkeys(parts) if part is not None}
+        return cls(
+            rank=rank,
+            alone=replace(rank, shares=Shares(1, model.kv_heads, model.vocabulary)),
+            model=model,
+            routing=routing,
+            tokens=batch.tokens,
+            groups=tuple(None if part is None else work[part] for part in parts),
+            lead=work[most],
+            lead_tokens=most.tokens,
+        )
+
+    def segments(self, layers: range, ends: tuple[bool, bool]) -> list[tuple[Segment, ...]]:
+        """Return the segments of every rank."""
+        ranks, tp = self.rank.ways.ep, self.rank.ways.tp
+        embed = [tuple(self._tasks(group.embed if group else None, self.lead.embed)) for group in self.groups]
+        head = [tuple(self._tasks(group.head if group else None, self.lead.head)) for group in self.groups]
+        middle: list[list[Segment]] = [[] for _ in range(ranks)]
+        for layer, alike in groupby(layers, key=lambda layer: layer % self.routing.layers):
+            name = f"layer{layer}" if self.routing.layers > 1 else "layer"
+            repeats = len(list(alike))
+            for of_rank, tasks in zip(middle, self._layer(layer), strict=True):
+                of_rank.append(Segment(name, tasks, repeats))
+        return [
+            (
+                *((Segment("embed", embed[place // tp]),) if ends[0] else ()),
+                *middle[place],
+                *((Segment("head", head[place // tp]),) if ends[1] else ()),
+            )
+            for place in range(ranks)
+        ]
+
+    def _tasks(self, own: Sequence[Operator] | None, lead: Sequence[Operator]) -> Iterator[Task]:
+        """Yield the kernels of *own*, and the exchanges of *lead* whether or not there is work between them."""
+        exchanges = {operator.name: operator for operator in lead if operator.exchange}
+        for operator in own or exchanges.values():
+            if not operator.exchange:
+                yield self.rank.kernel(operator)
+            elif self.rank.ways.tp > 1:
+                yield self.rank.exchange(exchanges[operator.name])
+
+    def _layer(self, layer: int) -> list[tuple[Task, ...]]:
+        """Return the tasks of one layer for every rank."""
+        tp, ranks = self.rank.ways.tp, self.rank.ways.ep
+        loads = self.routing.loads(self.model, self.tokens, layer=layer, ranks=ranks)
+        dispatch, combine = self._exchanges(loads)
+        experts = {load: tuple(self._experts(load)) for load in dict.fromkeys(loads)}
+        lead = _dense(self.lead.layer)
+        dense = [tuple(self._tasks(_dense(group.layer) if group else None, lead)) for group in self.groups]
+        gather = self._gather()
+        return [(*dense[place // tp], dispatch, *experts[loads[place]], combine, *gather) for place in range(ranks)]
+
+    def _exchanges(self, loads: Sequence[Load]) -> tuple[Task, Task]:
+        """Return dispatch and combine."""
+        token_bytes = self.model.hidden * self.rank.stream_bits / 8
+        mean = -(-sum((load.routed for load in loads), Fraction(0)) * token_bytes // len(loads))
+        unequal: tuple[int, ...] = ()
+        if any(load.routed != loads[0].routed for load in loads):
+            unequal = tuple(-(-load.routed * token_bytes // 1) for load in loads)
+        return (
+            Task("dispatch", collective=Collective("all_to_all", mean, received_bytes=unequal)),
+            Task("combine", collective=Collective("all_to_all", mean, sent_bytes=unequal)),
+        )
+
+    def _gather(self) -> tuple[Task, ...]:
+        """Return the exchange after which every rank of a group has all its tokens."""
+        if self.rank.ways.tp == 1:
+            return ()
+        summed = next(operator for operator in self.lead.layer if operator.name == "mlp_all_reduce")
+        return (self.rank.exchange(replace(summed, name="mlp_all_gather", exchange="all_gather")),)
+
+    def _experts(self, load: Load) -> Iterator[Task]:
+        """Yield the kernels of one rank's experts: those of the lead, scaled to what is routed here."""
+        if not load.routed:
+            return
+        model = self.model
+        scale = load.routed / (self.lead_tokens * model.experts_per_token)
+        operators = [operator for operator in self.lead.layer if _of_experts(operator)]
+        results = (None, (_whole(load.routed * model.hidden),))
+        for operator, weights, written in zip(operators, expert_weights(model), results, strict=True):
+            yield self.alone.kernel(
+                replace(
+                    operator,
+                    weights=(_whole(load.touched * weights),),
+                    activations_in=_scaled(operator.activations_in, scale),
+                    activations_out=written or _scaled(operator.activations_out, scale),
+                    matrix_flops=_scaled(operator.matrix_flops, scale),
+                    matrix_rows=-(-load.routed // load.touched),
+                    vector_flops=_scaled(operator.vector_flops, scale),
+                )
+            )
+
+
+def _of_experts(operator: Operator) -> bool:
+    return operator.name.startswith("experts_")
+
+
+def _dense(layer: Sequence[Operator]) -> list[Operator]:
+    return [operator for operator in layer if not _of_experts(operator) and operator.name != "mlp_all_reduce"]
+
+
+def _whole(value: Fraction) -> Amount:
+    return Amount(int(value), "whole")
+
+
+def _scaled(amounts: Sequence[Amount], scale: Fraction) -> tuple[Amount, ...]:
+    return tuple(_whole(amount.value * scale) for amount in amounts)

@@ -1,0 +1,187 @@
+"""One rank's kernels: an operator's amounts cut to the rank's share, and the memories they lie in.
+
+Beyond a rank's share lie, as overfetch: KV heads (and their projections) replicated where there are more ranks than
+heads, norm vectors and routers that every rank holds, vocabulary rows added so that ranks hold equally many,
+projections that every context rank repeats, activations that every rank keeps a copy of, and the part of a byte left
+where a share is not whole.
+
+Where things lie: weights and KV in the chip's main memory. W7: the activations of a kernel stay in the last-level cache
+(the largest) up to its capacity; of what the kernel reads and writes beyond that, an equal share of each spills to main
+memory. W8: weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer
+and rank together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archsim.hardware.spec import SystemSpec
+from archsim.mapping.parallelism import Parallelism
+from archsim.mapping.plan import Collective, Task, Transfer
+from archsim.mapping.shares import Shares
+from archsim.workload.model import Model
+from archsim.workload.operators import Operator
+from archsim.workload.precision import Precision, matrix_dtype
+from archsim.workload.tensors import Amount
+
+__all__ = ["Rank"]
+
+_BY_HEADS = frozenset({"qkv", "rope_append", "kv_append", "attention_decode", "attention_prefill"})
+"""Kernels cut by heads over the tensor ranks alone: every context rank has them for its tensor rank's heads."""
+_LOG_SUM_BITS = 32
+"""A context rank hands on the logarithm of a softmax's sum in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One rank's view: its shares, its memories, its number types."""
+
+    ways: Parallelism
+    shares: Shares
+    by_heads: Shares
+    """Of projections into attention."""
+    cache_shares: Shares
+    """Of the KV cache."""
+    weight_bits: Fraction
+    kv_bits: Fraction
+    stream_bits: Fraction
+    kv_token_bytes: int
+    """Keys and values of one token in one layer on this rank, were they not spread over context ranks."""
+    kv_block_bytes: int
+    head_dim: int
+    memory: str
+    cache: str
+    cache_bytes: int
+    weight_dtype: str
+    kv_dtype: str
+
+    @classmethod
+    def of(cls, model: Model, precision: Precision, ways: Parallelism, system: SystemSpec) -> Rank:
+        """Return the view of any rank. Raises `InputError` where the matrix engine lacks a number type."""
+        chip, tensor = system.chip, ways.tp * ways.cp
+        cache = max(chip.cache, key=lambda name: chip.cache[name].capacity_bytes, default="")
+        dtypes = chip.engine["matrix"].flop_per_s
+        kv_bits = Fraction(precision.kv_bits)
+        token_bytes, _ = Shares(ways.tp, model.kv_heads, 1).of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)
+        return cls(
+            ways=ways,
+            shares=Shares(tensor, model.kv_heads, model.vocabulary),
+            by_heads=Shares(tensor, model.kv_heads, model.vocabulary, copies=ways.cp),
+            cache_shares=Shares(tensor, model.kv_heads, model.vocabulary, spread=ways.cp),
+            weight_bits=precision.stored_weight_bits,
+            kv_bits=kv_bits,
+            stream_bits=Fraction(precision.stream_bits),
+            kv_token_bytes=token_bytes,
+            kv_block_bytes=token_bytes * system.runtime.kv_block_tokens,
+            head_dim=model.head_dim,
+            memory=chip.main_memory,
+            cache=cache,
+            cache_bytes=chip.cache[cache].capacity_bytes if cache else 0,
+            weight_dtype=matrix_dtype((precision.weight_bits, precision.activation_bits), dtypes, what=chip.name),
+            kv_dtype=matrix_dtype((precision.activation_bits, precision.kv_bits), dtypes, what=chip.name),
+        )
+
+    def tasks(self, operators: Iterable[Operator]) -> tuple[Task, ...]:
+        """Return one task an operator; a single rank exchanges nothing, context ranks combine after attention."""
+        tasks: list[Task] = []
+        attention: list[Operator] = []
+        for operator in operators:
+            if attention and not operator.reads_kv and self.ways.cp > 1:
+                tasks += self._combined(attention)
+                attention = []
+            if operator.reads_kv:
+                attention.append(operator)
+            if not operator.exchange:
+                tasks.append(self.kernel(operator))
+            elif self.shares.ranks > 1:
+                tasks.append(self.exchange(operator))
+        return tuple(tasks)
+
+    def exchange(self, operator: Operator) -> Task:
+        """Return the exchange of *operator* among the ranks that share its tensor."""
+        handled, _ = self.shares.of(operator.exchange_elements, bits=self.stream_bits)
+        parts = 1 if operator.exchange_elements.split == "whole" else self.shares.ranks
+        ways = self.shares.ranks if self.ways.groups > 1 else 0
+        return Task(operator.name, collective=Collective(operator.exchange, handled * parts, ways=ways))
+
+    def kernel(self, operator: Operator) -> Task:
+        """Return the work of *operator* on this rank."""
+        shares = self.by_heads if operator.name in _BY_HEADS else self.shares
+        of_products = self.cache_shares if operator.reads_kv else shares
+        flops, useful_flops = of_products.total(operator.matrix_flops)
+        return Task(
+            operator.name,
+            transfers=(
+                *self._weights(operator, shares),
+                *self._kv(operator),
+                *self._activations(
+                    shares.total(operator.activations_in, bits=self.stream_bits),
+                    shares.total(operator.activations_out, bits=self.stream_bits),
+                ),
+            ),
+            matrix_flops=flops,
+            replica_flops=flops - useful_flops,
+            vector_flops=of_products.total(operator.vector_flops)[0],
+            matrix_dtype=self.kv_dtype if operator.reads_kv else self.weight_dtype,
+            matrix_rows=operator.matrix_rows,
+        )
+
+    def _combined(self, attention: list[Operator]) -> list[Task]:
+        """Return the exchange of partial attention outputs among context ranks and their weighted sum.
+
+        Every rank sends each other one that one's part of the heads, with the logarithm of the sum of exponentials of
+        each head; the output projection is cut the same way, so nothing has to be gathered.
+        """
+        partial = [amount for operator in attention for amount in operator.activations_out]
+        sums = [Amount(amount.value // self.head_dim, amount.split) for amount in partial]
+        sent, _ = self.by_heads.total(partial, bits=self.stream_bits)
+        sent += self.by_heads.total(sums, bits=Fraction(_LOG_SUM_BITS))[0]
+        merged, useful = self.shares.total(partial, bits=self.stream_bits)
+        combine = Task(
+            "context_combine",
+            transfers=self._activations((sent, 0), (merged, useful)),
+            vector_flops=2 * self.by_heads.total(partial)[0],
+        )
+        exchange = Collective("all_to_all", sent, ways=self.ways.cp, stride=self.ways.tp)
+        return [Task("context_all_to_all", collective=exchange), combine]
+
+    def _weights(self, operator: Operator, shares: Shares) -> tuple[Transfer, ...]:
+        handled, useful = shares.total(operator.weights, bits=self.weight_bits)
+        row = -(-operator.weight_run_elements * self.weight_bits // 8)
+        run = min(row, handled) if row else handled
+        return _transfers(self.memory, "weights", (handled, useful), write=False, run_bytes=run)
+
+    def _kv(self, operator: Operator) -> tuple[Transfer, ...]:
+        block, token = self.kv_block_bytes, self.kv_token_bytes
+        return (
+            *self._kv_part("kv_read", operator.kv_read, run_bytes=block),
+            *self._kv_part("kv_write", operator.kv_append_decode, run_bytes=token),
+            *self._kv_part("kv_write", operator.kv_append_prefill, run_bytes=block),
+        )
+
+    def _kv_part(self, tensor: str, elements: int, *, run_bytes: int) -> tuple[Transfer, ...]:
+        amounts = self.cache_shares.of(Amount(elements, "kv_heads"), bits=self.kv_bits)
+        return _transfers(
+            self.memory, tensor, amounts, write=tensor == "kv_write", run_bytes=min(run_bytes, amounts[0])
+        )
+
+    def _activations(self, read: tuple[int, int], written: tuple[int, int]) -> tuple[Transfer, ...]:
+        total = read[0] + written[0]
+        missing = max(0, total - self.cache_bytes)
+        transfers: list[Transfer] = []
+        for amounts, write in ((read, False), (written, True)):
+            spilt = (amounts[0] * missing // total, amounts[1] * missing // total) if total else (0, 0)
+            kept = (amounts[0] - spilt[0], amounts[1] - spilt[1])
+            transfers += _transfers(self.cache, "activations", kept, write=write, run_bytes=kept[0])
+            transfers += _transfers(self.memory, "activations", spilt, write=write, run_bytes=spilt[0])
+        return tuple(transfers)
+
+
+def _transfers(
+    level: str, tensor: str, amounts: tuple[int, int], *, write: bool, run_bytes: int
+) -> tuple[Transfer, ...]:
+    """Return the transfer of (bytes, useful bytes), or none where nothing moves."""
+    handled, useful = amounts
+    return (Transfer(level, tensor, handled, useful, write, run_bytes),) if handled else ()
