@@ -97,6 +97,7 @@ def implementation_facts(
         link_bytes=plain.link_bytes,
         flows=plain.flows,
         protocol=f"{protocol.implementation} {protocol.name}",
+        note=implementation.note,
     )
 
 

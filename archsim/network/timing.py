@@ -50,6 +50,8 @@ class CollectiveFacts:
     """Messages of the whole schedule."""
     protocol: str = ""
     """Implementation and protocol where one was named: `nccl LL`."""
+    note: str = ""
+    """Whose parameters stand in, where the implementation was not measured on the chip's generation."""
 
 
 def algorithms_for(network: Network, kind: str, ranks: int) -> tuple[str, ...]:

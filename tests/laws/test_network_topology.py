@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import archsim
 from archsim.errors import InputError
 from archsim.network.layouts import LAYOUTS, grid_index, grid_position
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
 RATE = 10**9
+SOURCE = str(Path(archsim.__file__).parents[1])
 
 
 def network(topology: str, chips: int, shape: tuple[int, ...] = (), **options: object) -> Network:
@@ -152,7 +155,7 @@ def test_routes_do_not_depend_on_the_hash_seed() -> None:
             [sys.executable, "-c", code],
             capture_output=True,
             check=True,
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": SOURCE},
         ).stdout
         for seed in ("1", "2")
     }
