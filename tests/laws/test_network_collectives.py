@@ -228,7 +228,7 @@ def test_an_implementation_is_never_shorter_than_the_host_needs() -> None:
 
 
 def test_a_stand_in_is_named_in_the_facts() -> None:
-    """vLLM was not measured on B200: the result says that Hopper's parameters were taken."""
+    """On B200 vLLM was not measured: the result says that Hopper's parameters were taken."""
     made = build_network("switch", 8, link_bytes_per_s=900 * 10**9, link_latency_ps=350_000)
     facts = collective_facts(
         made, kind="all_reduce", ranks=8, bytes=256, algorithm="vllm", software_ps=0, chip="b200-sxm"
