@@ -110,6 +110,23 @@ class Plan:
         """Chip of every rank."""
         return self.placed or tuple(range(self.ranks))
 
+    @property
+    def useful_weight_bytes(self) -> int:
+        """Bytes of weights that the iteration needs, over all ranks."""
+        ranks = (self.segments, *self.others)
+        return (
+            self.ranks
+            // len(ranks)
+            * sum(
+                segment.repeats * transfer.useful_bytes
+                for segments in ranks
+                for segment in segments
+                for task in segment.tasks
+                for transfer in task.transfers
+                if transfer.tensor == "weights"
+            )
+        )
+
     def of_rank(self, rank: int) -> tuple[Segment, ...]:
         """Return the segments of *rank*."""
         return self.others[rank - 1] if rank and self.others else self.segments
@@ -121,6 +138,8 @@ class Pipeline:
 
     stages: tuple[tuple[Plan, ...], ...]
     """For each stage the plan of every micro-batch; a plan's tasks know nothing of other stages."""
+    whole: tuple[Plan, ...]
+    """For each stage the plan of all micro-batches as one: what weights the iteration needs at least."""
     sends: tuple[Collective, ...]
     """For each micro-batch what every rank hands to its counterpart in the next stage."""
 

@@ -100,7 +100,8 @@ class Cut:
             for stage in range(self.ways.pp)
         )
         sends = tuple(Collective("send_receive", part.tokens * self.stream_bytes_per_token, ways=2) for part in parts)
-        return Pipeline(stages, sends)
+        whole = tuple(self.plan(batch, stage=stage) for stage in range(self.ways.pp))
+        return Pipeline(stages, whole, sends)
 
 
 def plan_iteration(

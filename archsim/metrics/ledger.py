@@ -32,6 +32,7 @@ CLASS_ACCOUNT = {
     "launch": "host",
     "host": "host",
     "issue": "host",
+    "stage": "bubble",
     "ramp": "latency",
     "latency": "latency",
 }

@@ -113,7 +113,10 @@ def _host_keeps_up(iteration: Iteration, lap: int, *, equal: int) -> bool:
 
 
 def _shapes(iteration: Iteration, by_lap: list[Gaps]) -> list[tuple[object, ...]]:
-    """Return for each lap everything that happened on the chips in it, relative to its start."""
+    """Return for each lap everything that happened on the chips in it, relative to its start.
+
+    Ranks that are ready at one instant come in any order: the jobs of a lap are a set with counts.
+    """
     log, starts = iteration.log, iteration.lap_start
     jobs: list[list[tuple[str, int, int, int]]] = [[] for _ in starts]
     for job in range(1, len(log.end)):
@@ -123,7 +126,7 @@ def _shapes(iteration: Iteration, by_lap: list[Gaps]) -> list[tuple[object, ...]
         jobs[lap].append((log.kind[job], log.rank[job], log.start[job] - starts[lap], log.end[job] - starts[lap]))
     ends = [*starts[1:], log.end[iteration.end]]
     return [
-        (end - start, tuple(done), tuple((place, tuple(sorted(gap.items()))) for place, gap in gaps.items()))
+        (end - start, tuple(sorted(done)), tuple((place, tuple(sorted(gap.items()))) for place, gap in gaps.items()))
         for start, end, done, gaps in zip(starts, ends, jobs, by_lap, strict=True)
     ]
 
