@@ -3,7 +3,7 @@
 The time of a decode iteration is a function of its batch and of the total context it reads; that of a prefill
 iteration, of its new tokens and its query-key pairs. Both are piecewise linear between knots whose spacing is a power
 of two: batch and prompt tokens have 16 knots an octave up to 512 (up to 32 each is its own knot) and 8 beyond, total
-context 2, pairs 1. The weights of the knots are then whole multiples of 2**-32, times are integers in units of
+context and pairs 1. The weights of the knots are then whole multiples of 2**-32, times are integers in units of
 2**-32 ps, and a run of iterations costs exactly the sum of its iterations. The same weights mix the ledgers, so the
 books of any mixture balance as the knots' do.
 """
@@ -21,7 +21,7 @@ __all__ = ["FINE_BITS", "Mixture", "StepCosts"]
 FINE_BITS = 32
 """Binary places of weights and of the fine clock below one picosecond."""
 
-ROW_BITS, CONTEXT_BITS, PAIR_BITS = 4, 1, 0
+ROW_BITS, CONTEXT_BITS, PAIR_BITS = 4, 0, 0
 """log2 of the knots in an octave of each axis; rows are the batch of a decode or the new tokens of a prefill."""
 _FINE_ROWS = 512
 """Up to here a product may turn from reading weights to computing, and rows have twice the knots of larger ones."""
