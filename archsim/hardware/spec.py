@@ -35,6 +35,7 @@ __all__ = [
     "CacheSpec",
     "ChipSpec",
     "Dtype",
+    "EdgeSpec",
     "EngineSpec",
     "MemoryDeviceSpec",
     "MemorySpec",
@@ -66,8 +67,17 @@ class EngineSpec(Spec):
 
     flop_per_s: dict[Dtype, FlopPerSecond] = Field(alias="rate", min_length=1)
     """Dense peak per element type (a multiply-add is two)."""
+    sustained_flop_per_s: dict[Dtype, FlopPerSecond] = Field(alias="sustained", default_factory=dict)
+    """What a long product keeps up under the chip's power limit, by element type; not stated: the peak."""
     row_tile: Count
     """Rows (M) of the smallest matrix product it does at full rate; fewer rows cost as much."""
+
+    @model_validator(mode="after")
+    def _check_sustained(self) -> EngineSpec:
+        for dtype, rate in self.sustained_flop_per_s.items():
+            if rate > self.flop_per_s.get(dtype, 0):
+                raise refusal(f"sustained.{dtype}", str(rate), "a type that has a rate, and at most that rate")
+        return self
 
 
 class ChipSpec(Spec):
@@ -111,6 +121,19 @@ class ChipSpec(Spec):
         return self
 
 
+class EdgeSpec(Spec):
+    """One directed link of a free graph, a table of `[[network.edges]]`."""
+
+    src: Text = Field(alias="from")
+    """Node that sends: `chip0`, or any name of a switch."""
+    dst: Text = Field(alias="to")
+    """Node that receives."""
+    link_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
+    """Rate of the link."""
+    link_latency_ps: PositivePicoseconds = Field(alias="latency")
+    """Time of the hop."""
+
+
 class TopologySpec(Spec):
     """How the chips of a system are joined, table `[network]`."""
 
@@ -122,16 +145,29 @@ class TopologySpec(Spec):
     """Per direction: of a chip's port to the switch, else of one link. 0 only where there is no link."""
     link_latency_ps: PositivePicoseconds = Field(alias="link_latency", default=0)
     """Per hop. 0 only where there is no link."""
+    routing: Text | None = None
+    """How messages find their way: a key of `archsim.network.routing.ROUTINGS`; by default that of the topology."""
+    reduces: bool = False
+    """Whether the switches reduce and multicast in the network (SHARP, NVLS)."""
+    outer_bytes_per_s: BytesPerSecond | None = Field(alias="outer_bandwidth", default=None)
+    """Rate of outer links: scale-out ports, dragonfly global links, wafer stitches; by default that of a link."""
+    outer_latency_ps: PositivePicoseconds | None = Field(alias="outer_latency", default=None)
+    """Latency of outer links, given with their rate."""
+    edges: tuple[EdgeSpec, ...] = ()
+    """The links of the topology `edges`, each one direction."""
 
     @model_validator(mode="after")
     def _check_links(self) -> TopologySpec:
-        if self.topology not in LAYOUTS:
-            raise refusal(
-                "topology", self.topology, f"one of {', '.join(LAYOUTS)}{did_you_mean(self.topology, LAYOUTS)}"
-            )
-        if self.topology == "none":
+        known = (*LAYOUTS, "edges")
+        if self.topology not in known:
+            raise refusal("topology", self.topology, f"one of {', '.join(known)}{did_you_mean(self.topology, known)}")
+        if (self.topology == "edges") != bool(self.edges):
+            raise refusal("edges", len(self.edges), 'links for the topology "edges", and none for any other')
+        if (self.outer_bytes_per_s is None) != (self.outer_latency_ps is None):
+            raise refusal("outer_latency", "", "outer_bandwidth and outer_latency together, or neither")
+        if self.topology in {"none", "edges"}:
             if self.link_bytes_per_s or self.link_latency_ps or self.shape:
-                raise refusal("topology", "none", "no link_bandwidth, link_latency or shape beside it")
+                raise refusal("topology", self.topology, "no link_bandwidth, link_latency or shape beside it")
             return self
         if not self.link_bytes_per_s:
             raise refusal("link_bandwidth", "", 'the rate of a link, such as "450 GB/s"')

@@ -14,7 +14,7 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.level import Level, levels_of
 from archsim.hardware.spec import SystemSpec
 from archsim.network.collectives import CollectiveFacts, collective_facts
-from archsim.network.topology import Network, build_network
+from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -49,6 +49,13 @@ class System:
             shape=network.shape,
             link_bytes_per_s=network.link_bytes_per_s,
             link_latency_ps=network.link_latency_ps,
+            options=NetworkOptions(
+                routing=network.routing,
+                reduces=network.reduces,
+                outer_bytes_per_s=network.outer_bytes_per_s or 0,
+                outer_latency_ps=network.outer_latency_ps or 0,
+                edges=tuple(Edge(e.src, e.dst, e.link_bytes_per_s, e.link_latency_ps) for e in network.edges),
+            ),
         )
 
     @property
@@ -64,6 +71,11 @@ class System:
     def matrix_rate(self, dtype: str) -> int:
         """Return the FLOP/s of the matrix engine in *dtype*. Raises `InputError` where it has none."""
         return self._rate("matrix", dtype)
+
+    def sustained_matrix_rate(self, dtype: str) -> int:
+        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's power limit."""
+        sustained = {str(name): rate for name, rate in self.spec.chip.engine["matrix"].sustained_flop_per_s.items()}
+        return sustained.get(dtype) or self.matrix_rate(dtype)
 
     def _rate(self, engine: Literal["matrix", "vector"], dtype: str) -> int:
         rates = {str(name): rate for name, rate in self.spec.chip.engine[engine].flop_per_s.items()}

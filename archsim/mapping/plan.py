@@ -102,6 +102,8 @@ class Plan:
     """Chip of every rank; empty: rank i is chip i."""
     others: tuple[tuple[Segment, ...], ...] = ()
     """Segments of the ranks 1, 2, ... where they differ: the same names, repeats and collectives in the same order."""
+    sequences: int = 0
+    """Sequences for which the host schedules and samples."""
     each_rank: bool = False
     """Every rank has books of its own, be they identical or not."""
 

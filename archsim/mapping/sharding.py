@@ -64,7 +64,7 @@ class Cut:
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
             segments = self._segments(batch, counts[stage], ends)
-            return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed)
+            return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sampled)
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         first, *others = expert_layers(self.rank, self.model, self.routing, batch, layers=layers, ends=ends)
         alike = all(segments == first for segments in others)
@@ -75,6 +75,7 @@ class Cut:
             identical_ranks=alike,
             placed=placed,
             others=() if alike else tuple(others),
+            sequences=batch.sampled,
             each_rank=True,
         )
 

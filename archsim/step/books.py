@@ -42,16 +42,18 @@ def engine_books(work: Work, system: System, *, matrix_peak: int) -> dict[str, A
     """Return FLOPs by account for one execution of *work* on the matrix and the vector engine of one chip.
 
     *matrix_peak* is the FLOP/s that the matrix scope is booked against. Arithmetic in a slower dtype holds the engine
-    longer than its peak would: the difference is booked to `compute`.
+    longer than its peak would: the difference is booked to `compute`, what the power limit adds to `power`.
     """
     books: dict[str, Accounts] = {}
     if work.matrix_ps:
         slower = matrix_peak / system.matrix_rate(work.matrix_dtype)
+        held = matrix_peak / system.sustained_matrix_rate(work.matrix_dtype)
         books["matrix"] = {
             "useful": float(work.useful_matrix_flops),
             "overfetch": float(work.padded_matrix_flops - work.useful_matrix_flops),
             "compute": work.padded_matrix_flops * (slower - 1),
-            "rounding": matrix_peak * work.matrix_ps / PS_PER_S - work.padded_matrix_flops * slower,
+            "power": work.padded_matrix_flops * (held - slower),
+            "rounding": matrix_peak * work.matrix_ps / PS_PER_S - work.padded_matrix_flops * held,
         }
     if work.vector_ps:
         flops = float(work.vector_flops)

@@ -105,7 +105,14 @@ class Iteration:
     """A simulation of *laps* on *ranks* chips; `run` it once, then read `log`, `ranks`, `flows` and `end`."""
 
     def __init__(
-        self, laps: list[Lap], works: dict[Task, Work], exchanges: Exchanges, system: System, *, ranks: int
+        self,
+        laps: list[Lap],
+        works: dict[Task, Work],
+        exchanges: Exchanges,
+        system: System,
+        *,
+        ranks: int,
+        sequences: int,
     ) -> None:
         self.kernel = Kernel()
         self.log = JobLog()
@@ -125,6 +132,8 @@ class Iteration:
         self._works = works
         self._system = system
         self._exchanges = exchanges
+        runtime = system.runtime
+        self._host_ps = system.host_ps(runtime.host_step_ps + sequences * runtime.host_sequence_ps)
         self._meetings: dict[int, _Meeting] = {}
         self.ranks = [self._rank(index) for index in range(ranks)]
 
@@ -156,7 +165,7 @@ class Iteration:
 
     def _drive(self, rank: _Rank) -> Process:
         runtime = self._system.runtime
-        yield from self._delay(rank, "host", self._system.host_ps(runtime.host_step_ps), lap=0)
+        yield from self._delay(rank, "host", self._host_ps, lap=0)
         rank.issued = rank.last
         meetings = 0
         for lap, tasks in enumerate(self._laps):

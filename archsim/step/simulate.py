@@ -49,7 +49,7 @@ def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system:
             for place, count in enumerate(shown)
             for _ in range(count)
         ]
-        iteration = Iteration(laps, works, exchanges, system, ranks=ranks)
+        iteration = Iteration(laps, works, exchanges, system, ranks=ranks, sequences=plan.sequences)
         iteration.run()
         by_lap = _gaps_by_lap(iteration, system)
         extra = _extra_laps(plan, shown, iteration, by_lap)

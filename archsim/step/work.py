@@ -87,7 +87,7 @@ def _work(task: Task, system: System) -> Work:
     facts = {name: level.sustain(_accesses(task, level)) for name, level in system.levels.items() if _uses(task, name)}
     pieces = {t: _cut(t.bytes, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
-    matrix = _cut_time(padded, count, system.matrix_rate(task.matrix_dtype) if padded else 1)
+    matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
     vector = _cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
     chunks = tuple(_chunk(index, pieces, facts, matrix[index], vector[index]) for index in range(count))
     services = tuple(_service(t, pieces[t], system.levels[t.level], facts[t.level]) for t in task.transfers if t.bytes)

@@ -83,7 +83,7 @@ def test_compute_bound_kernel_takes_its_flops() -> None:
     task = Task("multiply", (weights(64),), matrix_flops=10**12)
     runtime, latency = parts.runtime, parts.levels["hbm"].sustain(()).first_access_ps
     overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps + latency
-    expected = overhead + read_ps(parts, 64) + picoseconds_for(10**12, parts.matrix_rate("bf16"))
+    expected = overhead + read_ps(parts, 64) + picoseconds_for(10**12, parts.sustained_matrix_rate("bf16"))
     assert simulate_step(lone(task), parts).time_ps == expected
 
 
@@ -227,3 +227,12 @@ def test_a_slower_dtype_is_booked_to_compute() -> None:
     matrix = next(scope for scope in record.scopes if scope.name.endswith(".matrix"))
     assert matrix.peak_per_s == 8 * spec.chip.engine["matrix"].flop_per_s["fp8"]
     assert record.books[matrix.name]["compute"] > 0
+
+
+def test_what_the_power_limit_takes_is_booked_to_power() -> None:
+    """Of a long product's time on an engine of peak P that keeps up S, the share 1 - S / P is booked to `power`."""
+    parts = system()
+    accounts = simulate_step(lone(Task("multiply", (weights(64),), matrix_flops=10**12)), parts).books["chip0.matrix"]
+    rates = parts.matrix_rate("bf16"), parts.sustained_matrix_rate("bf16")
+    assert rates[1] < rates[0]
+    assert accounts["power"] / (accounts["useful"] + accounts["power"]) == pytest.approx(1 - rates[1] / rates[0])

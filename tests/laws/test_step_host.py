@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
+from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Collective, Plan, Segment, Task, Transfer, unrolled
+from archsim.mapping.sharding import plan_iteration
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
+from archsim.workload.batch import Batch
+from archsim.workload.model import load_model
+from archsim.workload.precision import Precision
 
 LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 MICROSECOND = 10**6
@@ -75,6 +80,21 @@ def test_a_slower_machine_takes_longer_for_all_host_work() -> None:
     parts = system(100, host_time="150 %")
     assert parts.host_launch_ps == 150 * MICROSECOND
     assert parts.host_ps(parts.runtime.host_step_ps) == 75 * MICROSECOND
+
+
+def test_each_sequence_costs_the_host_its_own_time() -> None:
+    """A step of n sequences takes n times `host_sequence` more than one that counts none."""
+    parts = System(load_system("h100-sxm8", ["runtime.host_sequence=200 us", "host_time=150 %"]))
+    none = layered(3, [10**6])
+    some = replace(none, sequences=7)
+    assert simulate_step(some, parts).time_ps == simulate_step(none, parts).time_ps + 7 * 300 * MICROSECOND
+
+
+def test_a_plan_counts_the_sequences_that_sample() -> None:
+    """One for each sequence that decodes, and one for each whose prompt is processed."""
+    spec, model = load_system("h100-sxm8"), load_model("llama-3.1-8b")
+    batch = Batch.of_decode(5, 100) + Batch.of_prefill(30, sequences=2)
+    assert plan_iteration(model, Precision(16, 16, 16), Parallelism(tp=8), spec, batch).sequences == 7
 
 
 @LAWS
