@@ -82,8 +82,8 @@ class StepCosts:
         """Return the index of the record of exactly *batch*, simulating it if it is new."""
         index = self._index.get(batch)
         if index is None:
-            index = self._index[batch] = len(self.records)
             self.records.append(self._simulate(batch))
+            index = self._index[batch] = len(self.records) - 1
         return index
 
     def exact(self, batch: Batch) -> Mixture:
