@@ -54,7 +54,7 @@ def _raw(value: Any, quantity: Quantity | None) -> Any:
     if isinstance(value, dict):
         return {key: _raw(value[key], quantity) for key in sorted(value)}
     if isinstance(value, tuple):
-        return list(value)
+        return [_raw(item, quantity) for item in value]
     return quantity.text(value) if quantity and isinstance(value, int | Fraction) else value
 
 
@@ -102,10 +102,19 @@ def _keys_of_dict(kinds: tuple[Any, ...], value: Any, prefix: Key) -> Iterator[K
             yield (*prefix, name)
 
 
+def _inline(value: Any) -> str:
+    """Return *value* on one line of TOML: a scalar, a list, or a list of tables."""
+    if isinstance(value, list):
+        return f"[{', '.join(_inline(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_inline(item)}' for name, item in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def toml_of(tables: dict[str, Any], prefix: Key = ()) -> str:
     """Return *tables* as TOML text: values before tables, in the order given."""
     lines = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        f"{name} = {_inline(value)}"
         for name, value in tables.items()
         if not isinstance(value, dict)
     ]

@@ -239,6 +239,8 @@ class SystemSpec(Spec):
         network = self.network
         if self.chips > _MOST_CHIPS:
             raise refusal("chips", self.chips, f"at most {_MOST_CHIPS:,} chips")
+        if network.topology == "edges":
+            return self
         try:
             LAYOUTS[network.topology](self.chips, network.shape)
         except InputError as error:
