@@ -9,31 +9,84 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from archsim.errors import InputError, Problem
+from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.placement import Placement, place
-from archsim.mapping.sharding import plan_iteration
+from archsim.mapping.replicas import Replica, replicas_of
+from archsim.mapping.search import Candidate, candidates
+from archsim.mapping.sharding import Cut
+from archsim.mapping.shares import split_evenly
 from archsim.result import Result
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.saturation import SLICE_REQUESTS, saturate
+from archsim.serving.router import Fleet, replay_fleet
+from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate
 from archsim.step.costs import StepCosts
+from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
-from archsim.summary.assemble import Design, Served, result_of_replay, result_of_step
+from archsim.summary.assemble import result_of_replay, result_of_step
+from archsim.summary.facts import Design, Served
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
+from archsim.workload.routing import load_routing
 from archsim.workload.trace import Trace, load_trace
 
-__all__ = ["evaluate_step", "load_model", "load_system", "load_trace", "run"]
+__all__ = [
+    "AUTO",
+    "SEARCH_BATCH",
+    "Trial",
+    "evaluate_step",
+    "load_model",
+    "load_system",
+    "load_trace",
+    "mean_context",
+    "run",
+    "search_parallelism",
+]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
+
+AUTO = "auto"
+"""The parallelism that is searched."""
+SEARCH_BATCH = 32
+"""Sequences at which ways are compared where a trace is to be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """How the work is spread, as `--parallel` says: `tp=2,dp=4,ep=8,experts=zipf:1,router=least_tokens`."""
+
+    parallelism: Parallelism
+    router: str = "round_robin"
+    """Which replica gets a request: a key of `serving.router.ROUTERS`."""
+    experts: str = "uniform"
+    """Which experts get a token: what `workload.routing.load_routing` reads."""
+
+    @classmethod
+    def of(cls, text: str | None, spec: SystemSpec) -> _Ways:
+        words = text.split(",") if text is not None else []
+        named: dict[str, str] = {}
+        for word in list(words):
+            name, _, value = (part.strip() for part in word.partition("="))
+            if name in ("router", "experts") and value and name not in named:
+                named[name] = value
+                words.remove(word)
+        by_default = text is None or (named and not words)
+        return cls(Parallelism.default(spec) if by_default else Parallelism.parse(",".join(words)), **named)
+
+    @property
+    def options(self) -> str:
+        """What is not by default, as it is written behind the sizes."""
+        router = "" if self.router == "round_robin" else f",router={self.router}"
+        return router + ("" if self.experts == "uniform" else f",experts={self.experts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +96,12 @@ class _Setup:
     spec: SystemSpec
     model: Model
     precision: Precision
-    parallelism: Parallelism
+    ways: _Ways
     placement: Placement
+    cut: Cut
     system: System
+    replicas: tuple[Replica, ...]
+    """Empty where there is one."""
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,12 +111,36 @@ class _Setup:
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision else Precision.of_model(model)
-        ways = Parallelism.parse(parallelism) if parallelism else Parallelism.default(spec)
-        return cls(spec, model, bits, ways, place(model, bits, spec, ways), System(spec))
+        ways = _Ways.of(parallelism, spec)
+        placement = place(model, bits, spec, ways.parallelism)
+        system, sizes = System(spec), ways.parallelism
+        cut = Cut.of(model, bits, sizes, spec, routing=load_routing(ways.experts))
+        replicas = tuple(replicas_of(sizes, system.network)) if sizes.replicas > 1 else ()
+        return cls(spec, model, bits, ways, placement, cut, system, replicas)
 
     def _simulate(self, batch: Batch) -> StepRecord:
-        plan = plan_iteration(self.model, self.precision, self.parallelism, self.spec, batch)
-        return simulate_step(plan, self.system)
+        if self.ways.parallelism.pp > 1:
+            return simulate_pipeline(self.cut.pipeline(batch), self.system)
+        return simulate_step(self.cut.plan(batch), self.system)
+
+    def serve(self, arrivals: Iterator[Arrival], *, progress: Callable[[int, int], None] | None = None) -> Fleet:
+        """Return the record of serving *arrivals*, and that of each replica where there are several."""
+        if not self.replicas:
+            return Fleet(replay(arrivals, self.costs, limits=self.limits, progress=progress), ())
+        return replay_fleet(
+            arrivals,
+            self.costs,
+            limits=self.limits,
+            replicas=len(self.replicas),
+            router=self.ways.router,
+            progress=progress,
+        )
+
+    def saturated(self, trace: Trace, slo_s: float) -> Saturation:
+        """Return the highest rate of *trace* that meets *slo_s*."""
+        return saturate(
+            _arrivals(trace), self.costs, limits=self.limits, slo_tpot_s=slo_s, serve=lambda a: self.serve(a).record
+        )
 
     @property
     def limits(self) -> Limits:
@@ -77,7 +157,10 @@ class _Setup:
     @property
     def design(self) -> Design:
         """What the summary says about the setup."""
-        return Design(self.spec, self.model, self.precision, self.parallelism, self.placement, self.system)
+        return Design(
+            self.spec, self.model, self.precision, self.ways.parallelism, self.placement, self.system, self.replicas,
+            options=self.ways.options,
+        )  # fmt: skip
 
 
 def run(
@@ -94,10 +177,16 @@ def run(
     """Replay *trace* with *model* on *system*.
 
     *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: tensor parallel
-    over all chips). With *slo_s*, a bound on the 99th percentile of TPOT in seconds, the highest rate that meets it is
-    searched on a slice of the trace and reported as `saturation`. Raises `InputError` for what does not fit or divide,
-    `SimulationError` where a check of the simulation fails.
+    over all chips), with `router=` and `experts=` where there are replicas and experts, or as `"auto"`: the fastest of
+    `search_parallelism` at the trace's mean context. With *slo_s*, a bound on the 99th percentile of TPOT in seconds,
+    the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Raises `InputError`
+    for what does not fit or divide, `SimulationError` where a check of the simulation fails.
     """
+    if parallelism == AUTO:
+        trials = search_parallelism(
+            system, model, batch=SEARCH_BATCH, context=mean_context(trace), precision=precision, progress=progress
+        )
+        parallelism = trials[0].parallelism
     setup = _Setup.of(system, model, precision, parallelism)
     offered = trace.count
 
@@ -105,20 +194,21 @@ def run(
         if progress is not None:
             progress("replay", done / offered)
 
-    record = replay(_arrivals(trace), setup.costs, limits=setup.limits, progress=replayed)
-    if not record.completed + record.rejected:
+    fleet = setup.serve(_arrivals(trace), progress=replayed)
+    if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     if progress is not None and slo_s is not None:
         progress("saturation", 0.0)
-    search = saturate(_arrivals(trace), setup.costs, limits=setup.limits, slo_tpot_s=slo_s) if slo_s else None
+    search = setup.saturated(trace, slo_s) if slo_s else None
     served = Served(
-        record=record,
+        record=fleet.record,
         steps=setup.costs.records,
         trace=trace,
         seed=seed,
         slo_s=slo_s,
         search=search,
         offered_per_search=min(SLICE_REQUESTS, offered),
+        replicas=fleet.replicas,
     )
     return result_of_replay(setup.design, served)
 
@@ -134,12 +224,82 @@ def evaluate_step(
 ) -> Result:
     """Evaluate one decode iteration of *batch* sequences that each attend to *context* tokens, without a trace.
 
-    The result's TPOT is the time of the iteration. Raises `InputError` where the batch's KV cache does not fit.
+    The result's TPOT is the time of the iteration; replicas have equal shares of the batch, the first ones one sequence
+    more where it does not divide. *parallelism* is as in `run`; `"auto"` is searched at this batch and context. Raises
+    `InputError` where the batch's KV cache does not fit.
     """
+    if parallelism == AUTO:
+        trials = search_parallelism(system, model, batch=batch, context=context, precision=precision)
+        parallelism = trials[0].parallelism
     setup = _Setup.of(system, model, precision, parallelism)
-    setup.placement.check_batch(batch, context)
-    record = setup.costs.records[setup.costs.knot(Batch.of_decode(batch, context))]
-    return result_of_step(setup.design, record, batch=batch, context=context)
+    shares = split_evenly(batch, len(setup.replicas) or 1)
+    setup.placement.check_batch(shares[0], context)
+    knots = [setup.costs.knot(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
+    return result_of_step(setup.design, [setup.costs.records[knot] for knot in knots], shares, context=context)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One way of spreading a model over a system, as it was found in a search."""
+
+    parallelism: str
+    """As `--parallel` reads it."""
+    tpot_s: float | None
+    """Time of the iteration; None where it was refused."""
+    output_tokens_per_s: float | None
+    mbu: float | None
+    kv_tokens: int | None
+    """Tokens that the KV caches of all replicas hold."""
+    refused: str
+    """Why it cannot serve the batch; empty where it can."""
+
+
+def search_parallelism(
+    system: SystemSpec,
+    model: Model,
+    *,
+    batch: int,
+    context: int,
+    precision: str | None = None,
+    progress: Progress | None = None,
+) -> list[Trial]:
+    """Return every way that divides *model* and fills *system*: by tokens per second, the refused ones last.
+
+    Each is evaluated at one decode iteration of *batch* sequences of *context* tokens. Raises `InputError` where none
+    can serve them: what the first lacks.
+    """
+    bits = str(Precision.parse(precision) if precision else Precision.of_model(model))
+    found = candidates(model, Precision.parse(bits), system)
+    trials = []
+    for number, candidate in enumerate(found):
+        if progress is not None:
+            progress("search", number / len(found))
+        trials.append(_trial(candidate, partial(evaluate_step, system, model, batch=batch, context=context), bits))
+    # Python sorts stably: of equals the first wins, which has the least tensor parallelism.
+    trials.sort(key=lambda trial: -(trial.output_tokens_per_s or 0.0))
+    if not trials or trials[0].tpot_s is None:
+        why = trials[0].refused if trials else f"a model that divides over {system.chips} chips"
+        raise InputError(Problem(system.name, "--parallel auto", model.name, why))
+    return trials
+
+
+def mean_context(trace: Trace) -> int:
+    """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
+    if not trace.count:
+        raise InputError(Problem(trace.name, "", "", "at least one request"))
+    return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
+
+
+def _trial(candidate: Candidate, evaluate: Callable[..., Result], precision: str) -> Trial:
+    ways = str(candidate.ways)
+    if candidate.placement is None:
+        return Trial(ways, None, None, None, None, candidate.refused)
+    try:
+        result = evaluate(precision=precision, parallelism=ways)
+    except CapacityError as error:
+        return Trial(ways, None, None, None, None, str(error))
+    tokens = candidate.placement.kv_tokens * candidate.ways.replicas
+    return Trial(ways, result.latency_s.tpot.mean, result.throughput.output_tokens_per_s, result.mbu, tokens, "")
 
 
 def _arrivals(trace: Trace) -> Iterator[Arrival]:

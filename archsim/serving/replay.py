@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, r
 from archsim.serving.windows import WindowLog
 from archsim.units import PS_PER_S
 
-__all__ = ["Progress", "replay"]
+__all__ = ["Progress", "Server", "replay"]
 
 Progress = Callable[[int, int], None]
 """Called now and then with the requests done and the simulated picoseconds."""
@@ -57,14 +58,41 @@ def replay(
         expected = f"one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
         raise InputError(Problem("policy", "", policy, expected))
     kernel = Kernel()
-    server = _Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], progress=progress)
+    served = 0
+
+    def done(_sequence: Sequence, now_ps: int) -> None:
+        nonlocal served
+        served += 1
+        if progress is not None and served % _PROGRESS_EVERY == 0:
+            progress(served, now_ps)
+
+    server = Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], done=done)
     kernel.run_until(kernel.process(server.serve(kernel)), waiting_for="the last completion")
     return server.record(kernel.event_count)
 
 
-class _Server:
+class Arrivals(Protocol):
+    """Where a server gets its requests."""
+
+    @property
+    def next_ps(self) -> int | None:
+        """When the next one arrives, or the earliest time at which one can; None after the last."""
+
+    def take(self) -> Sequence:
+        """Return the next one, which has arrived."""
+
+
+class Server:
+    """One replica: a queue, a batch and a KV cache. *done* is told of each sequence that is completed or rejected."""
+
     def __init__(
-        self, arrivals: ArrivalStream, costs: Costs, *, limits: Limits, policy: Policy, progress: Progress | None
+        self,
+        arrivals: Arrivals,
+        costs: Costs,
+        *,
+        limits: Limits,
+        policy: Policy,
+        done: Callable[[Sequence, int], None],
     ) -> None:
         self._arrivals = arrivals
         self._costs = costs
@@ -74,7 +102,7 @@ class _Server:
         self._batch = Batch(limits)
         self._now_fine = 0
         self._log = WindowLog()
-        self._books = _Books(progress)
+        self._books = _Books(done)
         self._decode_tokens = 0
         self._preemptions = 0
 
@@ -96,6 +124,17 @@ class _Server:
                 )
             yield kernel.wait_ps(now_ps - before_ps)
             self._finish(joining, now_ps)
+
+    @property
+    def now_fine(self) -> int:
+        """The end of all that it has done."""
+        return self._now_fine
+
+    def idle_until(self, end_fine: int) -> None:
+        """Book the time from the end of its work to *end_fine* as idle."""
+        if end_fine > self._now_fine:
+            self._log.idle(self._now_fine, end_fine)
+            self._now_fine = end_fine
 
     def record(self, event_count: int) -> Record:
         """Return what the finished replay leaves."""
@@ -189,8 +228,8 @@ class _Server:
 class _Books:
     """Rows of requests that are done, in the order in which they are done."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+    def __init__(self, done: Callable[[Sequence, int], None]) -> None:
+        self._done = done
         self._columns = tuple(array("q") for _ in range(8))
         self._reasons = {"": 0}
         self.completed = 0
@@ -199,12 +238,12 @@ class _Books:
     def complete(self, sequence: Sequence, now_ps: int) -> None:
         self.completed += 1
         self._add(sequence, now_ps, 0)
-        self._tell(now_ps)
+        self._done(sequence, now_ps)
 
     def reject(self, sequence: Sequence, reason: str) -> None:
         self.rejected += 1
         self._add(sequence, -1, self._reasons.setdefault(reason, len(self._reasons)))
-        self._tell(sequence.arrival_ps)
+        self._done(sequence, sequence.arrival_ps)
 
     def _add(self, sequence: Sequence, finish_ps: int, rejection: int) -> None:
         row = (
@@ -219,11 +258,6 @@ class _Books:
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-
-    def _tell(self, now_ps: int) -> None:
-        done = self.completed + self.rejected
-        if self._progress is not None and done % _PROGRESS_EVERY == 0:
-            self._progress(done, now_ps)
 
     def columns(self) -> RequestColumns:
         columns = [np.array(column, dtype=np.int64) for column in self._columns]

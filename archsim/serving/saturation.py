@@ -17,9 +17,10 @@ the one before four fifths are: three fifths of the work, whole windows of the r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -33,6 +34,9 @@ from archsim.serving.requests import Arrival, Limits, Sequence, refusal
 from archsim.units import PS_PER_S, seconds_of
 
 __all__ = ["SLICE_REQUESTS", "Saturation", "Trial", "saturate", "steady_part"]
+
+Serve = Callable[[Iterator[Arrival]], Record]
+"""Serves arrivals to the end."""
 
 SLICE_REQUESTS = 2000
 """Requests of the trace, from its first, that the search replays."""
@@ -88,9 +92,11 @@ def saturate(
     slo_tpot_s: float = 0.05,
     policy: str = "prefill_first",
     relative_width: float = 0.02,
+    serve: Serve | None = None,
 ) -> Saturation:
     """Search the highest scale of the first `SLICE_REQUESTS` arrivals that meets *slo_tpot_s*.
 
+    *serve* replays them on a fleet and returns the record of all its replicas; without it, one server does.
     Raises `InputError` for an empty slice, and for a service level or width that is not positive and finite.
     """
     for name, value in (("slo_tpot_s", slo_tpot_s), ("relative_width", relative_width)):
@@ -99,7 +105,8 @@ def saturate(
     requests = list(islice(arrivals, SLICE_REQUESTS))
     if not requests:
         raise InputError(Problem("saturation", "arrivals", "", "at least one request"))
-    search = _Search(requests, costs, limits=limits, slo_tpot_s=slo_tpot_s, policy=policy)
+    alone = partial(replay, costs=costs, limits=limits, policy=policy)
+    search = _Search(requests, costs, serve or alone, limits=limits, slo_tpot_s=slo_tpot_s)
     return search.run(relative_width)
 
 
@@ -122,13 +129,19 @@ def steady_part(record: Record) -> Window:
 
 class _Search:
     def __init__(
-        self, requests: list[Arrival], costs: Costs, *, limits: Limits, slo_tpot_s: float, policy: str
+        self,
+        requests: list[Arrival],
+        costs: Costs,
+        serve: Serve,
+        *,
+        limits: Limits,
+        slo_tpot_s: float,
     ) -> None:
         self._requests = requests
         self._costs = costs
         self._limits = limits
         self._slo_tpot_s = slo_tpot_s
-        self._policy = policy
+        self._serve = serve
         self._span_ps = requests[-1].arrival_ps - requests[0].arrival_ps
         self._trials: list[Trial] = []
         self._best: Record | None = None
@@ -162,7 +175,7 @@ class _Search:
         return None, scale
 
     def _try(self, scale: float) -> Trial:
-        record = replay(self._scaled(scale), self._costs, limits=self._limits, policy=self._policy)
+        record = self._serve(self._scaled(scale))
         table = record.requests
         tpots = np.sort(tpot_s(table.first_token_ps, table.finish_ps, table.output_tokens))
         tpot_p99_s = percentile(tpots, 99) if len(tpots) else None
@@ -173,7 +186,7 @@ class _Search:
             self._best, self._best_trial = record, trial
         return trial
 
-    def _scaled(self, scale: float) -> Iterable[Arrival]:
+    def _scaled(self, scale: float) -> Iterator[Arrival]:
         first_ps = self._requests[0].arrival_ps
         numerator, denominator = (0, 1) if scale == math.inf else (1 / Fraction(scale)).as_integer_ratio()
         for request in self._requests:

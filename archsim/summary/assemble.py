@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archsim.files import digest_of
+import numpy as np
+
 from archsim.hardware.library import resolved_toml
-from archsim.hardware.spec import SystemSpec
-from archsim.hardware.system import System
-from archsim.mapping.parallelism import WAYS, Parallelism
-from archsim.mapping.placement import Placement
+from archsim.mapping.parallelism import WAYS
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
 from archsim.result import (
-    ARCHSIM_VERSION,
     SCHEMA,
     Latency,
-    ModelFacts,
     ParallelismFacts,
     Provenance,
     RequestColumns,
@@ -25,59 +22,28 @@ from archsim.result import (
     Saturation,
     Slo,
     Summary,
-    SystemFacts,
     Tables,
     Throughput,
     TokenCounts,
 )
 from archsim.serving.costs import FINE_BITS
-from archsim.serving.record import PhaseUse, Record, Window
-from archsim.serving.saturation import Saturation as Search
+from archsim.serving.record import PhaseUse, Window
 from archsim.step.record import StepRecord
-from archsim.summary.books import columns_of, ledger_of, main_scope, phase_results, seconds
+from archsim.summary.books import ledger_of, phase_results, seconds
+from archsim.summary.facts import (
+    Design,
+    Served,
+    algorithms_of,
+    model_facts,
+    provenance_of,
+    step_provenance,
+    system_facts,
+)
+from archsim.summary.parts import Part, Whole, part_of, wholes_of
 from archsim.summary.tables import ledger_columns
-from archsim.units import format_quantity, seconds_of
-from archsim.workload.model import Model
-from archsim.workload.precision import Precision
-from archsim.workload.tensors import active_parameter_count, parameter_count
-from archsim.workload.trace import Trace
+from archsim.units import seconds_of
 
 __all__ = ["Design", "Served", "result_of_replay", "result_of_step"]
-
-FIDELITY = {
-    "memory": "closed form: refresh factor, and bytes in flight over latency",
-    "network": "flow-level max-min sharing of every collective's messages",
-    "step": "discrete events: operators, chunks and collectives on engines, levels and links",
-    "replay": "exact jumps over step costs that are piecewise linear between simulated knots",
-}
-"""Which mechanism answered for each floor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """What was run: a model placed on a system."""
-
-    spec: SystemSpec
-    model: Model
-    precision: Precision
-    parallelism: Parallelism
-    placement: Placement
-    system: System
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A finished replay and what it was a replay of."""
-
-    record: Record
-    steps: list[StepRecord]
-    """The knots that the record's weights refer to."""
-    trace: Trace
-    seed: int
-    slo_s: float | None
-    search: Search | None
-    offered_per_search: int
-    """Requests of the slice that saturation was searched on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +57,7 @@ class _Measured:
     latency_s: Latency
     saturation: Saturation | None
     columns: RequestColumns | None
+    simulated_s: float
 
 
 def result_of_replay(design: Design, served: Served) -> Result:
@@ -99,7 +66,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
     done = table.finish_ps >= 0
     rates = throughput(table.finish_ps, table.output_tokens, elapsed_ps=record.end_ps, chips=design.spec.chips)
     measured = _Measured(
-        provenance=_provenance(design, served),
+        provenance=provenance_of(design, served),
         requests=RequestCounts(
             offered=len(table.arrival_ps),
             completed=record.completed,
@@ -115,59 +82,91 @@ def result_of_replay(design: Design, served: Served) -> Result:
         ),
         saturation=_saturation(design, served),
         columns=table,
+        simulated_s=seconds(record.total.end_fine),
     )
-    return _result(design, served.steps, record.windows, record.total, measured)
+    parts = [
+        part_of(served.steps, run.windows, run.total, replica=replica)
+        for run, replica in zip(served.replicas or (record,), design.replicas or (None,), strict=True)
+    ]
+    fleet = parts[0]
+    if served.replicas:
+        fleet = part_of(served.steps, record.windows, record.total, replica=design.replicas[0])
+    return _result(design, served.steps, _Ledgers(parts, fleet), measured)
 
 
-def result_of_step(design: Design, step: StepRecord, *, batch: int, context: int) -> Result:
-    """Return the result of one decode iteration, evaluated without a trace: its time is the TPOT."""
-    total = Window(0, step.time_ps << FINE_BITS, output_tokens=batch)
-    total.phases["decode"] = PhaseUse(1, total.end_fine, {0: 1 << FINE_BITS})
-    time_s = seconds_of(step.time_ps)
+def result_of_step(design: Design, steps: Sequence[StepRecord], shares: Sequence[int], *, context: int) -> Result:
+    """Return the result of one decode iteration, evaluated without a trace: its time is the TPOT.
+
+    *shares* are the sequences of each replica, each of which runs an iteration of its own; *steps* holds one record
+    for every different share that is not zero, in the order in which the shares first name them.
+    """
+    known = dict(zip(dict.fromkeys(filter(None, shares)), steps, strict=True))
+    runs = _single_iterations(known, shares)
+    batch = sum(shares)
+    times_s = [seconds_of(known[share].time_ps) for share in shares if share]
+    rate = math.fsum(share / time_s for share, time_s in zip(filter(None, shares), times_s, strict=True))
+    of_sequences = np.repeat(times_s, [share for share in shares if share])
     absent = Summary(mean=None, p50=None, p90=None, p95=None, p99=None)
     measured = _Measured(
-        provenance=Provenance(
-            archsim_version=ARCHSIM_VERSION,
-            command=f"{_command(design)} --batch {batch} --context {context}",
-            config_digest=digest_of(resolved_toml(design.spec).encode()),
-            trace_name=None,
-            trace_digest=None,
-            sampled=False,
-            seed=0,
-            fidelity=FIDELITY,
-            event_count=step.event_count,
-        ),
+        provenance=step_provenance(design, steps, options=f"--batch {batch} --context {context}"),
         requests=RequestCounts(offered=0, completed=0, rejected=0, preempted=0),
         tokens=TokenCounts(prompt=0, output=batch),
         throughput=Throughput(
-            output_tokens_per_s=batch / time_s,
-            output_tokens_per_s_per_chip=batch / time_s / design.spec.chips,
-            requests_per_s=None,
+            output_tokens_per_s=rate, output_tokens_per_s_per_chip=rate / design.spec.chips, requests_per_s=None
         ),
         latency_s=Latency(
-            ttft=absent, tpot=Summary(mean=time_s, p50=time_s, p90=time_s, p95=time_s, p99=time_s), e2e=absent
+            ttft=absent,
+            # Equal times are one value: the mean of many would differ from it in the last bit.
+            tpot=Summary(**summary(of_sequences if len(set(times_s)) > 1 else of_sequences[:1])),
+            e2e=absent,
         ),
         saturation=None,
         columns=None,
+        simulated_s=seconds(max(run.end_fine for run in runs)),
     )
-    return _result(design, [step], (total,), total, measured)
+    replicas = design.replicas or (None,)
+    parts = [part_of(steps, (run,), run, replica=replica) for run, replica in zip(runs, replicas, strict=True)]
+    return _result(design, steps, _Ledgers(parts, parts[0]), measured)
 
 
-def _result(
-    design: Design, steps: list[StepRecord], windows: Sequence[Window], total: Window, measured: _Measured
-) -> Result:
-    columns, scopes = columns_of(steps), steps[0].scopes
-    memory = main_scope(scopes, design.spec.chip.main_memory)
-    phases = phase_results(columns, scopes, total, memory)
+def _single_iterations(known: dict[int, StepRecord], shares: Sequence[int]) -> list[Window]:
+    """Return what each replica does: one iteration of its share, or nothing for the time of the longest."""
+    places = {share: place for place, share in enumerate(known)}
+    longest = max(step.time_ps for step in known.values()) << FINE_BITS
+    runs = []
+    for share in shares:
+        run = Window(0, known[share].time_ps << FINE_BITS if share else longest, output_tokens=share)
+        if share:
+            run.phases["decode"] = PhaseUse(1, run.end_fine, {places[share]: 1 << FINE_BITS})
+        else:
+            run.idle_fine = longest
+        runs.append(run)
+    return runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Ledgers:
+    """What ledgers are read off."""
+
+    parts: list[Part]
+    """One a replica."""
+    fleet: Part
+    """The first replica's part with what all did together."""
+
+
+def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, measured: _Measured) -> Result:
+    parts, wholes = ledgers.parts, wholes_of(ledgers.parts)
+    memory = _main_scope(design, parts, wholes)
+    phases = phase_results(parts, wholes, memory)
     decode = phases.get("decode")
     return Result(
         schema_=SCHEMA,
         provenance=measured.provenance,
-        system=_system_facts(design, memory),
-        model=_model_facts(design),
+        system=system_facts(design, memory),
+        model=model_facts(design),
         parallelism=ParallelismFacts(**{name: getattr(design.parallelism, name) for name in WAYS}),
-        collectives=_algorithms(steps),
-        simulated_s=seconds(total.end_fine),
+        collectives=algorithms_of(steps),
+        simulated_s=measured.simulated_s,
         requests=measured.requests,
         tokens=measured.tokens,
         throughput=measured.throughput,
@@ -175,93 +174,25 @@ def _result(
         mbu=decode.mbu if decode else None,
         mbu_array=None,
         mfu=decode.mfu if decode else None,
-        ledger=ledger_of(columns, scopes, total),
+        ledger=ledger_of(parts, wholes),
         phases=phases,
         saturation=measured.saturation,
         energy=None,
         cost=None,
         carbon=None,
         tables=Tables(
-            ledger=ledger_columns(steps, windows, design.system),
+            ledger=ledger_columns(steps, parts, wholes, ledgers.fleet, design.system),
             resolved_toml=resolved_toml(design.spec),
             requests=measured.columns,
         ),
     )
 
 
-def _algorithms(steps: Sequence[StepRecord]) -> dict[str, str]:
-    """Return for each kind of collective the algorithms that ran it, those for small messages first."""
-    sizes: dict[str, dict[str, int]] = {}
-    for step in steps:
-        for kind, size, algorithm in step.collectives:
-            seen = sizes.setdefault(kind, {})
-            seen[algorithm] = min(size, seen.get(algorithm, size))
-    return {kind: ", ".join(sorted(seen, key=lambda name: (seen[name], name))) for kind, seen in sorted(sizes.items())}
-
-
-def _system_facts(design: Design, memory: str) -> SystemFacts:
-    spec = design.spec
-    main = spec.chip.memory[spec.chip.main_memory]
-    return SystemFacts(
-        name=spec.name,
-        title=spec.title,
-        status=spec.status,
-        chip=spec.chip.name,
-        chips=spec.chips,
-        topology=spec.network.topology,
-        main_memory=memory,
-        memory_bytes_per_s=float(spec.chips * main.peak_bytes_per_s),
-        memory_bytes=spec.chips * main.capacity_bytes,
-        flop_per_s={dtype: float(spec.chips * rate) for dtype, rate in spec.chip.engine["matrix"].flop_per_s.items()},
-    )
-
-
-def _model_facts(design: Design) -> ModelFacts:
-    model, precision, placement = design.model, design.precision, design.placement
-    bits = model.kv_elements_per_token * precision.kv_bits
-    return ModelFacts(
-        name=model.name,
-        precision=str(precision),
-        parameters=parameter_count(model),
-        active_parameters=active_parameter_count(model),
-        weight_bytes=placement.weight_bytes,
-        kv_bytes_per_token=bits // 8,
-        max_context_tokens=model.max_context,
-    )
-
-
-def _command(design: Design) -> str:
-    """Return the command that asks for this design, with every choice written out."""
-    ways = _written(design.parallelism)
-    return (
-        f"archsim run {design.spec.name} --model {design.model.name} --precision {design.precision} --parallel {ways}"
-    )
-
-
-def _written(ways: Parallelism) -> str:
-    """Return *ways* as `--parallel` reads them, without what is 1."""
-    sizes = {name: getattr(ways, name) for name in WAYS}
-    order = "" if ways.order == "tp_inner" else f",order={ways.order}"
-    # A dp of 1 is written beside an ep, which would else be taken to ask for more.
-    named = [f"{name}={size}" for name, size in sizes.items() if size > 1 or (name == "dp" and ways.ep > 1)]
-    return (",".join(named) or "tp=1") + order
-
-
-def _provenance(design: Design, served: Served) -> Provenance:
-    trace = served.trace
-    events = served.record.event_count + sum(step.event_count for step in served.steps)
-    slo = f" --saturate --slo '{format_quantity(served.slo_s, 's', digits=9)}'" if served.slo_s else ""
-    return Provenance(
-        archsim_version=ARCHSIM_VERSION,
-        command=f"{_command(design)} {trace.options} --seed {served.seed}{slo}",
-        config_digest=digest_of(resolved_toml(design.spec).encode()),
-        trace_name=trace.name,
-        trace_digest=trace.digest,
-        sampled=trace.sampled,
-        seed=served.seed,
-        fidelity=FIDELITY,
-        event_count=events,
-    )
+def _main_scope(design: Design, parts: Sequence[Part], wholes: Sequence[Whole]) -> str:
+    """Return the scope of the main memory of all chips."""
+    scopes = [whole.scope for whole in wholes] or list(parts[0].scopes)
+    suffix = f".{design.spec.chip.main_memory}"
+    return next(scope.name for scope in scopes if scope.kind == "memory" and scope.name.endswith(suffix))
 
 
 def _saturation(design: Design, served: Served) -> Saturation | None:
@@ -270,9 +201,9 @@ def _saturation(design: Design, served: Served) -> Saturation | None:
         return None
     decode = None
     if search.steady is not None:
-        columns, scopes = columns_of(served.steps), served.steps[0].scopes
-        memory = main_scope(scopes, design.spec.chip.main_memory)
-        decode = phase_results(columns, scopes, search.steady, memory).get("decode")
+        parts = [part_of(served.steps, (search.steady,), search.steady)]
+        wholes = wholes_of(parts)
+        decode = phase_results(parts, wholes, _main_scope(design, parts, wholes)).get("decode")
     rate = search.output_tokens_per_s
     return Saturation(
         at_slo=Slo(tpot_p99_s=served.slo_s),

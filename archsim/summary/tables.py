@@ -14,7 +14,8 @@ from archsim.serving.costs import ps_from_fine
 from archsim.serving.record import Window
 from archsim.step.channels import channel_amounts
 from archsim.step.record import Scope, StepRecord
-from archsim.summary.books import columns_of, phase_amounts, seconds
+from archsim.summary.books import phase_amounts, seconds
+from archsim.summary.parts import Part, Whole, summed_over
 
 __all__ = ["MOST_ROWS_OF_TIME", "ledger_columns"]
 
@@ -63,22 +64,33 @@ class _Rows:
         )
 
 
-def ledger_columns(records: Sequence[StepRecord], windows: Sequence[Window], system: System) -> LedgerColumns:
-    """Return the ledger of every scope over time, and of every memory channel over the whole run."""
-    columns, scopes = columns_of(records), records[0].scopes
-    named = [(scope.name, scope.peak_per_s, _unit(scope)) for scope in scopes]
+def ledger_columns(
+    records: Sequence[StepRecord], parts: Sequence[Part], wholes: Sequence[Whole], fleet: Part, system: System
+) -> LedgerColumns:
+    """Return the ledger of every scope over time, and of every memory channel over the whole run.
+
+    *fleet* is the first replica's part with what all replicas did together: the chips as a whole are booked by it.
+    """
     rows = _Rows()
-    whole = Window(0, 0)
-    for window in _merged(windows):
-        whole.add(window)
-        span = (ps_from_fine(window.start_fine), ps_from_fine(window.end_fine))
-        for phase, amounts in _by_phase(columns, window):
-            rows.add(span, phase, named, amounts)
-    span = (0, ps_from_fine(whole.end_fine))
-    for scope in scopes:
-        if scope.kind == "memory":
-            _add_channels(rows, records, whole, system, scope=scope, span=span)
+    named = [(whole.scope.name, whole.scope.peak_per_s, _unit(whole.scope)) for whole in wholes]
+    for window in _merged(fleet.windows) if wholes else ():
+        for phase, amounts in _by_phase(fleet.columns, window):
+            rows.add(_span(window), phase, named, np.array([summed_over(whole, amounts) for whole in wholes]))
+    for part in parts:
+        named = [(scope.name, scope.peak_per_s, _unit(scope)) for scope in part.scopes]
+        whole_run = Window(0, 0)
+        for window in _merged(part.windows):
+            whole_run.add(window)
+            for phase, amounts in _by_phase(part.columns, window):
+                rows.add(_span(window), phase, named, amounts)
+        for scope, source in zip(part.scopes, part.sources, strict=True):
+            if scope.kind == "memory":
+                _add_channels(rows, records, whole_run, system, scope=scope, source=source)
     return rows.columns()
+
+
+def _span(window: Window) -> tuple[int, int]:
+    return ps_from_fine(window.start_fine), ps_from_fine(window.end_fine)
 
 
 def _by_phase(columns: BookColumns, window: Window) -> Iterator[tuple[str, Amounts]]:
@@ -100,24 +112,19 @@ def _merged(windows: Sequence[Window]) -> Iterator[Window]:
 
 
 def _add_channels(
-    rows: _Rows,
-    records: Sequence[StepRecord],
-    whole: Window,
-    system: System,
-    *,
-    scope: Scope,
-    span: tuple[int, int],
+    rows: _Rows, records: Sequence[StepRecord], whole: Window, system: System, *, scope: Scope, source: str
 ) -> None:
+    """Add the channels of *scope*, whose books stand under *source* in the records."""
     level = system.levels[scope.name.rpartition(".")[2]]
     peak = scope.peak_per_s / level.channels
     named = [(f"{scope.name}.ch{channel}", peak, _unit(scope)) for channel in range(level.channels)]
     books: list[Amounts] = []
     for record in records:
-        uses = [use for use in record.uses if use.scope == scope.name]
-        books.append(channel_amounts(record.books[scope.name], uses, level, chips=scope.chips))
+        uses = [use for use in record.uses if use.scope == source]
+        books.append(channel_amounts(record.books[source], uses, level, chips=scope.chips))
     columns = BookColumns(tuple(name for name, _, _ in named), np.full(level.channels, peak), np.array(books))
     for phase, amounts in _by_phase(columns, whole):
-        rows.add(span, phase, named, amounts)
+        rows.add((0, ps_from_fine(whole.end_fine)), phase, named, amounts)
 
 
 def _unit(scope: Scope) -> str:
