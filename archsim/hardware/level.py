@@ -1,7 +1,8 @@
 """A memory level: interleaved channels (HBM, LPDDR) or one port (a cache), as seen by a transfer.
 
-An address walks over the channels in granules of `interleave_bytes`, so a transfer is as slow as its busiest channel
-and the others wait for it. How fast a channel moves data is not decided here: the memory floor says it, with causes.
+A7: an address walks over the channels in granules of `interleave_bytes`, from channel 0 on, so a transfer is as slow as
+its busiest channel and the others wait for it. A8: transfers move whole bursts and share none. How fast a channel moves
+data is not decided here: the memory floor says it, with causes.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def levels_of(chip: ChipSpec) -> dict[str, Level]:
 
 
 def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
+    # A9: what the chip has in flight is spread evenly over the channels.
     window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
     memo: dict[tuple[Access, ...], ChannelFacts] = {}
 

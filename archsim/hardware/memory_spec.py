@@ -1,6 +1,6 @@
 """What a memory is told: the DRAM device, and how many of it a chip drives how fast.
 
-A memory's peak is pin rate x width: `channels x channel_bits x pin_bits_per_s / 8`. The datasheet bandwidth, where
+A5: a memory's peak is pin rate x width: `channels x channel_bits x pin_bits_per_s / 8`. The datasheet bandwidth, where
 given, must agree within 2 %; it is a cross-check and no simulation uses it.
 """
 

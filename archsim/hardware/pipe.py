@@ -1,8 +1,9 @@
 """The one mechanism: a FIFO server that keeps when it is free and logs its busy intervals.
 
-A memory's data path, an engine and a cache port are pipes. Two users of a pipe contend by its order of requests; the
-slower of two pipes is the roofline. `free_at` gives the same busy intervals as a `simpy.Resource` at half the events,
-because a FIFO server's answer is known when the request is made. Not here: preemption, priorities, finite buffers.
+A6: a memory's data path, for reads and writes alike, an engine and a cache port are pipes. Two users of a pipe contend
+by its order of requests; the slower of two pipes is the roofline. `free_at` gives the same busy intervals as a
+`simpy.Resource` at half the events, because a FIFO server's answer is known when the request is made. Not here:
+preemption, priorities, finite buffers.
 """
 
 from __future__ import annotations

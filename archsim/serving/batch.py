@@ -5,8 +5,8 @@ iterations; a sequence of length L at counter s keeps L - s, and finishes when t
 was given when it joined. Blocks follow from a histogram: at counter s exactly those sequences need a new block whose
 length is a multiple of the block size, that is whose s - L is congruent to s.
 
-A sequence holds the blocks of every token that an iteration leaves behind, the one just sampled included: going from
-length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
+A26: a sequence holds the blocks of every token that an iteration leaves behind, the one just sampled included: going
+from length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
 """
 
 from __future__ import annotations

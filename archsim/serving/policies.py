@@ -23,7 +23,7 @@ Policy = Callable[[deque[Sequence], int, int, Limits], int]
 
 
 def prefill_first(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
-    """Serve in order of arrival, and prefill whenever the head of the queue fits: continuous batching.
+    """Serve in order of arrival, and prefill whenever the head of the queue fits: continuous batching (A25).
 
     As many follow the head as fit the batch, the KV blocks and `max_prefill_tokens`; nobody overtakes.
     """

@@ -6,7 +6,9 @@ anything can change: a completion, the arrival of a request that might be let in
 a window of the record. The cost model sums the iterations of a jump exactly, so the jump equals the iterations one by
 one (tests/replay_twin.py) and the cost of a replay grows with requests and situations, not with tokens.
 
-When a decode iteration needs more KV blocks than are free, the youngest running sequence is preempted: it gives up
+A24: iterations do not overlap, and scheduling takes no time of its own. A28: outputs are as long as the trace says.
+
+A27: when a decode iteration needs more KV blocks than are free, the youngest running sequence is preempted: it gives up
 its blocks, returns to the head of the queue, and later recomputes prompt and generated tokens in one prefill that
 also yields its next token (the recompute policy of vLLM; Kwon et al., SOSP 2023).
 """

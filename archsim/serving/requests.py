@@ -116,7 +116,7 @@ class ArrivalStream:
 
 
 def refusal(sequence: Sequence, limits: Limits) -> str:
-    """Return why *sequence* can never be served, or an empty string."""
+    """Return why *sequence* can never be served (A29), or an empty string."""
     tokens = sequence.prompt_tokens + sequence.output_tokens
     if tokens > limits.context_tokens:
         return f"prompt and output are {tokens} tokens, the model's context {limits.context_tokens}"
