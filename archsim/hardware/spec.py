@@ -196,6 +196,8 @@ class RuntimeSpec(Spec):
     or a compiled program issues them."""
     host_sequence_ps: Picoseconds = Field(alias="host_sequence", default=0)
     """Further serial work of the host for each sequence of an iteration. 0 where it hides behind the chip's work."""
+    widening_operations: int = Field(default=0, strict=True, ge=0, le=1000)
+    """Operations of the vector engine for each stored weight that is widened to the multiplied type."""
     prefetch: Literal["kernel", "stream"]
     """`kernel`: operand reads wait for the kernel before. `stream`: next kernels' weights flow ahead into staging."""
     collective: Text

@@ -56,6 +56,8 @@ class Rank:
     cache_bytes: int
     weight_dtype: str
     kv_dtype: str
+    widening_operations: int
+    """Vector operations for each weight of a product: weights stored in fewer bits than they are multiplied in."""
 
     @classmethod
     def of(cls, model: Model, precision: Precision, ways: Parallelism, system: SystemSpec) -> Rank:
@@ -63,6 +65,7 @@ class Rank:
         chip, tensor = system.chip, ways.tp * ways.cp
         cache = max(chip.cache, key=lambda name: chip.cache[name].capacity_bytes, default="")
         dtypes = chip.engine["matrix"].flop_per_s
+        widened = precision.weight_bits < precision.activation_bits
         kv_bits = Fraction(precision.kv_bits)
         token_bytes, _ = Shares(ways.tp, model.kv_heads, 1).of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)
         return cls(
@@ -81,6 +84,7 @@ class Rank:
             cache_bytes=chip.cache[cache].capacity_bytes if cache else 0,
             weight_dtype=matrix_dtype((precision.weight_bits, precision.activation_bits), dtypes, what=chip.name),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv_bits), dtypes, what=chip.name),
+            widening_operations=system.runtime.widening_operations if widened else 0,
         )
 
     def tasks(self, operators: Iterable[Operator]) -> tuple[Task, ...]:
@@ -111,6 +115,7 @@ class Rank:
         shares = self.by_heads if operator.name in _BY_HEADS else self.shares
         of_products = self.cache_shares if operator.reads_kv else shares
         flops, useful_flops = of_products.total(operator.matrix_flops)
+        widened = shares.total(operator.weights)[0] if operator.matrix_flops else 0
         return Task(
             operator.name,
             transfers=(
@@ -123,7 +128,7 @@ class Rank:
             ),
             matrix_flops=flops,
             replica_flops=flops - useful_flops,
-            vector_flops=of_products.total(operator.vector_flops)[0],
+            vector_flops=of_products.total(operator.vector_flops)[0] + self.widening_operations * widened,
             matrix_dtype=self.kv_dtype if operator.reads_kv else self.weight_dtype,
             matrix_rows=operator.matrix_rows,
         )

@@ -261,3 +261,16 @@ def test_the_default_is_tensor_parallel_over_all_chips() -> None:
     """And it is what a plan accepts."""
     assert Parallelism.default(H100) == Parallelism(8)
     check_parallelism(Parallelism.default(H100), MODELS["llama-3.1-70b"], H100)
+
+
+def test_widened_weights_cost_the_vector_engine() -> None:
+    """A product whose weights are stored narrower than multiplied does the runtime's operations for each of them."""
+    spec = load_system("h100-sxm8", ["runtime.widening_operations=12"])
+    model, batch = load_model("llama-3.1-8b"), Batch.of_decode(1, 100)
+
+    def down(precision: str) -> Task:
+        plan = plan_iteration(model, Precision.parse(precision), Parallelism(tp=8), spec, batch)
+        return next(task for task in plan.segments[1].tasks if task.name == "down")
+
+    extra = down("w4a16kv16").vector_flops - down("w16a16kv16").vector_flops
+    assert extra == 12 * model.hidden * model.intermediate // 8
