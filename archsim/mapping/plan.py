@@ -104,6 +104,8 @@ class Plan:
     """Segments of the ranks 1, 2, ... where they differ: the same names, repeats and collectives in the same order."""
     sequences: int = 0
     """Sequences for which the host schedules and samples."""
+    alike: tuple[int, ...] = ()
+    """For every rank the first one that does the same work; empty: `identical_ranks` says it for all."""
     each_rank: bool = False
     """Every rank has books of its own, be they identical or not."""
 
@@ -128,6 +130,17 @@ class Plan:
                 if transfer.tensor == "weights"
             )
         )
+
+    @property
+    def simulated(self) -> tuple[int, ...]:
+        """The ranks that have to be simulated: one of each kind."""
+        return tuple(dict.fromkeys(map(self.kind_of, range(self.ranks))))
+
+    def kind_of(self, rank: int) -> int:
+        """Return the first rank that does what *rank* does."""
+        if self.identical_ranks:
+            return 0
+        return self.alike[rank] if self.alike else rank
 
     def of_rank(self, rank: int) -> tuple[Segment, ...]:
         """Return the segments of *rank*."""

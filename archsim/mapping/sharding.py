@@ -67,15 +67,17 @@ class Cut:
             return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sampled)
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         first, *others = expert_layers(self.rank, self.model, self.routing, batch, layers=layers, ends=ends)
-        alike = all(segments == first for segments in others)
+        by_rank = [first, *others]
+        alike = tuple(map(by_rank.index, by_rank))
         return Plan(
             phase=batch.phase,
             segments=first,
             ranks=len(chips),
-            identical_ranks=alike,
+            identical_ranks=not any(alike),
             placed=placed,
-            others=() if alike else tuple(others),
+            others=tuple(others) if any(alike) else (),
             sequences=batch.sampled,
+            alike=alike if any(alike) else (),
             each_rank=True,
         )
 

@@ -77,7 +77,7 @@ class _Fold:
     name: str
     chips: int
     rank: int
-    """The simulated rank whose gaps are theirs."""
+    """The place among the simulated ranks of the one whose gaps are theirs."""
     counts: Counter[Task]
     works: dict[Task, Work]
 
@@ -88,7 +88,7 @@ def _folds(plan: Plan, works: dict[Task, Work]) -> list[_Fold]:
     folds: list[_Fold] = []
     for rank in range(1 if folded else plan.ranks):
         counts = folds[0].counts if folds and not plan.others else _counts(plan.of_rank(rank))
-        size, simulated = plan.ranks if folded else 1, 0 if plan.identical_ranks else rank
+        size, simulated = plan.ranks if folded else 1, plan.simulated.index(plan.kind_of(rank))
         own = {task: work for task, work in works.items() if counts[task]}
         folds.append(_Fold(fold_name(chips[rank], size), size, simulated, counts, own))
     return folds

@@ -1,10 +1,11 @@
 """Simulate a plan exactly, without simulating the same thing twice.
 
 Two repetitions are exploited, and both are proved against the long way in the tests, tick for tick. Identical ranks
-fold: one chip is simulated and its books multiply. A segment that repeats is simulated until successive laps have the
-same jobs at the same offsets, reads for later laps included; then every further lap adds the same period and the same
-gaps. Integer time makes that comparison exact. A host that issues tasks ahead of the chip runs through laps of its own:
-either its lead repeats too, or nothing from the lap on to the end waits for it and it gains on the chip with every lap.
+fold: one chip of each kind is simulated and its books stand for all. A segment that repeats is simulated until
+successive laps have the same jobs at the same offsets, reads for later laps included; then every further lap adds the
+same period and the same gaps. Integer time makes that comparison exact. A host that issues tasks ahead of the chip runs
+through laps of its own: either its lead repeats too, or nothing from the lap on to the end waits for it and it gains on
+the chip with every lap.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def simulate_step(plan: Plan, system: System) -> StepRecord:
 
 
 def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system: System) -> Timeline:
-    ranks = 1 if plan.identical_ranks else plan.ranks
-    by_rank = [plan.of_rank(rank) for rank in range(ranks if plan.others else 1)]
+    ranks = plan.simulated
+    by_rank = [plan.of_rank(rank) for rank in (ranks if plan.others else (0,))]
     longest = max(segment.repeats for segment in plan.segments)
     limit = FIRST_LAPS
     while True:
@@ -49,7 +50,7 @@ def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system:
             for place, count in enumerate(shown)
             for _ in range(count)
         ]
-        iteration = Iteration(laps, works, exchanges, system, ranks=ranks, sequences=plan.sequences)
+        iteration = Iteration(laps, works, exchanges, system, ranks=len(ranks), sequences=plan.sequences)
         iteration.run()
         by_lap = _gaps_by_lap(iteration, system)
         extra = _extra_laps(plan, shown, iteration, by_lap)
