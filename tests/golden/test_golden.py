@@ -86,7 +86,7 @@ def differences(golden: dict[str, Any], found: dict[str, Any]) -> str:
         old, new = before.get(place, "absent"), after.get(place, "absent")
         if old != new:
             numbers = isinstance(old, int | float) and isinstance(new, int | float) and old
-            lines.append(f"{place}: {old} -> {new}" + (f" ({new / old - 1:+.4%})" if numbers else ""))
+            lines.append(f"{place}: {old} -> {new}" + (f" ({new / old - 1:+.1e})" if numbers else ""))
     return "\n".join(lines)
 
 
@@ -115,7 +115,7 @@ def test_a_difference_is_told_by_place_and_size() -> None:
     found = {"mbu": 0.5, "ledger": {"row": 0.3, "host": 0.125}, "name": "b", "new": None}
     assert differences(golden, found).splitlines() == [
         "gone: 1 -> absent",
-        "ledger.row: 0.25 -> 0.3 (+20.0000%)",
+        "ledger.row: 0.25 -> 0.3 (+2.0e-01)",
         "name: a -> b",
         "new: absent -> None",
     ]

@@ -154,6 +154,24 @@ def test_weights_are_read_once_an_iteration(name: str, trace: Trace) -> None:
     assert 1 <= round(steps["prefill"]) <= len(SERVED)
 
 
+def test_what_a_preemption_makes_again_is_not_useful(tmp_path: Path) -> None:
+    """Recomputed tokens are overfetch, and the one whose decode the recompute stands in for is not written usefully."""
+    requests = [(500 + number, 400 - number) for number in range(40)]
+    path = tmp_path / "crowd.csv"
+    rows = "".join(f"{number / 100},{prompt},{output}\n" for number, (prompt, output) in enumerate(requests))
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
+    # All but 0.4 GiB of what the weights leave is reserved: the KV cache holds some 25,000 of 36,000 tokens.
+    result = run(load_system("h100-sxm8", ["hbm.reserved=71242 MiB"]), MODEL, trace=load_trace(str(path)))
+    assert result.requests.completed == len(requests)
+    assert result.requests.preempted > 0
+    token_bytes = MODEL.kv_elements_per_token * BYTES
+    written = sum(prompt + output - 1 for prompt, output in requests) - result.requests.preempted
+    assert bytes_of(result, "useful_kv_write", "decode", "prefill") == pytest.approx(written * token_bytes, rel=1e-9)
+    assert bytes_of(result, "useful_kv_read", "prefill") == pytest.approx(result.tokens.prompt * token_bytes, rel=1e-9)
+    weights = MODEL.layers * MODEL.hidden * MODEL.intermediate * BYTES
+    assert bytes_of(result, "overfetch", "prefill") > weights
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_mbu_is_useful_bytes_over_peak(name: str, trace: Trace) -> None:
     """The headline is the decode phase of the main memory: what the model needed over what the pins could move."""
