@@ -1,6 +1,6 @@
 """The accounts of the bandwidth ledger, by name, in the order they are printed.
 
-Every byte/s (FLOP/s) of a scope's peak is booked to exactly one of them. docs/model.md says what each means.
+Every byte/s (FLOP/s) of a scope's peak is booked to exactly one of them. docs/ledger.md says what each means.
 """
 
 from __future__ import annotations

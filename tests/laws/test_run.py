@@ -160,7 +160,7 @@ def test_what_a_preemption_makes_again_is_not_useful(tmp_path: Path) -> None:
     path = tmp_path / "crowd.csv"
     rows = "".join(f"{number / 100},{prompt},{output}\n" for number, (prompt, output) in enumerate(requests))
     path.write_text("arrival_s,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
-    # All but 0.4 GiB of what the weights leave is reserved: the KV cache holds some 25,000 of 36,000 tokens.
+    # All but 0.4 GiB of what the weights leave is reserved: the KV cache holds some 20,000 of 36,000 tokens.
     result = run(load_system("h100-sxm8", ["hbm.reserved=71242 MiB"]), MODEL, trace=load_trace(str(path)))
     assert result.requests.completed == len(requests)
     assert result.requests.preempted > 0
@@ -170,6 +170,36 @@ def test_what_a_preemption_makes_again_is_not_useful(tmp_path: Path) -> None:
     assert bytes_of(result, "useful_kv_read", "prefill") == pytest.approx(result.tokens.prompt * token_bytes, rel=1e-9)
     weights = MODEL.layers * MODEL.hidden * MODEL.intermediate * BYTES
     assert bytes_of(result, "overfetch", "prefill") > weights
+
+
+@pytest.mark.parametrize(
+    ("model_name", "ways"),
+    [
+        (MODEL.name, "tp=4,dp=2"),
+        (MODEL.name, "tp=4,pp=2"),
+        (MODEL.name, "tp=4,cp=2"),
+        (MODEL.name, "tp=2,dp=2,pp=2"),
+        ("mixtral-8x7b", "tp=8,ep=8"),
+        ("mixtral-8x7b", "tp=2,dp=4,ep=8"),
+        ("mixtral-8x7b", "tp=1,dp=4,ep=4,pp=2"),
+    ],
+)
+def test_useful_bytes_do_not_depend_on_how_a_model_is_cut(model_name: str, ways: str, trace: Trace) -> None:
+    """Over replicas, stages, context shares or experts: the same requests served, the same KV bytes, and balance."""
+    model = load_model(model_name)
+    context = model.max_context
+    served = [(prompt, output) for _, prompt, output in REQUESTS if prompt + output <= context]
+    result = run(load_system("h100-sxm8"), model, trace=trace, parallelism=ways)
+    assert (result.requests.completed, result.requests.rejected) == (len(served), len(REQUESTS) - len(served))
+    token_bytes = model.kv_elements_per_token * BYTES
+    written = sum(prompt + output - 1 for prompt, output in served) * token_bytes
+    read = sum(sum(prompt + step for step in range(1, output)) for prompt, output in served) * token_bytes
+    assert bytes_of(result, "useful_kv_write", "decode", "prefill") == pytest.approx(written, rel=1e-9)
+    assert bytes_of(result, "useful_kv_read", "decode") == pytest.approx(read, rel=1e-9)
+    assert math.fsum(part.time_s for part in result.phases.values()) == pytest.approx(result.simulated_s, rel=1e-12)
+    for what, ledger in ledgers(result):
+        assert math.fsum(ledger.accounts.values()) == pytest.approx(1, abs=1e-9), what
+        assert min(ledger.accounts.values()) >= -1e-9, what
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
