@@ -14,6 +14,8 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.level import Level, levels_of
 from archsim.hardware.spec import SystemSpec
 from archsim.network.collectives import CollectiveFacts, collective_facts
+from archsim.network.schedules import ALGORITHMS
+from archsim.network.special import SPECIAL
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
 if TYPE_CHECKING:
@@ -98,11 +100,18 @@ class System:
                 kind=kind,
                 ranks=ranks,
                 bytes=size_bytes,
-                algorithm=self.runtime.collective,
+                algorithm=self._algorithm(kind),
                 software_ps=self.runtime.collective_software_ps,
                 chip=self.spec.chip.name,
             )
         return self._collectives[key]
+
+    def _algorithm(self, kind: str) -> str:
+        """Return what the runtime names; `auto` for a kind that has no such algorithm though another one has."""
+        known = {every: {*table, *SPECIAL.get(every, {})} for every, table in ALGORITHMS.items()}
+        named = self.runtime.collective
+        others = set().union(*known.values()) - known.get(kind, set())
+        return "auto" if named in others else named
 
     def graph(self) -> nx.DiGraph[str]:
         """Return all parts as a directed graph.

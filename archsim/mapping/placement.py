@@ -72,8 +72,8 @@ class Placement:
 
     @property
     def fullest(self) -> Holding:
-        """The stage whose chips have room for the fewest blocks."""
-        return min(self.stages, key=self._blocks)
+        """The stage whose chips have room for the fewest blocks; of equals the one with the most weights."""
+        return min(self.stages, key=lambda holding: (self._blocks(holding), -holding.weight_bytes))
 
     @property
     def weight_bytes_per_chip(self) -> int:

@@ -8,8 +8,8 @@ many different experts they touch, where rank r of R holds the r-th part of the 
             and no expert twice: chances are cut at one and the rest raised until they sum to k. The hot experts are
             strewn over the numbers, since a checkpoint numbers its experts without regard to popularity.
   FILE      a log of every token's experts in every layer: columns `seq`, `pos`, `l1`, `l2`, ... with the experts of a
-            token separated by spaces. T tokens are drawn evenly over the whole log, so across its sequences; the
-            model's layers take the log's in turn.
+            token separated by spaces. T tokens are drawn at equal distances over the whole log, so across its
+            sequences, and in every layer other ones; the model's layers take the log's in turn.
 
 W10: laws give expected loads, the same in every layer. A log gives what its tokens did, layer by layer.
 """
@@ -33,6 +33,8 @@ __all__ = ["UNIFORM", "Load", "Logged", "Routing", "Uniform", "Zipf", "load_rout
 
 _PARTS = 1024
 """`distinct_experts` counts in parts of an expert."""
+_STREWN = 633
+"""The golden section of 1024: its multiples lie evenly in whatever number."""
 _ONE_BITS = 40
 """Chances are whole multiples of 2**-40, so that sums of them do not depend on a platform's rounding."""
 _MOST_TOKENS = 10**6
@@ -180,7 +182,10 @@ class Logged:
     def loads(self, model: Model, tokens: int, *, layer: int, ranks: int) -> tuple[Load, ...]:
         """Return what *tokens* of the log, evenly spread over it, did."""
         routes = self.routes[layer % self.layers]
-        counts = Counter(expert for token in range(tokens) for expert in routes[token * len(routes) // tokens])
+        # Layers start at places strewn over the first distance: else one draw of few tokens would stand for all.
+        start = layer * _STREWN % _PARTS
+        drawn = ((token * _PARTS + start) * len(routes) // (tokens * _PARTS) for token in range(tokens))
+        counts = Counter(expert for token in drawn for expert in routes[token])
         size = model.experts // ranks
         return tuple(
             Load(
