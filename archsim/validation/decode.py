@@ -1,0 +1,192 @@
+"""Decode, prefill and end to end against silicon: rows of `system, chips, model, precision, batch, ..., metric, value`.
+
+A row's names pick a system, a model and the runtime of its engine. Decode rows are the mean of the iterations between
+the first and the last output token; end-to-end rows are a batch of requests that arrive together, replayed; both on
+the same step costs. What is not a time or a rate (power, MFU), or has no model, is skipped with the reason. Without a
+file the suite compares with published figures (`published.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from archsim.errors import ArchsimError
+from archsim.validation.machines import Machine, Request, machine, precision_of
+from archsim.validation.network import Row, row
+from archsim.validation.published import DECODE
+from archsim.validation.table import Record, number, read_table, whole
+
+__all__ = ["COLUMNS", "suite"]
+
+COLUMNS = ("system", "chips", "model", "precision", "batch", "input_len", "output_len", "metric", "value")
+"""The columns that the schema needs; `notes` and `source` say the engine where they are there."""
+
+_ENGINES = (
+    ("gpt-fast", "gpt-fast"),
+    ("splitwise", "eager-2023"),
+    ("transformers neuronx", "neuron-2024"),
+    ("tensorrt-llm", "trtllm-2024"),
+    ("vllm", "vllm-2024"),
+)
+"""Part of a row's source or notes -> runtime; the first that fits, else the system's own."""
+_PIPELINED = "gpu-benchmarks-on-llm-inference"
+"""llama.cpp gives each chip a run of layers."""
+
+
+_WHOLE_RUN = 0.9
+"""Share of pace x output below which a run has not made all its tokens: generation ends at the end of the text."""
+
+
+class Shape(NamedTuple):
+    """What is run: sequences, prompt and output tokens of each."""
+
+    batch: int
+    prompt: int
+    output: int
+
+
+def _steps(shape: Shape) -> int:
+    return max(shape.output - 1, 1)
+
+
+def _mean_decode_s(made: Machine, shape: Shape) -> float:
+    return made.decode_s(shape.batch, shape.prompt + 1, _steps(shape))
+
+
+def _middle_decode_s(made: Machine, shape: Shape) -> float:
+    return made.decode_s(shape.batch, shape.prompt + shape.output // 2)
+
+
+def _last_decode_s(made: Machine, shape: Shape) -> float:
+    return made.decode_s(shape.batch, shape.prompt + shape.output)
+
+
+def _prefill_s(made: Machine, shape: Shape) -> float:
+    return made.prefill_s(shape.batch, shape.prompt)
+
+
+def _end_to_end_s(made: Machine, shape: Shape) -> float:
+    return made.end_to_end_s(shape.batch, shape.prompt, shape.output)
+
+
+def _weight_bytes_per_s(made: Machine, shape: Shape) -> float:
+    return made.placement.weight_bytes_per_chip / _mean_decode_s(made, shape)
+
+
+_METRICS: dict[str, Callable[[Machine, Shape], float]] = {
+    "decode_tokens_per_s": lambda made, shape: shape.batch / _mean_decode_s(made, shape),
+    "decode_time_per_token": _mean_decode_s,
+    "decode_latency_per_token": _mean_decode_s,
+    "latency_decode_64_tokens": lambda made, shape: 64 * _mean_decode_s(made, shape),
+    "tpot_p50": _middle_decode_s,
+    "tpot_p99": _last_decode_s,
+    "achieved_weight_bandwidth_per_chip": _weight_bytes_per_s,
+    "prefill_time": _prefill_s,
+    "ttft_p50": _prefill_s,
+    "latency_prefill_2048": _prefill_s,
+    "prefill_tokens_per_s": lambda made, shape: shape.batch * shape.prompt / _prefill_s(made, shape),
+    "e2e_time": _end_to_end_s,
+    "e2e_latency": _end_to_end_s,
+    "output_throughput": lambda made, shape: shape.batch * shape.output / _end_to_end_s(made, shape),
+    "total_throughput_in_plus_out": lambda made, shape: (
+        shape.batch * (shape.prompt + shape.output) / _end_to_end_s(made, shape)
+    ),
+}
+"""Metric -> prediction in seconds or a rate per second."""
+_UNITS = {"ms": 1e3, "ms/token": 1e3, "us": 1e6, "s": 1.0, "GB/s": 1e-9, "TB/s": 1e-12}
+"""Unit of the row -> what a prediction in seconds or bytes per second is multiplied by; others are rates per second."""
+_DEFAULT_OUTPUT = {"gpt-fast": 200}
+"""Tokens generated where the row leaves it to its harness: gpt-fast generates 200 by default."""
+
+
+def suite(reference: Path | None) -> list[Row]:
+    """Return one row a measurement. Raises `InputError` for a file of another schema."""
+    records: Iterable[Record] = DECODE if reference is None else read_table(reference, COLUMNS)
+    return list(_rows(records))
+
+
+def _rows(records: Iterable[Record]) -> Iterator[Row]:
+    held = list(records)
+    paces = {_run(record): number(record, "value") for record in held if record["metric"] == "decode_time_per_token"}
+    for record in held:
+        expected = number(record, "value")
+        predicted, reason = _predict(record)
+        if record["metric"] == "e2e_time" and _ended_early(record, paces.get(_run(record))):
+            predicted, reason = None, "ended before its stated output: shorter than its own decode time a token allows"
+        yield row(_identity(record), record["metric"], expected, predicted, reason)
+
+
+def _run(record: Record) -> tuple[str, ...]:
+    """Return what names the run that several metrics of a table belong to."""
+    return tuple(
+        record[column] for column in ("system", "chips", "model", "precision", "batch", "input_len", "output_len")
+    )
+
+
+def _ended_early(record: Record, pace: float | None) -> bool:
+    """Return whether a run of *pace* (time a token, in the row's unit) took too short for the output it states."""
+    taken, output = number(record, "value"), whole(record, "output_len")
+    return bool(pace and taken and output and taken < _WHOLE_RUN * pace * output)
+
+
+def _identity(record: Record) -> str:
+    engine = _runtime(record)
+    lengths = f"{record['input_len'] or '-'}/{record['output_len'] or '-'}"
+    return (
+        f"{record['system']} x{record['chips']} {record['model']} {record['precision']} batch {record['batch'] or '-'} "
+        f"{lengths} {record['metric']}" + (f" [{engine}]" if engine else "")
+    )
+
+
+def _runtime(record: Record) -> str:
+    words = f"{record.get('source', '')} {record.get('notes', '')}".casefold()
+    return next((runtime for part, runtime in _ENGINES if part in words), "")
+
+
+def _predict(record: Record) -> tuple[float | None, str | None]:
+    """Return the prediction in the row's unit, or None and why there is none."""
+    metric = _METRICS.get(record["metric"])
+    if metric is None:
+        return None, "not a time or a rate of decode, prefill or a whole request"
+    precision = precision_of(record["precision"])
+    if precision is None:
+        return None, f"no model of the precision {record['precision']!r}"
+    shape, chips = _shape(record), whole(record, "chips")
+    if shape is None or not chips:
+        return None, "chips, batch or lengths are not stated as numbers"
+    try:
+        made = machine(_request(record, precision, chips))
+        value = metric(made, shape)
+    except ArchsimError as error:
+        return None, str(error)
+    return value * _UNITS.get(record.get("unit", ""), 1.0), None
+
+
+def _shape(record: Record) -> Shape | None:
+    batch = whole(record, "batch")
+    prompt, output = whole(record, "input_len"), whole(record, "output_len")
+    if record["metric"].startswith(("prefill", "latency_prefill", "ttft")):
+        # llama-bench calls the tokens that it hands over together its batch; they are one prompt.
+        batch = 1 if batch == prompt and record["metric"] == "prefill_tokens_per_s" else batch
+        output = 1
+    output = _DEFAULT_OUTPUT.get(_runtime(record)) if output is None else output
+    if not batch or prompt is None or not output:
+        return None
+    return Shape(batch, prompt, output)
+
+
+def _request(record: Record, precision: str, chips: int) -> Request:
+    runtime = _runtime(record)
+    pipelined = _PIPELINED in record.get("source", "").casefold() and chips > 1
+    return Request(
+        system=record["system"],
+        model=re.sub(r"\s*\(.*\)$", "", record["model"]),
+        precision=precision,
+        chips=chips,
+        runtime=runtime,
+        parallelism=f"pp={chips}" if pipelined else "",
+        padded=runtime.startswith("neuron") or record["model"].startswith("PaLM"),
+    )

@@ -1,0 +1,220 @@
+"""Single kernels against silicon: products, decode attention, layers of experts, elementwise operators.
+
+The schema is told from the columns. A row is the time of one operation on one chip, predicted by the step floor under
+a runtime that launches kernel by kernel (`kernel_tasks`). How many small kernels belong to an operation is a fact
+about the library that was timed, `_EXTRA`. Rows faster than the memory's peak whose operands exceed the last cache are
+refused: no chip does that. Without a file the suite compares with published figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from archsim.errors import ArchsimError, InputError, Problem
+from archsim.validation.kernel_tasks import Bench, Heads, Mixture, attention, bench, elementwise, experts, matmul
+from archsim.validation.network import Row, row
+from archsim.validation.published import KERNELS
+from archsim.validation.routing import touched_experts
+from archsim.validation.table import Record, columns_of, number, read_table, whole
+
+__all__ = ["SCHEMAS", "suite"]
+
+_RUNTIME = "trtllm-microbench"
+
+
+class _Type(NamedTuple):
+    """How a reference's element type is stored and multiplied."""
+
+    weight_bits: Fraction
+    bits: int
+
+
+_TYPES = {
+    "bfloat16": _Type(Fraction(16), 16),
+    "float16": _Type(Fraction(16), 16),
+    "fp16": _Type(Fraction(16), 16),
+    "bf16": _Type(Fraction(16), 16),
+    "fp8": _Type(Fraction(8), 8),
+    "fp8_block": _Type(Fraction(8), 8),
+    "sq": _Type(Fraction(8), 8),
+    "int8": _Type(Fraction(8), 8),
+    "int8_wo": _Type(Fraction(8), 16),
+    "int4_wo": _Type(4 + Fraction(16, 128), 16),
+    "w4a16_mxfp4": _Type(4 + Fraction(8, 32), 16),
+    "nvfp4": _Type(4 + Fraction(8, 16), 4),
+}
+"""A 16-bit scale every 128 weights, an 8-bit one every 32 (MXFP4) or 16 (NVFP4)."""
+_EXTRA = {
+    ("gemm", "fp8"): 2,
+    ("gemm", "fp8_block"): 1,
+    ("gemm", "sq"): 2,
+    ("gemm", "int8_wo"): 2,
+    ("gemm", "int4_wo"): 3,
+    ("gemm", "nvfp4"): 2,
+    ("attention", "trtllm", 16): 2,
+    ("attention", "trtllm", 8): 1,
+    ("attention", "vllm", 16): 3,
+    ("experts",): 4,
+}
+"""Small kernels beside the main one. Products: scale and quantise the input (per tensor two kernels, per block one), or
+zero and add up split sums; attention: append and rotate, add up the parts; experts: sort, permute, activate, add up."""
+
+
+def suite(reference: Path | None) -> list[Row]:
+    """Return one row a measurement. Raises `InputError` for a file of another schema."""
+    if reference is None:
+        return list(_rows(KERNELS, _gemm_or_attention))
+    columns = columns_of(reference)
+    for needed, predict in SCHEMAS.items():
+        if set(needed) <= set(columns):
+            return list(_rows(read_table(reference, needed), predict))
+    known = "; or ".join(", ".join(needed) for needed in SCHEMAS)
+    raise InputError(Problem(str(reference), "header", ", ".join(columns), f"the columns {known}"))
+
+
+class _Question(NamedTuple):
+    """What a row asks: its place in the suite, and how it is answered in seconds."""
+
+    group: str
+    system: str
+    moved_bytes: float
+    """Operands that must come from memory, for the check against its peak."""
+    answer: Callable[[Bench], float]
+    microseconds: float | None
+    skipped: str | None = None
+
+
+def _rows(records: Iterable[Record], question_of: Callable[[Record], _Question]) -> Iterator[Row]:
+    for record in records:
+        names = " ".join(value for key, value in record.items() if key not in ("source", "latency_us", "time_us"))
+        try:
+            question = question_of(record)
+        except (KeyError, ValueError):
+            yield row(names, "unknown", None, None, "a cell is not what its column says")
+            continue
+        predicted, reason = _predict(question)
+        yield row(f"{names} latency_us", question.group, question.microseconds, predicted, reason)
+
+
+def _predict(question: _Question) -> tuple[float | None, str | None]:
+    if question.skipped or not question.microseconds:
+        return None, question.skipped or "no time"
+    try:
+        made = bench(question.system, _RUNTIME)
+        rate = question.moved_bytes / question.microseconds * 1e6
+        if rate > made.peak_bytes_per_s and question.moved_bytes > made.cache_bytes:
+            return None, f"impossible: {rate / 1e12:.2f} TB/s, beyond the memory's peak and the last cache"
+        return question.answer(made) * 1e6, None
+    except ArchsimError as error:
+        return None, str(error)
+
+
+def _int(record: Record, column: str) -> int:
+    value = whole(record, column)
+    if value is None:
+        raise ValueError(column)
+    return value
+
+
+def _gemm_or_attention(record: Record) -> _Question:
+    time = number(record, "latency_us")
+    if record["op"] == "decode_attention":
+        return _attention_question(
+            record, (record["system"], "trtllm"), record["kv_dtype"], _heads(record, "q_heads", "kv_heads", "kv_len")
+        )
+    kind = record["dtype"]
+    shape = (_int(record, "m_or_batch"), _int(record, "n"), _int(record, "k"))
+    if kind not in _TYPES:
+        return _Question(f"gemm {kind}", record["system"], 0, _nothing, time, f"no model of the type {kind}")
+    held = _TYPES[kind]
+    extra = _EXTRA.get(("gemm", kind), 0)
+    return _Question(
+        f"gemm {kind}",
+        record["system"],
+        float(shape[1] * shape[2] * held.weight_bits / 8),
+        lambda made: matmul(made, shape, weight_bits=held.weight_bits, bits=held.bits, extra=extra),
+        time,
+    )
+
+
+def _nothing(_made: Bench) -> float:
+    return 0.0
+
+
+def _heads(record: Record, query: str, kv: str, context: str) -> Heads:
+    batch = "m_or_batch" if "m_or_batch" in record else "batch"
+    return Heads(*(_int(record, column) for column in (batch, query, kv, "head_dim", context)))
+
+
+def _attention_question(record: Record, where: tuple[str, str], kind: str, heads: Heads) -> _Question:
+    system, engine = where
+    bits = _TYPES[kind].bits
+    extra = _EXTRA.get(("attention", engine, bits), 1)
+    size = heads.batch * heads.context * 2 * heads.kv * heads.width * bits / 8
+    time = number(record, "latency_us")
+    return _Question(
+        f"attention {kind}", system, size, lambda made: attention(made, heads, kv_bits=bits, extra=extra), time
+    )
+
+
+def _decode_attention(record: Record) -> _Question:
+    engine = "vllm" if "vllm" in record["engine"].casefold() else "trtllm"
+    heads = _heads(record, "query_heads", "kv_heads", "kv_len_tokens")
+    return _attention_question(record, (record["gpu_system"], engine), record["kv_element_type"], heads)
+
+
+def _latent_attention(record: Record) -> _Question:
+    reason = "no model of latent attention (MLA) yet"
+    return _Question("attention mla", record["gpu_system"], 0, _nothing, number(record, "latency_us"), reason)
+
+
+def _experts(record: Record) -> _Question:
+    kind, system = record["element_type"], record["gpu_system"]
+    time = number(record, "latency_us")
+    group = f"experts {kind}"
+    if kind not in _TYPES:
+        return _Question(group, system, 0, _nothing, time, f"no model of the type {kind}")
+    held = _TYPES[kind]
+    tokens, top_k = _int(record, "tokens"), _int(record, "top_k")
+    count, parallel = _int(record, "num_experts"), _int(record, "moe_expert_parallel")
+    distinct, routed = touched_experts(record["routing"], tokens * top_k, count, ranks=parallel)
+    layer = Mixture(
+        tokens, routed, distinct, _int(record, "hidden"),
+        _int(record, "expert_intermediate") // _int(record, "moe_tensor_parallel"),
+    )  # fmt: skip
+    size = float(distinct * 3 * layer.hidden * layer.width * held.weight_bits / 8)
+    extra = _EXTRA[("experts",)]
+    return _Question(
+        group, system, size,
+        lambda made: experts(made, layer, weight_bits=held.weight_bits, bits=held.bits, extra=extra), time,
+    )  # fmt: skip
+
+
+_OPERATIONS = {"softmax": 5, "layernorm": 8, "gelu": 10}
+"""Vector operations an element."""
+
+
+def _operator(record: Record) -> _Question:
+    system, kind = record["gpu"], record["operator"]
+    time = number(record, "latency_us")
+    if kind == "matmul":
+        shape = (_int(record, "dim_m"), _int(record, "dim_n"), _int(record, "dim_k"))
+        return _Question(kind, system, 0.0, lambda made: matmul(made, shape, weight_bits=Fraction(16), bits=16), time)
+    if kind not in _OPERATIONS:
+        return _Question(kind, system, 0, _nothing, time, f"no model of the operator {kind}")
+    elements = _int(record, "dim_m") * (whole(record, "dim_n") or 1)
+    work = _OPERATIONS[kind]
+    return _Question(kind, system, 0.0, lambda made: elementwise(made, elements, operations=work, bits=16), time)
+
+
+SCHEMAS: dict[tuple[str, ...], Callable[[Record], _Question]] = {
+    ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us"): _gemm_or_attention,
+    ("gpu_system", "engine", "kv_element_type", "batch", "kv_heads", "kv_len_tokens", "latency_us"): _decode_attention,
+    ("gpu_system", "engine", "element_type", "tokens", "num_experts", "routing", "latency_us"): _experts,
+    ("gpu_system", "engine", "kv_element_type", "batch", "query_heads", "kv_len_tokens"): _latent_attention,
+    ("gpu", "operator", "element_type", "dim_m", "dim_n", "dim_k", "latency_us"): _operator,
+}
+"""Columns that tell a schema -> how its rows are read; the first that fits."""

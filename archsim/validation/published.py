@@ -1,0 +1,60 @@
+"""Published figures that stand in the project itself: what `archsim validate` compares with where no file is given.
+
+Facts with their sources, one row a figure, in the columns of the decode schema.
+"""
+
+from __future__ import annotations
+
+from archsim.validation.table import Record
+
+__all__ = ["DECODE", "KERNELS", "SERVING"]
+
+_COLUMNS = ("system", "chips", "model", "precision", "batch", "input_len", "output_len", "metric", "value", "unit",
+            "source")  # fmt: skip
+_GPT_FAST = "pytorch-labs/gpt-fast README (BSD-3)"
+_SPLITWISE = "Splitwise, ISCA 2024, figures by Mutinifni/splitwise-sim (MIT)"
+_LLAMA_CPP = "llama.cpp discussion 4167"
+_ARGONNE = "LLM-Inference-Bench, SC24 workshop, argonne-lcf; TensorRT-LLM"
+_POPE = "Pope et al. 2022, arXiv 2211.05102"
+_A100, _M2, _TPU = "A100-SXM4-80GB-330W", "Apple M2 Ultra (76-core GPU, 800 GB/s)", "TPU v4"
+
+_FIGURES = (
+    (_A100, 1, "Llama-2-7B", "bf16", 1, 5, "", "decode_tokens_per_s", 104.9, "tok/s/user", _GPT_FAST),
+    (_A100, 1, "Llama-2-7B", "int8-weight", 1, 5, "", "decode_tokens_per_s", 155.58, "tok/s/user", _GPT_FAST),
+    (_A100, 2, "Llama-2-70B", "bf16", 1, 5, "", "decode_tokens_per_s", 21.32, "tok/s/user", _GPT_FAST),
+    (_A100, 8, "Llama-2-70B", "bf16", 1, 5, "", "decode_tokens_per_s", 62.5, "tok/s/user", _GPT_FAST),
+    ("a100-80gb", 2, "llama2-70b", "fp16", 1, 512, 128, "decode_time_per_token", 54.8, "ms/token", _SPLITWISE),
+    ("a100-80gb", 8, "llama2-70b", "fp16", 1, 512, 128, "decode_time_per_token", 44.9, "ms/token", _SPLITWISE),
+    ("h100-80gb", 2, "llama2-70b", "fp16", 1, 512, 128, "decode_time_per_token", 37.0, "ms/token", _SPLITWISE),
+    ("h100-80gb", 8, "llama2-70b", "fp16", 1, 512, 128, "decode_time_per_token", 29.7, "ms/token", _SPLITWISE),
+    (_M2, 1, "LLaMA-7B", "F16", 1, 0, 128, "decode_tokens_per_s", 41.02, "tok/s", _LLAMA_CPP),
+    (_M2, 1, "LLaMA-7B", "Q8_0", 1, 0, 128, "decode_tokens_per_s", 66.64, "tok/s", _LLAMA_CPP),
+    (_M2, 1, "LLaMA-7B", "Q4_0", 1, 0, 128, "decode_tokens_per_s", 94.27, "tok/s", _LLAMA_CPP),
+    ("Nvidia A100 GPU", 1, "Llama-3-8B", "fp16", 1, 1024, 1024, "e2e_latency", 14.86, "s", _ARGONNE),
+    ("Nvidia H100 GPU", 1, "Llama-3-8B", "fp16", 1, 1024, 1024, "e2e_latency", 7.73, "s", _ARGONNE),
+    (_TPU, 64, "PaLM-540B", "int8", 64, 2048, 64, "latency_decode_64_tokens", 1.82, "s", _POPE),
+    (_TPU, 64, "PaLM-540B", "bf16", 512, 2048, 64, "latency_decode_64_tokens", 6.0, "s", _POPE),
+)
+"""Cells in the order of the columns."""
+
+DECODE: tuple[Record, ...] = tuple(dict(zip(_COLUMNS, map(str, cells), strict=True)) for cells in _FIGURES)
+"""Figures of the decode suite as rows of its schema."""
+
+_KERNEL_COLUMNS = ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us")
+_PRODUCTS = (
+    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 26.214),
+    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 320.7),
+    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 16.56),
+    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 186.2),
+)
+KERNELS: tuple[Record, ...] = tuple(dict(zip(_KERNEL_COLUMNS, map(str, cells), strict=True)) for cells in _PRODUCTS)
+"""Products of one row: ai-dynamo/aiconfigurator (Apache-2.0), TensorRT-LLM measurements."""
+
+_SERVING_COLUMNS = ("model", "gpu_system", "weight_precision", "engine", "input_tokens", "output_tokens", "concurrency",
+                    "tensor_parallel", "measured_ttft_ms", "measured_tpot_ms")  # fmt: skip
+_LOOPS = (
+    ("Qwen/Qwen3-32B", "h100_sxm", "fp8", "trtllm", 1024, 128, 8, 1, 271.983, 18.652),
+    ("Qwen/Qwen3-32B", "h100_sxm", "fp8", "trtllm", 1024, 128, 64, 4, 230.844, 24.6527),
+)
+SERVING: tuple[Record, ...] = tuple(dict(zip(_SERVING_COLUMNS, map(str, cells), strict=True)) for cells in _LOOPS)
+"""Closed loops: ai-dynamo/aiconfigurator (Apache-2.0), silicon_sample.csv."""

@@ -1,0 +1,148 @@
+"""Serving under load against silicon: closed loops at a stated concurrency, and replays of real request lists.
+
+A row of a concurrency table (`model, gpu_system, ..., concurrency, ..., measured_tpot_ms`) is a closed loop of as many
+users (`serving.closed_loop`); its time per output token contains the prefills of the others, as the measured one does.
+A request list of a vLLM benchmark (`request_id, input_toks, output_toks, arrival_s, ..., last_token_s`, beside it a
+`*_meta.json`) is replayed request by request. Without a file the suite compares with published figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archsim.errors import ArchsimError, InputError, Problem
+from archsim.files import read_json
+from archsim.serving.closed_loop import ClosedLoop, replay_closed_loop, steady
+from archsim.serving.replay import replay
+from archsim.serving.requests import Arrival
+from archsim.units import PS_PER_S
+from archsim.validation.machines import Machine, Request, machine
+from archsim.validation.network import Row, row
+from archsim.validation.published import SERVING
+from archsim.validation.table import Record, columns_of, number, read_table, whole
+
+__all__ = ["CLOSED", "LISTED", "suite"]
+
+CLOSED = ("model", "gpu_system", "weight_precision", "engine", "input_tokens", "output_tokens", "concurrency",
+          "tensor_parallel", "measured_tpot_ms")  # fmt: skip
+"""Columns of a table of closed loops."""
+LISTED = ("request_id", "input_toks", "output_toks", "arrival_s", "first_token_s", "last_token_s")
+"""Columns of a list of requests with the times at which their tokens came."""
+
+_ENGINES = {"trtllm": "trtllm-2025", "vllm": "vllm-2025", "sglang": "sglang-2025"}
+_PRECISIONS = {"": "w16a16kv16", "bf16": "w16a16kv16", "bfloat16": "w16a16kv16", "fp8": "w8a8kv16"}
+_TOGETHER = frozenset({"sglang"})
+"""Engines whose rows are of users who started together: their TTFT is that of all prompts one after the other."""
+_ROUNDS = 2
+
+
+def suite(reference: Path | None) -> list[Row]:
+    """Return two rows a closed loop (TPOT, TTFT), or those of a whole list. Raises `InputError` for another schema."""
+    if reference is None:
+        return list(_closed_rows(SERVING))
+    columns = columns_of(reference)
+    if set(LISTED) <= set(columns):
+        return list(_list_rows(reference))
+    return list(_closed_rows(read_table(reference, CLOSED)))
+
+
+def _closed_rows(records: Iterable[Record]) -> Iterator[Row]:
+    for record in records:
+        name = (
+            f"{record['gpu_system']} x{record['tensor_parallel']} {record['model']} "
+            f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {record['concurrency'] or '-'} "
+            f"{record['input_tokens']}/{record['output_tokens']}"
+        )
+        predicted, reason = _closed(record)
+        for place, metric in enumerate(("tpot", "ttft")):
+            expected = number(record, f"measured_{metric}_ms")
+            value = None if predicted is None else predicted[place]
+            yield row(f"{name} {metric}_ms", f"{metric} {record['engine']}", expected, value, reason)
+
+
+def _closed(record: Record) -> tuple[tuple[float, float] | None, str | None]:
+    """Return (TPOT, TTFT) in milliseconds, or None and why there is none."""
+    runtime, precision = _ENGINES.get(record["engine"]), _PRECISIONS.get(record["weight_precision"])
+    sizes = [whole(record, key) for key in ("concurrency", "input_tokens", "output_tokens", "tensor_parallel")]
+    if runtime is None or precision is None or None in sizes or 0 in sizes:
+        return None, "no model of the engine or precision, or the concurrency is not stated"
+    if (whole(record, "pipeline_parallel") or 1) > 1 or (whole(record, "attention_data_parallel") or 1) > 1:
+        return None, "pipeline or attention data parallel serving is not compared yet"
+    users, prompt, output, chips = (size or 0 for size in sizes)
+    request = Request(record["gpu_system"], record["model"], precision, chips, runtime)
+    try:
+        return _loop_ms(request, ClosedLoop(users, prompt, output, _ROUNDS, record["engine"] in _TOGETHER)), None
+    except ArchsimError as error:
+        return None, str(error)
+
+
+@cache
+def _loop_ms(request: Request, loop: ClosedLoop) -> tuple[float, float]:
+    made = machine(request)
+    record = replay_closed_loop(loop, made.costs, limits=made.limits(loop.prompt_tokens + loop.output_tokens))
+    return _times_ms(record.requests, steady(record, loop))
+
+
+def _times_ms(requests: Any, chosen: Any) -> tuple[float, float]:
+    """Return the means of TPOT (over requests of two tokens and more) and TTFT of the chosen requests, in ms."""
+    chosen = chosen & (requests.finish_ps >= 0)
+    tokens = requests.output_tokens[chosen] - 1
+    spans = (requests.finish_ps - requests.first_token_ps)[chosen]
+    waits = (requests.first_token_ps - requests.arrival_ps)[chosen]
+    several = tokens > 0
+    each = spans[several] / tokens[several]
+    scale = 1000 / PS_PER_S
+    return float(np.mean(each)) * scale if several.any() else 0.0, float(np.mean(waits)) * scale
+
+
+def _list_rows(reference: Path) -> Iterator[Row]:
+    records = list(read_table(reference, LISTED))
+    measured = {key: np.array([number(record, key) or 0.0 for record in records]) for key in LISTED[1:]}
+    name = reference.stem.removesuffix("_requests")
+    try:
+        values: tuple[float, ...] | None = _replayed(_listed_machine(reference), measured)
+        reason = None
+    except ArchsimError as error:
+        values, reason = None, str(error)
+    several = measured["output_toks"] > 1
+    spans = (measured["last_token_s"] - measured["first_token_s"])[several] / (measured["output_toks"][several] - 1)
+    expected = {
+        "tpot_ms": float(np.mean(spans)) * 1000,
+        "ttft_ms": float(np.mean(measured["first_token_s"] - measured["arrival_s"])) * 1000,
+        "output_tokens_per_s": float(measured["output_toks"].sum() / measured["last_token_s"].max()),
+    }
+    for place, (metric, value) in enumerate(expected.items()):
+        yield row(f"{name} {metric}", metric, value, None if values is None else values[place], reason)
+
+
+def _listed_machine(reference: Path) -> Machine:
+    path = reference.with_name(reference.name.replace("_requests.csv", "_meta.json"))
+    said = read_json(path)
+    arguments = said.get("engine_kwargs") if isinstance(said, dict) else None
+    if not isinstance(arguments, dict):
+        raise InputError(Problem(str(path), "engine_kwargs", "", "the arguments of the engine"))
+    chips = arguments.get("tensor_parallel_size", 1)
+    system = reference.name.partition("_")[0] + (" PCIe" if chips != 1 else "")
+    precision = _PRECISIONS.get(str(arguments.get("dtype")), "w16a16kv16")
+    made = machine(Request(system, str(said.get("model")), precision, int(chips)))
+    limits = {"max_batch": arguments.get("max_num_seqs"), "max_prefill_tokens": arguments.get("max_num_batched_tokens")}
+    runtime = made.spec.runtime.model_copy(update={key: value for key, value in limits.items() if value})
+    return replace(made, spec=made.spec.model_copy(update={"runtime": runtime}))
+
+
+def _replayed(made: Machine, measured: dict[str, Any]) -> tuple[float, float, float]:
+    arrivals = [
+        Arrival(round(at * PS_PER_S), int(prompt), int(output))
+        for at, prompt, output in zip(
+            measured["arrival_s"], measured["input_toks"], measured["output_toks"], strict=True
+        )
+    ]
+    requests = replay(sorted(arrivals), made.costs, limits=made.limits(0)).requests
+    tpot, ttft = _times_ms(requests, requests.finish_ps >= 0)
+    return tpot, ttft, float(requests.output_tokens.sum() / (requests.finish_ps.max() / PS_PER_S))
