@@ -334,10 +334,10 @@ def test_a_resolved_configuration_runs_again_to_the_same_bytes(
 
 
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
-    """Two processes a hash seed write the same directory, saturation, tables and figures included."""
+    """Two processes of one hash seed and one of another write the same directory, figures and saturation included."""
     code = "import sys; from archsim.cli import main; sys.exit(main())"
     command = ("compare", "h100-sxm8", "m4-max", "--model", MODEL.name, "--limit", "6", "--slo", "30 ms")
-    for number, seed in enumerate(("0", "0", "4242", "4242")):
+    for number, seed in enumerate(("0", "0", "4242")):
         done = subprocess.run(
             [sys.executable, "-c", code, *command, "--out", f"run{number}"],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": SOURCE, "PYTHONHASHSEED": seed},
@@ -345,7 +345,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert {"comparison.json", "ledger.svg", "bandwidth.svg", "latency.svg"} < files_of(tmp_path / "run0")
-    for number in (1, 2, 3):
+    for number in (1, 2):
         assert_same_bytes(tmp_path / "run0", tmp_path / f"run{number}")
 
 
