@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from archsim.dram.address import AddressMap
 from archsim.dram.device import CLASSES, COMMANDS, Device
+from archsim.dram.kernel_state import DEEPEST_QUEUE, blank_state
 from archsim.dram.profile import REFRESHES, Profile
 from archsim.dram.streams import Stream
 from archsim.errors import InputError, Problem, SimulationError
@@ -36,6 +37,8 @@ class ChannelRun:
     """The same between the first and the last tenth of the column commands; in proportion, not in sum."""
     commands: tuple[int, ...]
     """Commands issued, aligned with `COMMANDS`."""
+    read_latency_ticks: Fraction | None
+    """Mean from acceptance to last data of the reads that reached the device; `None` without one."""
     trace: npt.NDArray[np.int64]
     """The first commands as rows (tick, command, bank), where asked for."""
     done: npt.NDArray[np.int64]
@@ -66,12 +69,10 @@ def simulate(
     With *window* > 0 at most that many requests are in flight, each for *return_ticks* beyond its data. Raises
     `InputError` for a queue the kernel cannot hold and `SimulationError` if the controller can make no progress.
     """
-    from archsim.dram.kernel_state import DEEPEST_QUEUE, blank_state
-
     for depth in (profile.read_queue, profile.write_queue):
         if not 1 <= depth <= DEEPEST_QUEUE:
             raise InputError(Problem(profile.name, "queue", str(depth), f"1 to {DEEPEST_QUEUE} requests"))
-    states = blank_state(device)
+    states = blank_state(device, unused=_unused(profile))
     _configure(states[0], device, profile, window, return_ticks)
     bank, row = address_map.decode(stream.index, device)
     ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
@@ -87,12 +88,24 @@ def simulate(
     return _result(device, states[0], done, trace)
 
 
+def _unused(profile: Profile) -> frozenset[str]:
+    """Return the commands that *profile* never sends: their constraints cost time and change nothing."""
+    unused = set() if profile.cap or profile.closed_page else {"RDA", "WRA"}
+    if profile.refresh == "none":
+        unused |= {"REFA", "REFB", "PREA"}
+    elif profile.refresh == "all_bank":
+        unused.add("REFB")
+    else:
+        unused |= {"REFA", "PREA"}
+    return frozenset(unused)
+
+
 def _kernel(profile: Profile) -> Any:
     if profile.bank_queues:
-        from archsim.dram.kernel_banks import run as run_banks
+        from archsim.dram.kernel_banks import run as run_banks  # noqa: PLC0415  # Numba loads with the first channel
 
         return run_banks
-    from archsim.dram.kernel_channel import run
+    from archsim.dram.kernel_channel import run  # noqa: PLC0415  # Numba loads with the first channel
 
     return run
 
@@ -131,7 +144,6 @@ def _configure(state: Any, device: Device, profile: Profile, window: int, return
     slots = profile.read_queue + profile.write_queue + device.banks * (1 + profile.bank_queues)
     state["free"][:slots] = np.arange(slots)[::-1]
     state["free_count"] = slots
-    state["wake"][4] = 0
 
 
 def _configure_queues(state: Any, device: Device, profile: Profile) -> None:
@@ -146,7 +158,8 @@ def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.
     causes = [int(ticks) for ticks in state["causes"]]
     ends = [int(end) for end in state["lane_end"][: device.lanes]]
     last = max(int(done.max()), *ends)
-    causes[CLASSES.index("latency")] += sum(last - end for end in ends)
+    causes[CLASSES.index("queue")] += sum(max(ends) - end for end in ends)
+    causes[CLASSES.index("latency")] += device.lanes * (last - max(ends))
     ordered = done if bool(np.all(done[1:] >= done[:-1])) else np.sort(done)
     tenth = max(1, done.size // 10)
     return ChannelRun(
@@ -157,6 +170,7 @@ def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.
         causes=tuple(causes),
         steady_causes=tuple(int(part) for part in state["measured"][1] - state["measured"][0]),
         commands=tuple(int(n) for n in state["commands"][: len(COMMANDS)]),
+        read_latency_ticks=Fraction(int(state["read_latency"]), int(state["reads"])) if state["reads"] else None,
         trace=trace[: int(state["traced"])],
         done=done,
     )

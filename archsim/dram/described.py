@@ -6,6 +6,7 @@ by a default of its own, is filled in here by the same default.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -42,7 +43,7 @@ def _constraints(parameters: dict[str, Any]) -> tuple[Constraint, ...]:
     commands = parameters["commands"]
     longest: dict[tuple[int, str, str, int, bool], int] = {}
     for level, preceding, following, ticks, *rest in parameters["timing_constraints_ticks"]:
-        window, sibling = (rest + [1])[0] if rest else 1, len(rest) > 1 and bool(rest[1])
+        window, sibling = rest[0] if rest else 1, len(rest) > 1 and bool(rest[1])
         for first in (name for p in preceding for name in _COMMANDS.get(commands[p], ())):
             for then in (name for f in following for name in _COMMANDS.get(commands[f], ())):
                 key = (level, first, then, window, sibling)
@@ -101,8 +102,6 @@ def ramulator2_map(parameters: dict[str, Any]) -> AddressMap:
 
 def ramulator2_profile(parameters: dict[str, Any]) -> Profile:
     """Return the controller of a configuration of Ramulator 2.1."""
-    from dataclasses import replace
-
     stated = parameters["controller"]
     return replace(
         PROFILES["ramulator2"],
@@ -221,8 +220,6 @@ def dramsim3_map(parameters: dict[str, Any]) -> AddressMap:
 
 def dramsim3_profile(parameters: dict[str, Any]) -> Profile:
     """Return the controller of a configuration of DRAMsim3."""
-    from dataclasses import replace
-
     system = parameters["ini"]["system"]
     never = int(float(parameters["ini"]["timing"]["tREFI"])) >= _NO_REFRESH_CLOCKS
     by_bank = system.get("refresh_policy", "").startswith("BANK")

@@ -2,11 +2,15 @@
 
 A bus (one per pseudochannel) is busy for a burst from the tick of its column command. The gap before a command is
 walked back along what it waited for: its arrival (`queue` where the source was blocked by a full queue, `latency` where
-its window was exhausted), its row's activation (whatever held the ACT back last), tRCD (`row`), and what held the
-column command back last. A wait while a refresh blocked the queue is `refresh`; a wait for nothing but the bus or the
-other direction's turn is `command_bus` or `turnaround`.
+its window was exhausted), its row's activation, tRCD (`row`), and what held the column command back last. Activations
+run ahead of the data: time that an ACT lost to a constraint is lost to the data a tRCD later, so as much of a gap as
+the ACT was held is booked to what held it. A wait while a refresh blocked the queue is `refresh`; a wait for nothing
+but the bus or the other direction's turn is `command_bus` or `turnaround`.
 
-Classes: 0 transfer, 1 refresh, 2 row, 3 activate, 4 bank_group, 5 turnaround, 6 command_bus, 7 queue, 8 latency, 9 idle.
+After a bus's last command it waits for the other lanes' (`queue`), and all wait for the last data (`latency`).
+
+Classes: 0 transfer, 1 refresh, 2 row, 3 activate, 4 bank_group, 5 turnaround, 6 command_bus, 7 queue, 8 latency, 9
+idle.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -30,6 +34,8 @@ def note_activate(s: Any, bank: int, arrived: int) -> None:
     s.opened_at[bank] = s.now
     s.legal_from[bank] = max(earliest(s, ACT, bank), arrived)
     s.legal_why[bank] = reason(s, ACT, bank)
+    s.held[bank] = s.legal_from[bank] - arrived
+    s.late[bank] = s.now - s.legal_from[bank]
 
 
 @kernel
@@ -50,14 +56,23 @@ def _book_gap(s: Any, slot: int, command: int, start: int) -> None:
         arrived = min(s.slot_arrival[slot], s.now)
         s.causes[s.slot_source[slot]] += arrived - start
         start = arrived
-    opened = s.opened_at[bank]
+    opened, held = s.opened_at[bank], s.held[bank]
     if opened > start:
         legal = max(start, min(opened, s.legal_from[bank]))
         s.causes[s.legal_why[bank]] += legal - start
+        held -= legal - start
         _book_wait(s, legal, opened)
         start = opened
     legal = max(start, min(s.now, earliest(s, command, bank)))
-    s.causes[reason(s, command, bank)] += legal - start
+    why = reason(s, command, bank)
+    if why == ROW and held > 0:
+        late = min(s.late[bank], legal - start) if opened < start else 0
+        s.causes[COMMAND_BUS] += late
+        start += late
+        held = min(held, legal - start)
+        s.causes[s.legal_why[bank]] += held
+        start += held
+    s.causes[why] += legal - start
     turned = max(legal, min(s.now, s.mode_since))
     s.causes[TURNAROUND] += turned - legal
     _book_wait(s, turned, s.now)

@@ -10,12 +10,13 @@ Clocks count from 0; the source offers requests before a clock. Idle clocks are 
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: PLR0913, PLR0917  # compiled code takes positions
 
 from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import kernel, unowned
 from archsim.dram.kernel_account import book_column, note_activate
 from archsim.dram.kernel_device import earliest, issue, issue_scope
 from archsim.dram.kernel_refresh import push
@@ -65,7 +66,7 @@ def _required(s: Any, slot: int) -> int:
 
 @kernel
 def _may_close(s: Any, queue: int, slot: int) -> bool:
-    """Return whether the PRE that *slot* wants is allowed: first for its bank, no hit behind it or enough hits served."""
+    """Return whether *slot*'s PRE is allowed: first for its bank, no hit behind it or enough hits served."""
     bank = s.slot_bank[slot]
     other = s.queue_head[queue]
     while other != slot:
@@ -83,7 +84,7 @@ def _may_close(s: Any, queue: int, slot: int) -> bool:
 
 @kernel
 def _first_legal(s: Any, queue: int) -> int:
-    """Return the first request of *queue* whose next command is legal now, or -1; lower the bound of the next clock."""
+    """Return the first request of *queue* whose next command is legal now, or -1; lower the next clock."""
     slot = s.queue_head[queue]
     while slot >= 0:
         command = _required(s, slot)
@@ -128,7 +129,7 @@ def _close(s: Any, bank: int) -> None:
 
 
 @kernel
-def _finish(s: Any, slot: int, merged: Any, ident: Any, done: Any, back: Any) -> None:
+def _finish(s: Any, slot: int, merged: Any, done: Any, back: Any) -> None:
     """A column command has gone: complete the reads of its address, or forget the write."""
     request = s.slot_request[slot]
     known = s.slot_ident[slot]
@@ -141,6 +142,8 @@ def _finish(s: Any, slot: int, merged: Any, ident: Any, done: Any, back: Any) ->
             merged[known] = 0
         return
     at = s.now + s.read_ticks
+    s.read_latency += at - s.slot_arrival[slot]
+    s.reads += 1
     if half == 0:
         done[request] = at
         back[s.completed] = at + s.return_ticks
@@ -157,7 +160,7 @@ def _finish(s: Any, slot: int, merged: Any, ident: Any, done: Any, back: Any) ->
 
 
 @kernel
-def _send(s: Any, slot: int, merged: Any, ident: Any, done: Any, back: Any, trace: Any) -> bool:
+def _send(s: Any, slot: int, merged: Any, done: Any, back: Any, trace: Any) -> bool:
     """Issue the next command of *slot*; return whether it was a column command."""
     command, bank = _required(s, slot), s.slot_bank[slot]
     if command == ACT:
@@ -175,9 +178,9 @@ def _send(s: Any, slot: int, merged: Any, ident: Any, done: Any, back: Any, trac
             _close(s, bank)
     issue(s, command, bank, s.now)
     _log(s, trace, command, bank)
-    if command == ACT or command == PRE:
+    if command in (ACT, PRE):
         return False
-    _finish(s, slot, merged, ident, done, back)
+    _finish(s, slot, merged, done, back)
     return True
 
 
@@ -252,7 +255,7 @@ def _refresh_due(s: Any) -> None:
     turn = s.next_flat
     target = turn
     if s.refresh > 1:
-        groups, within = s.size[s.levels - 2], s.size[s.levels - 1]
+        groups, within = s.fanout[s.levels - 2], s.fanout[s.levels - 1]
         rank, rest = turn // (groups * within), turn % (groups * within)
         target = (rank * groups + rest % groups) * within + rest // groups
     if push(s, REFA if s.refresh == 1 else REFB, target):
@@ -340,8 +343,7 @@ def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, don
 
 
 @kernel
-def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
-    """Serve all requests; return false if nothing could ever happen again."""
+def _serve(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
     last = bank.shape[0]
     while s.completed < last:
         changed = _offer(s, bank, row, write, ident, merged, done, back)
@@ -352,11 +354,11 @@ def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: 
         if not first:
             slot = _next_command(s)
             first = slot >= 0
-            column = first and _send(s, slot, merged, ident, done, back, trace)
+            column = first and _send(s, slot, merged, done, back, trace)
         if first and s.bus:
             slot = _next_command(s)
             if slot >= 0 and (_required(s, slot) > PRE) != column:
-                _send(s, slot, merged, ident, done, back, trace)
+                _send(s, slot, merged, done, back, trace)
         changed = _move(s, merged) or changed or first
         waits = s.offered - s.window
         if s.window > 0 and s.offered < last and 0 <= waits < s.completed:
@@ -365,3 +367,19 @@ def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: 
         if s.now >= NEVER:
             return False
     return s.completed >= last
+
+
+@kernel
+def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+    """Serve all requests; return false if nothing could ever happen again."""
+    return _serve(
+        s,
+        unowned(bank),
+        unowned(row),
+        unowned(write),
+        unowned(ident),
+        unowned(merged),
+        unowned(done),
+        unowned(back),
+        unowned(trace),
+    )

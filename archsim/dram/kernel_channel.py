@@ -7,13 +7,14 @@ is answered by the queue; a second write to it is absorbed.
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: PLR0913, PLR0917  # compiled code takes positions
 
 from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
-from archsim.dram.kernel_lists import append
+from archsim.dram.jit import kernel, unowned
+from archsim.dram.kernel_lists import append, group_time
 from archsim.dram.kernel_queue import inject_closes, tick_dual, tick_single
 from archsim.dram.kernel_refresh import falls_due, owed_time, priority_command, priority_time, refresh_next
 from archsim.dram.kernel_send import complete
@@ -22,6 +23,7 @@ from archsim.dram.kernel_split import tick_split
 __all__ = ["run"]
 
 NEVER = 1 << 60
+LONGEST_STALL = 1 << 26
 QUEUE, LATENCY = 7, 8
 SINGLE, HALF, SPLIT = 0, 2, 3
 
@@ -95,15 +97,15 @@ def _next_event(s: Any, back: Any, last: int) -> int:
     if s.cap > 0 or s.activating >= 0 or s.started >= 0:
         return s.now + 1
     time = refresh_next(s)
-    if s.members_count[4] > 0:
-        time = min(time, _rising(s, s.wake[4]))
+    if s.members_count[0] > 0:
+        time = min(time, _rising(s, s.wake[0]))
     if s.priority_count > 0:
         time = min(time, priority_time(s, priority_command(s)))
     else:
-        if s.members_count[s.writing] > 0:
-            time = min(time, _rising(s, s.wake[s.writing]))
-        if s.members_count[2 + s.writing] > 0:
-            time = min(time, s.wake[2 + s.writing])
+        for lane in range(s.lanes):
+            time = min(time, _rising(s, group_time(s, 0, s.writing, lane)))
+            time = min(time, _rising(s, group_time(s, 1, s.writing, lane)))
+            time = min(time, group_time(s, 2, s.writing, lane))
         if s.refresh == 3:
             for lane in range(s.lanes):
                 if s.owed_bank[lane] >= 0:
@@ -124,8 +126,9 @@ def _tick(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
 
 
 @kernel
-def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
-    """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
+def _serve(
+    s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any
+) -> bool:
     last = bank.shape[0]
     while s.completed < last and not s.stuck:
         changed = _offer(s, bank, row, write, ident, buffered, done, back)
@@ -136,7 +139,23 @@ def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done
         if _tick(s, done, back, trace, buffered) or changed:
             continue
         following = _next_event(s, back, last)
-        if following >= NEVER:
+        if following >= NEVER or s.now > s.progress_at + LONGEST_STALL:
             return False
         s.now = following - 1
     return s.completed >= last
+
+
+@kernel
+def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
+    """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
+    return _serve(
+        s,
+        unowned(bank),
+        unowned(row),
+        unowned(write),
+        unowned(ident),
+        unowned(buffered),
+        unowned(done),
+        unowned(back),
+        unowned(trace),
+    )

@@ -16,15 +16,24 @@ from typing import Any
 
 from archsim.dram.jit import kernel
 
-__all__ = ["earliest", "earliest_scope", "issue", "issue_scope", "reason"]
+__all__ = ["earliest", "earliest_below", "earliest_scope", "issue", "issue_scope", "reason"]
 
 
 @kernel
 def earliest(s: Any, command: int, bank: int) -> int:
     """Return the first tick at which *command* may go to *bank*."""
     time = 0
-    for level in range(s.levels):
-        time = max(time, s.ready[s.path[bank, level], command])
+    for k in range(s.watched[command]):
+        time = max(time, s.ready[s.path[bank, s.watched_level[command, k]], command])
+    return time
+
+
+@kernel
+def earliest_below(s: Any, command: int, bank: int) -> int:
+    """Return the same, leaving out the channel and the data lane: the caller has asked them already."""
+    time = 0
+    for k in range(s.watched_above[command], s.watched[command]):
+        time = max(time, s.ready[s.path[bank, s.watched_level[command, k]], command])
     return time
 
 
@@ -33,8 +42,8 @@ def reason(s: Any, command: int, bank: int) -> int:
     """Return the class of the constraint that holds *command* back from *bank* longest."""
     time = 0
     why = 0
-    for level in range(s.levels):
-        node = s.path[bank, level]
+    for k in range(s.watched[command]):
+        node = s.path[bank, s.watched_level[command, k]]
         if s.ready[node, command] > time:
             time = s.ready[node, command]
             why = s.why[node, command]
@@ -50,40 +59,47 @@ def _raise(s: Any, node: int, entry: int, time: int) -> None:
 
 
 @kernel
-def _apply(s: Any, node: int, level: int, command: int, now: int) -> None:
-    """Raise what *command* at *now* forbids at *node* itself."""
-    for entry in range(s.c_start[level, command], s.c_stop[level, command]):
-        window = s.c_window[entry]
-        if window > 1:
-            past = s.history[node, (s.history_at[node] - window) & 31]
-            if past >= 0:
-                _raise(s, node, entry, past + s.c_ticks[entry])
-        else:
-            _raise(s, node, entry, now + s.c_ticks[entry])
+def _raise_window(s: Any, node: int, entry: int) -> None:
+    past = s.history[node, (s.history_at[node] - s.c_window[entry]) & 31]
+    if past >= 0:
+        _raise(s, node, entry, past + s.c_ticks[entry])
 
 
 @kernel
-def _apply_to_siblings(s: Any, node: int, level: int, command: int, now: int) -> None:
-    """Raise what *command* to *node* forbids at the other children of its parent."""
-    first = s.base[level] + (node - s.base[level]) // s.size[level] * s.size[level]
-    for sibling in range(first, first + s.size[level]):
-        if sibling != node:
-            for entry in range(s.x_start[level, command], s.x_stop[level, command]):
+def _raise_siblings(s: Any, command: int, bank: int, now: int) -> None:
+    """Raise what *command* forbids at the other children of a node's parent."""
+    for entry in range(s.x_start[command], s.x_stop[command]):
+        level = s.c_level[entry]
+        node = s.path[bank, level]
+        first = s.first_sibling[bank, level]
+        for sibling in range(first, first + s.fanout[level]):
+            if sibling != node:
                 _raise(s, sibling, entry, now + s.c_ticks[entry])
 
 
 @kernel
-def issue(s: Any, command: int, bank: int, now: int) -> None:
-    """Send *command* to *bank* at tick *now*; ACTs also enter the windows that count them."""
+def _remember(s: Any, bank: int, now: int) -> None:
+    """Enter an ACT into the windows that count them."""
     for level in range(s.levels):
-        node = s.path[bank, level]
-        if command == 0 and s.windowed[level]:
+        if s.windowed[level]:
+            node = s.path[bank, level]
             s.history[node, s.history_at[node] & 31] = now
             s.history_at[node] += 1
-        if s.c_stop[level, command] > s.c_start[level, command]:
-            _apply(s, node, level, command, now)
-        if s.x_stop[level, command] > s.x_start[level, command]:
-            _apply_to_siblings(s, node, level, command, now)
+
+
+@kernel
+def issue(s: Any, command: int, bank: int, now: int) -> None:
+    """Send *command* to *bank* at tick *now*."""
+    if command == 0:
+        _remember(s, bank, now)
+    for entry in range(s.c_start[command], s.c_stop[command]):
+        node = s.path[bank, s.c_level[entry]]
+        if s.c_window[entry] > 1:
+            _raise_window(s, node, entry)
+        else:
+            _raise(s, node, entry, now + s.c_ticks[entry])
+    if s.x_stop[command] > s.x_start[command]:
+        _raise_siblings(s, command, bank, now)
 
 
 @kernel
@@ -96,7 +112,7 @@ def earliest_scope(s: Any, command: int, scope: int) -> int:
         time = max(time, s.ready[s.path[bank, level], command])
     for level in range(top + 1, s.levels):
         span = s.count[level] // s.scopes
-        for node in range(s.base[level] + scope * span, s.base[level] + (scope + 1) * span):
+        for node in range(s.first_node[level] + scope * span, s.first_node[level] + (scope + 1) * span):
             time = max(time, s.ready[node, command])
     return time
 
@@ -104,13 +120,11 @@ def earliest_scope(s: Any, command: int, scope: int) -> int:
 @kernel
 def issue_scope(s: Any, command: int, scope: int, now: int) -> None:
     """Send *command* to every bank below the refresh node number *scope* at tick *now*."""
-    top = s.scope_level
     bank = scope * s.banks // s.scopes
-    for level in range(top + 1):
-        node = s.path[bank, level]
-        _apply(s, node, level, command, now)
-        _apply_to_siblings(s, node, level, command, now)
-    for level in range(top + 1, s.levels):
-        span = s.count[level] // s.scopes
-        for node in range(s.base[level] + scope * span, s.base[level] + (scope + 1) * span):
-            _apply(s, node, level, command, now)
+    for entry in range(s.c_start[command], s.c_stop[command]):
+        level = s.c_level[entry]
+        first = s.path[bank, level]
+        span = s.count[level] // s.scopes if level > s.scope_level else 1
+        for node in range(first, first + span):
+            _raise(s, node, entry, now + s.c_ticks[entry])
+    _raise_siblings(s, command, bank, now)

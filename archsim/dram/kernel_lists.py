@@ -1,35 +1,53 @@
 """Requests waiting at a channel, as lists per bank, and which bank's oldest request may go next.
 
 Per bank and direction (0 read, 1 write) the waiting requests stand in order of arrival; `hit` is the oldest one for the
-open row, `miss` the oldest other one (the oldest of all while the bank is closed). Banks with a hit form the set of
-column candidates, banks with a miss the set of row candidates; each set keeps `wake`, a tick before which none of its
-members can be legal. Sets: 0 and 1 hits, 2 and 3 misses, 4 banks whose ACT has gone and whose column command waits.
+open row, `miss` the oldest other one (the oldest of all while the bank is closed). By what its oldest request needs a
+bank is a candidate for a column command (kind 0), an ACT (1) or a PRE (2); each kind, direction and data lane has a
+set of candidates, which keeps `wake`, a tick before which none of its members can be legal. Group 0 holds the banks
+whose ACT has gone and whose column command waits.
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: FBT001  # compiled code takes positions
 
 from __future__ import annotations
 
 from typing import Any
 
 from archsim.dram.jit import kernel
-from archsim.dram.kernel_device import earliest
+from archsim.dram.kernel_device import earliest_below
 
 __all__ = [
     "append",
     "best",
+    "best_miss",
     "drop_hit",
+    "group_of",
+    "group_time",
     "join",
     "leave",
     "recompute",
     "row_command",
-    "row_time",
     "take_miss",
     "wake_bank",
 ]
 
 ACT, PRE, RD, WR = 0, 1, 3, 4
+HIT, OPENING, CLOSING = 0, 1, 2
 NEVER = 1 << 60
+
+
+@kernel
+def group_of(s: Any, kind: int, direction: int, lane: int) -> int:
+    """Return the number of the set of candidates of a *kind*, *direction* and data *lane*."""
+    return 1 + (kind * 2 + direction) * s.lanes + lane
+
+
+@kernel
+def _command_of(kind: int, direction: int) -> int:
+    if kind == HIT:
+        return WR if direction else RD
+    return ACT if kind == OPENING else PRE
 
 
 @kernel
@@ -60,32 +78,44 @@ def row_command(s: Any, bank: int) -> int:
 
 
 @kernel
-def row_time(s: Any, direction: int, bank: int) -> int:
-    """Return the first tick of the row command that the oldest miss of *bank* needs; `NEVER` while a rule refuses it."""
-    if s.open_row[bank] < 0:
-        return NEVER if s.owed_bank[s.lane[bank]] == bank else earliest(s, ACT, bank)
+def _holds(s: Any, kind: int, direction: int, bank: int) -> bool:
+    """Return whether a rule, not a time, keeps *bank*'s oldest request of a *kind* waiting."""
+    if kind == OPENING:
+        return bool(s.owed_bank[s.lane[bank]] == bank)
+    if kind != CLOSING:
+        return False
     if s.active[bank] >= 0:
-        return NEVER
+        return True
     hit = s.hit[direction, bank]
-    if s.protect > 0 and hit >= 0 and (s.protect > 1 or s.slot_arrival[hit] <= s.slot_arrival[s.miss[direction, bank]]):
-        return NEVER
-    return earliest(s, PRE, bank)
+    if s.protect == 0 or hit < 0:
+        return False
+    return s.protect > 1 or s.slot_arrival[hit] <= s.slot_arrival[s.miss[direction, bank]]
+
+
+@kernel
+def _enter(s: Any, kind: int, direction: int, bank: int) -> None:
+    """Put *bank* among the candidates of a *kind* and lower the set's bound to what it may do next."""
+    group = group_of(s, kind, direction, s.lane[bank])
+    join(s, group, bank)
+    if not _holds(s, kind, direction, bank):
+        s.wake[group] = min(s.wake[group], earliest_below(s, _command_of(kind, direction), bank))
 
 
 @kernel
 def wake_bank(s: Any, bank: int) -> None:
-    """Join or leave the four sets as *bank*'s lists say, and lower the sets' bounds to what it may do next."""
+    """Make *bank* the candidates that its lists and its row say, and lower the sets' bounds."""
+    lane = s.lane[bank]
     for direction in range(2):
         if s.hit[direction, bank] >= 0:
-            join(s, direction, bank)
-            s.wake[direction] = min(s.wake[direction], earliest(s, WR if direction else RD, bank))
+            _enter(s, HIT, direction, bank)
         else:
-            leave(s, direction, bank)
+            leave(s, group_of(s, HIT, direction, lane), bank)
+        kind = OPENING if s.open_row[bank] < 0 else CLOSING
+        leave(s, group_of(s, OPENING + CLOSING - kind, direction, lane), bank)
         if s.miss[direction, bank] >= 0:
-            join(s, 2 + direction, bank)
-            s.wake[2 + direction] = min(s.wake[2 + direction], row_time(s, direction, bank))
+            _enter(s, kind, direction, bank)
         else:
-            leave(s, 2 + direction, bank)
+            leave(s, group_of(s, kind, direction, lane), bank)
 
 
 @kernel
@@ -122,12 +152,10 @@ def append(s: Any, direction: int, slot: int) -> None:
     if s.slot_row[slot] == s.open_row[bank]:
         if s.hit[direction, bank] < 0:
             s.hit[direction, bank] = slot
-            join(s, direction, bank)
-            s.wake[direction] = min(s.wake[direction], earliest(s, WR if direction else RD, bank))
+            _enter(s, HIT, direction, bank)
     elif s.miss[direction, bank] < 0:
         s.miss[direction, bank] = slot
-        join(s, 2 + direction, bank)
-        s.wake[2 + direction] = min(s.wake[2 + direction], row_time(s, direction, bank))
+        _enter(s, OPENING if s.open_row[bank] < 0 else CLOSING, direction, bank)
 
 
 @kernel
@@ -155,11 +183,9 @@ def drop_hit(s: Any, direction: int, bank: int) -> int:
     _unlink(s, direction, slot)
     s.hit[direction, bank] = following
     if following < 0:
-        leave(s, direction, bank)
-        if s.protect > 0 and s.miss[direction, bank] >= 0:
-            s.wake[2 + direction] = min(s.wake[2 + direction], row_time(s, direction, bank))
-    elif s.protect == 1 and s.miss[direction, bank] >= 0:
-        s.wake[2 + direction] = min(s.wake[2 + direction], row_time(s, direction, bank))
+        leave(s, group_of(s, HIT, direction, s.lane[bank]), bank)
+    if s.protect > 0 and s.miss[direction, bank] >= 0:
+        _enter(s, CLOSING, direction, bank)
     return slot
 
 
@@ -172,30 +198,55 @@ def take_miss(s: Any, direction: int, bank: int) -> int:
 
 
 @kernel
-def best(s: Any, group: int, direction: int, falling: bool) -> int:
-    """Return the bank of the set *group* whose oldest request came first among those legal now, or -1.
+def group_time(s: Any, kind: int, direction: int, lane: int) -> int:
+    """Return a tick before which no candidate of the set can be legal; `NEVER` where it is empty."""
+    group = group_of(s, kind, direction, lane)
+    if s.members_count[group] == 0:
+        return NEVER
+    command = _command_of(kind, direction)
+    return max(s.wake[group], s.ready[0, command], s.ready[s.lane_node[lane], command])
 
-    On a *falling* edge only a PRE is legal, and not one that clashes with the row command of the edge before.
-    """
-    if s.members_count[group] == 0 or s.wake[group] > s.now:
-        return -1
-    column = group < 2
-    command = WR if direction else RD
-    chosen, first, wake = -1, NEVER, NEVER
-    for k in range(s.members_count[group]):
-        bank = s.members[group, k]
-        time = earliest(s, command, bank) if column else row_time(s, direction, bank)
-        if time > s.now:
-            wake = min(wake, time)
+
+@kernel
+def _refused(s: Any, bank: int, falling: bool) -> bool:
+    """Return whether a PRE on a *falling* edge clashes with the row command of the edge before it."""
+    if not falling or s.now != s.pair_edge or s.pair_lane != s.lane[bank]:
+        return False
+    return s.pair_bank < 0 or s.pair_bank == bank
+
+
+@kernel
+def best(s: Any, kind: int, direction: int, falling: bool) -> int:
+    """Return the bank whose oldest request of a *kind* came first among those legal now, or -1."""
+    chosen, first = -1, NEVER
+    command = _command_of(kind, direction)
+    for lane in range(s.lanes):
+        if group_time(s, kind, direction, lane) > s.now:
             continue
-        wake = min(wake, s.now + 1)
-        if falling and (
-            s.open_row[bank] < 0
-            or (s.now == s.pair_edge and s.pair_lane == s.lane[bank] and (s.pair_bank < 0 or s.pair_bank == bank))
-        ):
-            continue
-        request = s.slot_request[s.hit[direction, bank] if column else s.miss[direction, bank]]
-        if request < first:
-            chosen, first = bank, request
-    s.wake[group] = wake
+        group = group_of(s, kind, direction, lane)
+        wake = NEVER
+        for k in range(s.members_count[group]):
+            bank = s.members[group, k]
+            time = NEVER if _holds(s, kind, direction, bank) else earliest_below(s, command, bank)
+            if time > s.now:
+                wake = min(wake, time)
+                continue
+            wake = s.now + 1
+            if kind == CLOSING and _refused(s, bank, falling):
+                continue
+            request = s.slot_request[s.hit[direction, bank] if kind == HIT else s.miss[direction, bank]]
+            if request < first:
+                chosen, first = bank, request
+        s.wake[group] = wake
     return chosen
+
+
+@kernel
+def best_miss(s: Any, direction: int, falling: bool) -> int:
+    """Return the bank whose oldest miss came first among those whose ACT or PRE is legal now (PRE alone: *falling*)."""
+    closing = best(s, CLOSING, direction, falling)
+    opening = -1 if falling else best(s, OPENING, direction, falling)
+    if closing < 0 or opening < 0:
+        return max(closing, opening)
+    earlier = s.slot_request[s.miss[direction, opening]] < s.slot_request[s.miss[direction, closing]]
+    return opening if earlier else closing

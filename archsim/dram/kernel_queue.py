@@ -6,6 +6,7 @@ columns go on odd ticks alone and an even tick carries a PRE alone; 3 one comman
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: FBT003  # compiled code takes positions
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ from typing import Any
 
 from archsim.dram.jit import kernel
 from archsim.dram.kernel_device import earliest
-from archsim.dram.kernel_lists import best, drop_hit, row_command
+from archsim.dram.kernel_lists import best, best_miss, drop_hit, row_command
 from archsim.dram.kernel_refresh import push
 from archsim.dram.kernel_send import pick_active, send_column, send_row, take_active, try_owed, try_priority
 
 __all__ = ["inject_closes", "set_mode", "take_hit", "tick_dual", "tick_single"]
 
 PRE = 1
+HIT = 0
 HALF = 2
 
 
@@ -57,8 +59,8 @@ def tick_single(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool
         return True
     set_mode(s)
     direction = s.writing
-    hit = best(s, direction, direction, False)
-    miss = best(s, 2 + direction, direction, False)
+    hit = best(s, HIT, direction, False)
+    miss = best_miss(s, direction, False)
     if hit < 0 and miss < 0:
         return False
     if miss < 0 or (hit >= 0 and s.slot_request[s.hit[direction, hit]] < s.slot_request[s.miss[direction, miss]]):
@@ -80,7 +82,7 @@ def tick_dual(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
             take_active(s, slot, done, back, trace)
         elif s.priority_count == 0:
             set_mode(s)
-            bank = best(s, s.writing, s.writing, False)
+            bank = best(s, HIT, s.writing, False)
             if bank >= 0:
                 take_hit(s, bank, done, back, trace, buffered)
                 issued = True
@@ -89,7 +91,7 @@ def tick_dual(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
     if s.refresh == 3 and try_owed(s, trace):
         return True
     set_mode(s)
-    bank = best(s, 2 + s.writing, s.writing, falling)
+    bank = best_miss(s, s.writing, falling)
     if bank >= 0:
         send_row(s, row_command(s, bank), bank, s.writing, trace, buffered)
     return issued or bank >= 0

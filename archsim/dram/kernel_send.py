@@ -6,6 +6,7 @@ edge, an even tick, carries a PRE alone, and not one that clashes with the row c
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: FBT001, FBT003  # compiled code takes positions
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ __all__ = [
 ACT, PRE, PREA, RD, WR, REFA = 0, 1, 2, 3, 4, 7
 HALF = 2
 NEVER = 1 << 60
-ACTIVE = 4
+ACTIVE = 0
 
 
 @kernel
@@ -52,6 +53,7 @@ def complete(s: Any, at: int, request: int, done: Any, back: Any) -> None:
     done[request] = at
     back[s.completed] = at + s.return_ticks
     s.completed += 1
+    s.progress_at = s.now
 
 
 @kernel
@@ -78,6 +80,9 @@ def send_column(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
     log(s, trace, command, bank)
     s.columns[bank] += 1
     s.lane_pending[s.lane[bank]] -= 1
+    if not write:
+        s.read_latency += s.now + s.read_ticks - s.slot_arrival[slot]
+        s.reads += 1
     complete(s, s.now + (s.write_ticks if write else s.read_ticks), s.slot_request[slot], done, back)
     s.free[s.free_count] = slot
     s.free_count += 1

@@ -7,6 +7,7 @@ Ramulator 2.1 for these standards.
 """
 
 # mypy: disable-error-code="no-any-return"
+# ruff: noqa: FBT001, FBT003, PLR0911  # compiled code takes positions
 
 from __future__ import annotations
 
@@ -14,13 +15,14 @@ from typing import Any
 
 from archsim.dram.jit import kernel
 from archsim.dram.kernel_device import earliest, issue
-from archsim.dram.kernel_lists import best, row_command
+from archsim.dram.kernel_lists import best, best_miss, row_command
 from archsim.dram.kernel_queue import set_mode, take_hit
 from archsim.dram.kernel_send import activate, log, pick_active, send_row, take_active, take_for_activate, try_priority
 
 __all__ = ["tick_split"]
 
 ACT, ACT2, CASR, CASW = 0, 9, 10, 11
+HIT = 0
 
 
 @kernel
@@ -107,8 +109,8 @@ def tick_split(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
         return try_priority(s, trace) or (_may_open(s) and _open(s, trace))
     set_mode(s)
     direction = s.writing
-    hit = best(s, direction, direction, False)
-    miss = best(s, 2 + direction, direction, s.activating >= 0)
+    hit = best(s, HIT, direction, False)
+    miss = best_miss(s, direction, s.activating >= 0)
     if hit >= 0 and (miss < 0 or s.slot_request[s.hit[direction, hit]] < s.slot_request[s.miss[direction, miss]]):
         return _access(s, s.hit[direction, hit], True, done, back, trace, buffered)
     if miss >= 0:

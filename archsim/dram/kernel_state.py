@@ -23,6 +23,8 @@ _ENTRIES = 1024
 _LEVELS = 8
 _SLOTS = 2 * DEEPEST_QUEUE + MOST_BANKS
 _RING = 2048
+_MOST_LANES = 8
+_GROUPS = 1 + 6 * _MOST_LANES
 
 _SCALARS = (
     "levels", "banks", "lanes", "scopes", "scope_level", "bus", "burst", "read_ticks", "write_ticks",
@@ -30,15 +32,16 @@ _SCALARS = (
     "owed_limit", "rotate", "stacks", "stack_banks", "next_stack", "next_flat", "owed_lane", "owed_stack", "owed_flat",
     "window", "return_ticks", "inject", "now", "offered", "completed", "source", "writing", "mode_since",
     "free_count", "promotions", "pair_edge", "pair_lane", "pair_bank", "priority_head", "priority_count",
-    "blocked_from", "blocked_to", "traced", "stuck", "measure_from", "measure_to", "booked", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
+    "blocked_from", "blocked_to", "traced", "stuck", "measure_from", "measure_to", "booked", "progress_at",
+    "read_latency", "reads", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
     "draining", "turn", "in_refresh", "waiting_commands", "act2_within", "act2_guard", "act2_by",
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
 )  # fmt: skip
 _BANK_ARRAYS = (
-    "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "active",
+    "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "held", "late", "active",
     "refreshed", "deadline", "queue_head", "queue_tail", "queue_count", "queue_held",
 )  # fmt: skip
-_LANE_ARRAYS = ("lane_end", "lane_pending", "owed", "owed_bank", "round_done", "lane_first")
+_LANE_ARRAYS = ("lane_node", "lane_end", "lane_pending", "owed", "owed_bank", "round_done", "lane_first")
 _SLOT_ARRAYS = (
     "slot_request", "slot_bank", "slot_row", "slot_write", "slot_ident", "slot_arrival", "slot_source", "slot_next",
     "slot_before", "slot_key", "free",
@@ -50,14 +53,18 @@ def _fields() -> list[tuple[Any, ...]]:
     fields: list[tuple[Any, ...]] = [(name, one) for name in _SCALARS]
     fields += [(name, one, (MOST_BANKS,)) for name in _BANK_ARRAYS + _LANE_ARRAYS]
     fields += [(name, one, (_SLOTS,)) for name in _SLOT_ARRAYS]
-    fields += [(name, one, (_LEVELS,)) for name in ("size", "base", "count", "windowed")]
-    fields += [(name, one, (_LEVELS, commands)) for name in ("c_start", "c_stop", "x_start", "x_stop")]
-    fields += [(name, one, (_ENTRIES,)) for name in ("c_following", "c_ticks", "c_window", "c_why")]
+    fields += [(name, one, (_LEVELS,)) for name in ("fanout", "first_node", "count", "windowed")]
+    fields += [
+        (name, one, (commands,)) for name in ("c_start", "c_stop", "x_start", "x_stop", "watched", "watched_above")
+    ]
+    fields += [(name, one, (_ENTRIES,)) for name in ("c_level", "c_following", "c_ticks", "c_window", "c_why")]
+    fields += [("watched_level", one, (commands, _LEVELS)), ("first_sibling", one, (MOST_BANKS, _LEVELS))]
     fields += [("path", one, (MOST_BANKS, _LEVELS)), ("ready", one, (_NODES, commands))]
     fields += [("why", one, (_NODES, commands)), ("history", one, (_NODES, 32)), ("history_at", one, (_NODES,))]
     fields += [(name, one, (2, MOST_BANKS)) for name in ("head", "tail", "hit", "miss")]
-    fields += [("members", one, (5, MOST_BANKS)), ("place", one, (5, MOST_BANKS))]
-    fields += [("members_count", one, (5,)), ("wake", one, (5,)), ("queued", one, (2,)), ("depth", one, (2,))]
+    fields += [(name, one, (_GROUPS, MOST_BANKS)) for name in ("members", "place")]
+    fields += [(name, one, (_GROUPS,)) for name in ("members_count", "wake")]
+    fields += [(name, one, (2,)) for name in ("queued", "depth")]
     fields += [("column_latency", one, (2,))]
     fields += [("open_count", one, (MOST_BANKS,)), ("active_count", one, (MOST_BANKS,))]
     fields += [("rest_until", one, (8, 8)), ("priority_command", one, (_RING,)), ("priority_target", one, (_RING,))]
@@ -76,15 +83,18 @@ _EMPTY = (
 )  # fmt: skip
 
 
-def blank_state(device: Device) -> npt.NDArray[Any]:
-    """Return one record with *device* in it, no request waiting, all rows closed, the clock at 0."""
+def blank_state(device: Device, *, unused: frozenset[str] = frozenset()) -> npt.NDArray[Any]:
+    """Return one record with *device* in it, no request waiting, all rows closed, the clock at 0.
+
+    Constraints of *unused* commands, which the controller never sends, are left out.
+    """
     _refuse_oversize(device)
     states = np.zeros(1, _STATE)
     state = states[0]
     for name in _EMPTY:
         state[name] = -1
     _write_tree(state, device)
-    _write_constraints(state, device)
+    _write_constraints(state, device, unused)
     state["burst"], state["read_ticks"], state["write_ticks"] = (
         device.burst_ticks,
         device.read_ticks,
@@ -100,6 +110,9 @@ def blank_state(device: Device) -> npt.NDArray[Any]:
 def _refuse_oversize(device: Device) -> None:
     if device.banks > MOST_BANKS:
         raise InputError(Problem(device.name, "banks", str(device.banks), f"at most {MOST_BANKS} banks in a channel"))
+    if device.lanes > _MOST_LANES or len(device.levels) > _LEVELS:
+        found = f"{device.lanes} lanes, {len(device.levels)} levels"
+        raise InputError(Problem(device.name, "levels", found, f"at most {_MOST_LANES} lanes and {_LEVELS} levels"))
     if len(device.constraints) > _ENTRIES:
         found = str(len(device.constraints))
         raise InputError(Problem(device.name, "constraints", found, f"at most {_ENTRIES} timing constraints"))
@@ -111,28 +124,40 @@ def _write_tree(state: Any, device: Device) -> None:
     levels = len(device.levels)
     banks = np.arange(device.banks)
     state["levels"], state["banks"] = levels, device.banks
-    state["size"][:levels], state["count"][:levels], state["base"][:levels] = device.sizes, counts, bases
+    state["fanout"][:levels], state["count"][:levels], state["first_node"][:levels] = device.sizes, counts, bases
     for level in range(levels):
-        state["path"][: device.banks, level] = bases[level] + banks * counts[level] // device.banks
+        nodes = banks * counts[level] // device.banks
+        state["path"][: device.banks, level] = bases[level] + nodes
+        state["first_sibling"][: device.banks, level] = (
+            bases[level] + nodes // device.sizes[level] * device.sizes[level]
+        )
     state["scope_level"] = device.scope_level
     state["scopes"] = counts[device.scope_level]
     state["scope"][: device.banks] = banks * counts[device.scope_level] // device.banks
     state["lane"][: device.banks] = banks * device.lanes // device.banks
+    if "pc" in device.levels:
+        level = device.levels.index("pc")
+        state["lane_node"][: device.lanes] = bases[level] + np.arange(device.lanes)
     stacks = device.sizes[device.levels.index("sid")] if "sid" in device.levels else 1
     state["stacks"], state["stack_banks"] = stacks, device.banks // device.lanes // stacks
 
 
-def _write_constraints(state: Any, device: Device) -> None:
-    """Lay the constraints out by level and preceding command, those for siblings after those for the node itself."""
-    ordered = sorted(device.constraints, key=lambda c: (c.sibling, c.level, COMMANDS.index(c.preceding)))
-    for entry, constraint in enumerate(ordered):
-        command = COMMANDS.index(constraint.preceding)
-        start, stop = ("x_start", "x_stop") if constraint.sibling else ("c_start", "c_stop")
-        if state[stop][constraint.level, command] == 0:
-            state[start][constraint.level, command] = entry
-        state[stop][constraint.level, command] = entry + 1
-        state["c_following"][entry] = COMMANDS.index(constraint.following)
-        state["c_ticks"][entry], state["c_window"][entry] = constraint.ticks, constraint.window
-        state["c_why"][entry] = CLASSES.index(class_of(constraint, device.levels))
-        if constraint.window > 1:
-            state["windowed"][constraint.level] = 1
+def _write_constraints(state: Any, device: Device, unused: frozenset[str]) -> None:
+    """Lay the constraints out by preceding command, those for siblings after those for the node itself."""
+    used = [c for c in device.constraints if c.preceding not in unused and c.following not in unused]
+    for entry, c in enumerate(sorted(used, key=lambda c: (c.sibling, COMMANDS.index(c.preceding), c.level))):
+        command, following = COMMANDS.index(c.preceding), COMMANDS.index(c.following)
+        start, stop = ("x_start", "x_stop") if c.sibling else ("c_start", "c_stop")
+        if state[stop][command] == 0:
+            state[start][command] = entry
+        state[stop][command] = entry + 1
+        state["c_level"][entry], state["c_following"][entry] = c.level, following
+        state["c_ticks"][entry], state["c_window"][entry] = c.ticks, c.window
+        state["c_why"][entry] = CLASSES.index(class_of(c, device.levels))
+        if c.window > 1:
+            state["windowed"][c.level] = 1
+    for following, name in enumerate(COMMANDS):
+        levels = sorted({c.level for c in used if c.following == name})
+        above = [level for level in levels if level == 0 or device.levels[level] == "pc"]
+        state["watched_level"][following, : len(levels)] = levels
+        state["watched"][following], state["watched_above"][following] = len(levels), len(above)

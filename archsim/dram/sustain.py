@@ -135,7 +135,7 @@ def _first_access(run: ChannelRun, phase: Phase) -> int:
 
 
 def _canonical(channel: MemoryChannel, phase: Phase) -> Phase:
-    """Return the phase in shares of 32nds and runs, per channel, of powers of two; what is too small to count is gone."""
+    """Return the phase in shares of 32nds and runs per channel in powers of two, without what is too small."""
     total = sum(access.bytes for access in phase.accesses)
     if total <= 0 or phase.window_bytes <= 0:
         raise InputError(Problem("phase", "accesses", str(total), "accesses of at least one byte and a window"))
@@ -193,7 +193,7 @@ def _turns(shares: tuple[int, ...], count: int) -> Indices:
 
 
 def _runs(channel: MemoryChannel, access: Access, count: int, salt: int) -> Indices:
-    """Return *count* transactions of `CONCURRENT_RUNS` walkers, a granule each in turn; a finished run jumps elsewhere."""
+    """Return *count* transactions of `CONCURRENT_RUNS` walkers, a granule each in turn; ended runs jump."""
     unit = channel.device.transaction_bytes
     domain = 1 << channel.address_map.bits
     length = min(max(access.run_bytes // unit, 1), domain)

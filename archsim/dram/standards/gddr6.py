@@ -32,7 +32,7 @@ GDDR6 = Standard(
                  "tRTP": 4, "tRRDS": 8, "tRRDL": 8, "tFAW": 29, "tWTRS": 9, "tWTRL": 11, "tREFI": 3333,
                  "tRFCpb": 106, "tRREFD": 8},
             ),
-            "tRC": ns("45.6", f"{_RAMULATOR}: nRAS 53 + nRP 27 clocks of 570 ps; its nRC of 79 is one clock short of them"),
+            "tRC": ns("45.6", f"{_RAMULATOR}: nRAS 53 + nRP 27 clocks of 570 ps; its nRC of 79 is less"),
             "tPPD": clocks(2, f"{_RAMULATOR}: nPPD"),
             "tCCDS": clocks(2, f"{_RAMULATOR}: nCCDS"),
             "tCCDL": clocks(4, f"{_RAMULATOR}: nCCDL"),

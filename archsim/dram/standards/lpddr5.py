@@ -1,4 +1,4 @@
-"""LPDDR5: 16-bit channels, up to 6.4 Gb/s a pin; ACT in two commands, the command clock at an eighth of the data rate."""
+"""LPDDR5: 16-bit channels, up to 6.4 Gb/s a pin; ACT in two commands, a command clock per eight bits."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 A set of timings keeps every number as it was published: in nanoseconds, or in clocks where the standard counts clocks.
 Public presets state clocks at one speed grade; `at_grade` keeps their nanoseconds, so that another grade's clocks are
 computed anew. Names: `tRCDRD` row to read, `tRCDWR` row to write, `tRP`, `tRAS`, `tRC`, `tWR`, `tRTP`, `CL` and `CWL`
-(column to data), `tCCDS/L/R` (column to column in another bank group, the same one, another stack id), `tRRDS/L`, `tFAW`,
-`tWTRS/L` (end of write data to read), `tRTW` (read to write command), `tPPD`, `tREFI`, `tRFCpb`, `tRREFD`.
+(column to data), `tCCDS/L/R` (column to column in another bank group, the same one, another stack id), `tRRDS/L`,
+`tFAW`, `tWTRS/L` (end of write data to read), `tRTW` (read to write command), `tPPD`, `tREFI`, `tRFCpb`, `tRREFD`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""`archsim memory`, `archsim validate` and `archsim cache`: what they print and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from archsim.cli.cache import command as cache_command
+from archsim.cli.memory import command as memory_command
+from archsim.cli.validate import command as validate_command
+from archsim.errors import InputError
+
+
+def _memory(*arguments: str) -> Result:
+    return CliRunner().invoke(memory_command, list(arguments), catch_exceptions=False)
+
+
+def test_one_glance_says_why_a_bad_map_halves_streaming() -> None:
+    """Ramulator's own map keeps a stream in one bank: tCCD_L takes the largest share."""
+    page = _memory("HBM3", "--profile", "ramulator2", "--map", "co5 pc1 sid1 bg2 ba2 ro15").stdout
+    causes = [line.split()[0] for line in page.splitlines() if line.startswith("    ")]
+    assert causes[:2] == ["transfer", "bank_group"]
+    assert "tCCD_L" in page
+
+
+def test_a_sweep_tabulates_deeper_queues() -> None:
+    """More requests in the queue never sustain less of a 4 KiB chunk stream here."""
+    result = _memory("HBM3", "--pattern", "chunk:4KiB", "--profile", "ramulator2", "--sweep", "queue=8,32,64", "--json")
+    shares = [answer["share_of_peak"] for answer in json.loads(result.stdout)]
+    assert shares == sorted(shares)
+    assert len(shares) == 3
+
+
+def test_json_is_all_that_is_printed_and_its_causes_sum_to_one() -> None:
+    """SI numbers, causes as shares of the run."""
+    answer = json.loads(_memory("hbm3e-24gb", "--pattern", "mix:2:1", "--json").stdout)
+    assert sum(answer["causes"].values()) == pytest.approx(1, abs=1e-9)
+    assert answer["share_of_peak"] == pytest.approx(answer["bytes_per_s"] / answer["peak_bytes_per_s"])
+
+
+def test_pages_at_a_fine_interleave_behave_like_random_access() -> None:
+    """4 KiB pages over 16 channels at 256 B leave .29 of peak, in one channel .7 and more."""
+    fine = json.loads(_memory("HBM3", "--pattern", "chunk:4KiB", "--profile", "ramulator2", "--channels", "16",
+                              "--interleave", "256B", "--json").stdout)  # fmt: skip
+    whole = json.loads(_memory("HBM3", "--pattern", "chunk:4KiB", "--profile", "ramulator2", "--json").stdout)
+    assert fine["share_of_peak"] < 0.35 < 0.65 < whole["share_of_peak"]
+
+
+def test_a_chip_brings_its_window_and_round_trip() -> None:
+    """The reads of H100 wait at least its 600 ns round trip."""
+    answer = json.loads(_memory("h100-sxm", "--json").stdout)
+    assert answer["read_latency_s"] > 600e-9
+    assert answer["window_bytes"] > 0
+
+
+def test_the_picture_is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """SVG without dates or random ids."""
+    for name in ("a.svg", "b.svg"):
+        _memory("DDR5", "--pattern", "rand", "--out", str(tmp_path / name))
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("HBM9",), "HBM9"),
+        (("HBM3", "--pattern", "zigzag"), "zigzag"),
+        (("HBM3", "--pattern", "chunk:4"), "4"),
+        (("HBM3", "--pattern", "chunk:1PiB"), "the device ends"),
+        (("HBM3", "--queue", "0"), "queue"),
+        (("HBM3", "--map", "pc1 bg2"), "ro15"),
+        (("HBM3", "--refresh", "sometimes"), "sometimes"),
+        (("HBM3", "--timings", "jedec"), "jedec"),
+        (("HBM3", "--sweep", "colour=red"), "colour"),
+        (("HBM3", "--interleave", "100B"), "transaction"),
+        (("HBM3", "--write-peak", "2"), "2"),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple[str, ...], word: str) -> None:
+    """Each message holds the offending value or key."""
+    with pytest.raises(InputError) as caught:
+        _memory(*arguments)
+    assert word in str(caught.value)
+
+
+def test_validate_prints_an_array_of_suites() -> None:
+    """One object a suite, its rows with signed relative errors."""
+    result = CliRunner().invoke(validate_command, ["dram", "--json"], catch_exceptions=False)
+    (suite,) = json.loads(result.stdout)
+    assert suite["suite"] == "dram"
+    assert suite["n"] == len(suite["rows"])
+    assert suite["p95_abs_error"] < 0.03
+
+
+def test_validate_refuses_a_reference_of_another_schema(tmp_path: Path) -> None:
+    """The missing columns are named."""
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="config_id"):
+        CliRunner().invoke(validate_command, ["dram", "--reference", str(table)], catch_exceptions=False)
+
+
+def test_the_cache_says_where_it_is_and_empties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cache where` names the folder, `cache clear` counts what it deleted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    runner = CliRunner()
+    assert str(tmp_path) in runner.invoke(cache_command, ["where"]).stdout
+    (tmp_path / "archsim" / "x.json").write_text("{}")
+    assert "1 files deleted" in runner.invoke(cache_command, ["clear"]).stdout

@@ -1,0 +1,324 @@
+"""The channel controller written plainly: every tick, every request, every constraint against every command before.
+
+The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command is
+legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
+slots, half clocks, row-hit protection, refresh of all banks or of one bank beside the others, and closed-loop windows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from archsim.dram.address import AddressMap
+from archsim.dram.device import Constraint, Device
+from archsim.dram.profile import Profile
+from archsim.dram.streams import Stream
+
+__all__ = ["Twin"]
+
+Node = tuple[int, ...]
+ROW = ("ACT", "PRE", "PREA", "REFA", "REFB")
+
+
+@dataclass(eq=False)
+class Request:
+    """One request in a queue."""
+
+    number: int
+    bank: int
+    row: int
+    write: bool
+    address: int
+    arrival: int
+
+
+@dataclass
+class Twin:
+    """A channel; `run` serves a stream and leaves `log` and `done`."""
+
+    device: Device
+    profile: Profile
+    window: int = 0
+    return_ticks: int = 0
+    now: int = 0
+    log: list[tuple[int, str, int]] = field(default_factory=list)
+    done: dict[int, int] = field(default_factory=dict)
+    back: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Lay out the tree, the history and empty queues."""
+        self.sent: dict[tuple[str, Node], list[int]] = defaultdict(list)
+        self.rows: dict[int, int | None] = dict.fromkeys(range(self.device.banks))
+        self.queues: tuple[list[Request], list[Request]] = ([], [])
+        self.active: list[Request] = []
+        self.maintenance: list[tuple[str, Node]] = []
+        self.writing = False
+        self.owed = [0] * self.device.lanes
+        self.owed_bank: list[int | None] = [None] * self.device.lanes
+        self.refreshed: set[int] = set()
+        self.pair: tuple[int, int, int] = (-1, -1, -1)
+        by_bank = self.profile.refresh == "overlapped_bank"
+        self.interval = self.device.refresh_bank_interval_ticks if by_bank else self.device.refresh_ticks
+        self.due = self.interval
+
+    def path(self, bank: int) -> Node:
+        """Return the child indices from the channel to *bank*."""
+        indices = []
+        for size in reversed(self.device.sizes):
+            indices.append(bank % size)
+            bank //= size
+        return tuple(reversed(indices))
+
+    def lane(self, bank: int) -> int:
+        """Return the data lane of *bank*."""
+        return bank * self.device.lanes // self.device.banks
+
+    def _allowed(self, constraint: Constraint, path: Node) -> bool:
+        level = constraint.level
+        if constraint.sibling:
+            own, parent = path[: level + 1], path[:level]
+            nodes = [n for n in self._children(parent, level) if n != own]
+        else:
+            nodes = [path[: level + 1]]
+        for node in nodes:
+            ticks = self.sent[constraint.preceding, node]
+            if len(ticks) >= constraint.window and self.now < ticks[-constraint.window] + constraint.ticks:
+                return False
+        return True
+
+    def _children(self, parent: Node, level: int) -> list[Node]:
+        return [(*parent, child) for child in range(self.device.sizes[level])]
+
+    def legal(self, command: str, path: Node) -> bool:
+        """Return whether no constraint forbids *command* to the bank at *path* now."""
+        return all(self._allowed(c, path) for c in self.device.constraints if c.following == command)
+
+    def _banks(self, scope: Node) -> list[int]:
+        return [bank for bank in range(self.device.banks) if self.path(bank)[: len(scope)] == scope]
+
+    def send(self, command: str, scope: Node) -> None:
+        """Enter *command* into the history of every node it reaches."""
+        nodes = {scope[: level + 1] for level in range(len(scope))}
+        for bank in self._banks(scope):
+            nodes |= {self.path(bank)[: level + 1] for level in range(len(scope), len(self.device.sizes))}
+        for node in nodes:
+            self.sent[command, node].append(self.now)
+        bank = self._banks(scope)[0]
+        self.log.append((self.now, command, bank))
+        if command in ("PRE", "PREA"):
+            for closed in self._banks(scope):
+                self.rows[closed] = None
+        if self.device.bus == 2 and self.now % 2 and command in ROW:
+            edge = self.now + (3 if command == "ACT" else 1)
+            self.pair = (edge, self.lane(bank), -1 if command in ("PREA", "REFA") else bank)
+
+    def edge_refuses(self, command: str, bank: int) -> bool:
+        """Return whether an even half clock, or the command of the odd one before, refuses *command*."""
+        if self.device.bus != 2 or self.now % 2:
+            return False
+        if command not in ("PRE", "PREA"):
+            return True
+        edge, lane, other = self.pair
+        return self.now == edge and lane == self.lane(bank) and (other < 0 or command == "PREA" or other == bank)
+
+    def needs(self, request: Request) -> str:
+        """Return the next command of *request*."""
+        row = self.rows[request.bank]
+        if row is None:
+            return "ACT"
+        return "PRE" if row != request.row else "WR" if request.write else "RD"
+
+    def refuses(self, request: Request, command: str, queue: list[Request]) -> bool:
+        """Return whether a rule of the policy, not a time, refuses *command* for *request*."""
+        bank = request.bank
+        if command == "ACT":
+            return self.owed_bank[self.lane(bank)] == bank
+        if command != "PRE":
+            return False
+        if any(other.bank == bank for other in self.active):
+            return True
+        hits = [r for r in queue if r.bank == bank and r.row == self.rows[bank]]
+        if self.profile.protect == "any_hit":
+            return bool(hits)
+        return self.profile.protect == "older_hit" and any(hit.arrival <= request.arrival for hit in hits)
+
+    def column_slot(self) -> bool:
+        """Issue the oldest legal column command: of an active request first, else of a waiting one."""
+        ready = [r for r in self.active if self.legal(self.needs(r), self.path(r.bank))]
+        if ready:
+            self.finish(min(ready, key=lambda r: (r.arrival, self.active.index(r))), self.active)
+            return True
+        if self.maintenance:
+            return False
+        queue = self.mode_queue()
+        ready = [r for r in queue if self.needs(r) in ("RD", "WR") and self.legal(self.needs(r), self.path(r.bank))]
+        if ready:
+            self.finish(min(ready, key=lambda r: r.number), queue)
+        return bool(ready)
+
+    def finish(self, request: Request, queue: list[Request]) -> None:
+        """Issue the column command of *request* and complete it."""
+        self.send(self.needs(request), self.path(request.bank))
+        queue.remove(request)
+        latency = self.device.read_ticks
+        if request.write:
+            latency = 0 if self.profile.posted_writes else self.device.write_ticks
+        self.complete(request.number, self.now + latency)
+
+    def complete(self, number: int, at: int) -> None:
+        """Note a completion and when the request is back at its source."""
+        self.done[number] = at
+        self.back.append(at + self.return_ticks)
+
+    def mode_queue(self) -> list[Request]:
+        """Switch between reads and writes by the watermarks and return the queue to serve."""
+        reads, writes = self.queues
+        capacity = np.float32(self.profile.write_queue)
+        if not self.writing:
+            self.writing = len(writes) > np.float32(self.profile.write_high) * capacity or not reads
+        elif len(writes) < np.float32(self.profile.write_low) * capacity and reads:
+            self.writing = False
+        return writes if self.writing else reads
+
+    def row_slot(self) -> bool:
+        """Issue a row command: maintenance first, then what the oldest waiting request can get."""
+        if self.maintenance:
+            return self.maintain()
+        if self.profile.refresh == "overlapped_bank" and self.pay():
+            return True
+        return self.oldest(("ACT", "PRE"))
+
+    def oldest(self, kinds: tuple[str, ...]) -> bool:
+        """Issue the next command, one of *kinds*, of the oldest waiting request for which it is legal."""
+        queue = self.mode_queue()
+        for request in sorted(queue, key=lambda r: r.number):
+            command = self.needs(request)
+            if command not in kinds or self.refuses(request, command, queue):
+                continue
+            if self.edge_refuses(command, request.bank) or not self.legal(command, self.path(request.bank)):
+                continue
+            if command in ("RD", "WR"):
+                self.finish(request, queue)
+                return True
+            self.send(command, self.path(request.bank))
+            if command == "ACT":
+                self.rows[request.bank] = request.row
+                queue.remove(request)
+                self.active.append(request)
+            return True
+        return False
+
+    def maintain(self) -> bool:
+        """Send the refresh at the head of the priority queue, or the PRE of all banks before it."""
+        final, scope = self.maintenance[0]
+        banks = self._banks(scope)
+        command = "PREA" if any(self.rows[bank] is not None for bank in banks) else final
+        busy = command == "PREA" and any(r.bank in banks for r in self.active)
+        if busy or self.edge_refuses(command, banks[0]) or not all(self.legal(command, self.path(b)) for b in banks):
+            return False
+        self.send(command, scope)
+        if command == final:
+            self.maintenance.pop(0)
+        return True
+
+    def pay(self) -> bool:
+        """Refresh an owed bank beside the traffic of the others."""
+        for lane, bank in enumerate(self.owed_bank):
+            if bank is None:
+                continue
+            command = "REFB" if self.rows[bank] is None else "PRE"
+            if command == "PRE" and self.spared(lane, bank):
+                continue
+            if self.edge_refuses(command, bank) or not self.legal(command, self.path(bank)):
+                continue
+            self.send(command, self.path(bank))
+            if command == "REFB":
+                self.refreshed.add(bank)
+                self.owed[lane] -= 1
+                self.owed_bank[lane] = self.next_owed(lane) if self.owed[lane] else None
+            return True
+        return False
+
+    def spared(self, lane: int, bank: int) -> bool:
+        """Return whether an owed bank's open row stays: a request is on its way, or hits wait and little is owed."""
+        if any(r.bank == bank for r in self.active):
+            return True
+        hits = any(r.bank == bank and r.row == self.rows[bank] for queue in self.queues for r in queue)
+        return hits and self.owed[lane] < self.profile.owed_refreshes
+
+    def next_owed(self, lane: int) -> int:
+        """Return the bank of *lane* whose turn it is; an idle one first unless the order is fixed."""
+        banks = [bank for bank in range(self.device.banks) if self.lane(bank) == lane]
+        if self.refreshed.issuperset(banks):
+            self.refreshed.difference_update(banks)
+        left = [bank for bank in banks if bank not in self.refreshed]
+        waited = {r.bank for r in (*self.active, *self.queues[0], *self.queues[1])}
+        idle = [bank for bank in left if bank not in waited]
+        return left[0] if self.profile.rotate or not idle else idle[0]
+
+    def refresh_due(self) -> None:
+        """Queue, or owe, what the refresh timer asks for."""
+        if self.profile.refresh == "none" or self.now < self.due:
+            return
+        self.due += self.interval
+        if self.profile.refresh == "all_bank":
+            level = self.device.scope_level
+            scopes = sorted({self.path(bank)[: level + 1] for bank in range(self.device.banks)})
+            self.maintenance += [("REFA", scope) for scope in scopes]
+            return
+        for lane in range(self.device.lanes):
+            self.owed[lane] += 1
+            if self.owed_bank[lane] is None:
+                self.owed_bank[lane] = self.next_owed(lane)
+
+    def offer(self, pending: list[Request]) -> None:
+        """Take up to four requests from the source, in order, until one is refused."""
+        for _ in range(self.profile.inject):
+            if not pending or not self.in_window(pending[0].number):
+                return
+            request = pending[0]
+            if any(w.address == request.address for w in self.queues[1]):
+                self.complete(request.number, self.now if request.write else self.now + 1)
+                pending.pop(0)
+                continue
+            queue = self.queues[request.write]
+            if len(queue) >= (self.profile.write_queue if request.write else self.profile.read_queue):
+                return
+            request.arrival = self.now
+            queue.append(pending.pop(0))
+
+    def in_window(self, number: int) -> bool:
+        """Return whether fewer than the window's requests are in flight before request *number*."""
+        waits = number - self.window
+        return self.window == 0 or waits < 0 or (waits < len(self.back) and self.back[waits] <= self.now)
+
+    def run(self, stream: Stream, address_map: AddressMap) -> None:
+        """Serve *stream*."""
+        banks, rows = address_map.decode(stream.index, self.device)
+        pending = [
+            Request(i, int(banks[i]), int(rows[i]), bool(stream.write[i]), int(stream.index[i]), 0)
+            for i in range(stream.index.size)
+        ]
+        while len(self.done) < stream.index.size:
+            self.offer(pending)
+            self.now += 1
+            self.refresh_due()
+            if self.device.bus == 0:
+                self.single_slot()
+                continue
+            if self.device.bus == 1 or self.now % 2:
+                self.column_slot()
+            self.row_slot()
+
+    def single_slot(self) -> None:
+        """Issue one command: an active request's column, maintenance, else the oldest legal one."""
+        ready = [r for r in self.active if self.legal(self.needs(r), self.path(r.bank))]
+        if ready:
+            self.finish(min(ready, key=lambda r: (r.arrival, self.active.index(r))), self.active)
+        elif self.maintenance:
+            self.maintain()
+        elif not (self.profile.refresh == "overlapped_bank" and self.pay()):
+            self.oldest(("RD", "WR", "ACT", "PRE"))

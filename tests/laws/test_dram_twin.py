@@ -1,0 +1,92 @@
+"""The event-driven kernel equals its cycle-stepped twin, command for command and clock for clock."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archsim.dram.address import AddressMap
+from archsim.dram.build import DeviceOptions, build_device
+from archsim.dram.channel import simulate
+from archsim.dram.device import COMMANDS, Device
+from archsim.dram.profile import PROFILES, Profile
+from archsim.dram.streams import Stream
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from dram_twin import Twin
+
+SMALL = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def _small(name: str, lanes: int, stacks: int) -> Device:
+    """Return a device of *name* with four rows a bank and a refresh interval that a short run meets."""
+    device = build_device(name, DeviceOptions(lanes=lanes, stack_ids=stacks))
+    banks = device.banks // device.lanes
+    return replace(
+        device, rows=4, row_transactions=4, refresh_ticks=4000, refresh_bank_interval_ticks=max(4000 // banks, 150)
+    )
+
+
+def _map(device: Device) -> AddressMap:
+    fields = [(level, size.bit_length() - 1) for level, size in zip(device.levels, device.sizes, strict=True)]
+    return AddressMap((*((f, b) for f, b in fields if b), ("co", 2), ("ro", 2)))
+
+
+@st.composite
+def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
+    name = draw(st.sampled_from(["HBM2", "HBM3", "HBM4", "DDR5", "GDDR6", "LPDDR5", "GDDR7"]))
+    lanes = draw(st.sampled_from([1, 2])) if name.startswith("HBM") else 1
+    device = _small(name, lanes, draw(st.sampled_from([1, 2])))
+    profile = replace(
+        PROFILES[draw(st.sampled_from(["ramulator2", "archsim"]))],
+        read_queue=draw(st.integers(1, 8)),
+        write_queue=draw(st.integers(1, 8)),
+        refresh=draw(st.sampled_from(["none", "all_bank", "overlapped_bank"])),
+        protect=draw(st.sampled_from(["none", "older_hit", "any_hit"])),
+        rotate=draw(st.booleans()),
+        owed_refreshes=draw(st.integers(1, 3)),
+    )
+    domain = 1 << _map(device).bits
+    count = draw(st.integers(10, 60))
+    near = draw(st.booleans())
+    index = draw(st.lists(st.integers(0, min(domain, 96 if near else domain) - 1), min_size=count, max_size=count))
+    write = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    window = draw(st.sampled_from([0, 0, 1, 3, 16]))
+    stream = Stream(np.array(index, np.int64), np.array(write, np.uint8))
+    return device, profile, stream, window, draw(st.integers(0, 60))
+
+
+@SMALL
+@given(_cases())
+def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Profile, Stream, int, int]) -> None:
+    """Same commands to the same banks at the same ticks, same completions; and the causes sum to the run."""
+    device, profile, stream, window, back = case
+    twin = Twin(device, profile, window=window, return_ticks=back)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=window, return_ticks=back, traced=5000)
+    kernel_log = [(int(tick), COMMANDS[int(command)], int(bank)) for tick, command, bank in run.trace]
+    assert kernel_log[: len(twin.log)] == twin.log[: len(kernel_log)]
+    assert abs(len(kernel_log) - len(twin.log)) == 0
+    assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+    assert sum(run.causes) == run.ticks * device.lanes
+    served = sum(1 for _, command, _ in twin.log if command in ("RD", "WR"))
+    assert run.cause("transfer") == served * device.burst_ticks
+
+
+@pytest.mark.slow
+@settings(SMALL, max_examples=1500)
+@given(_cases())
+def test_the_kernel_agrees_with_the_twin_on_many_more_cases(case: tuple[Device, Profile, Stream, int, int]) -> None:
+    """The same law over more random devices, policies and streams."""
+    device, profile, stream, window, back = case
+    twin = Twin(device, profile, window=window, return_ticks=back)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=window, return_ticks=back, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
