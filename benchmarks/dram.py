@@ -1,7 +1,7 @@
 """Requests per second of the memory floor, one thread: HBM3-6400, two pseudochannels, queue 32, all-bank refresh.
 
-Run: `python benchmarks/dram.py`. The best of three, processor time, decoding of addresses included; the first call, which
-compiles or loads the kernel, is left out. Ramulator 2.1 was measured at 0.64 M (sequential) and 0.17 M (random)
+Run: `python benchmarks/dram.py`. The best of four, processor time, decoding of addresses included; the first call
+compiles or loads the kernel and is never the best. Ramulator 2.1 was measured at 0.64 M (sequential) and 0.17 M (random)
 requests per processor second on the same work, on another machine.
 """
 

@@ -1,7 +1,7 @@
 """The channel controller written plainly: every tick, every request, every constraint against every command before.
 
-The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command is
-legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
+The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command
+is legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
 slots, half clocks, row-hit protection, refresh of all banks or of one bank beside the others, and closed-loop windows.
 """
 

@@ -64,7 +64,7 @@ class Device:
     bus: int
     """Command slots of a tick: 0 one command, 1 one column and one row command, 2 the same in half clocks."""
     split_activate: tuple[int, int, int] | None
-    """LPDDR5 and LPDDR6: from ACT1 to the latest ACT2, guard before it, how long a burst keeps the data clock (ticks)."""
+    """LPDDR5 and LPDDR6: ACT1 to the latest ACT2, guard before it, how long a burst keeps the data clock (ticks)."""
     refresh_ticks: int
     """tREFI."""
     refresh_bank_interval_ticks: int

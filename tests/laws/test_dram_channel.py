@@ -137,7 +137,7 @@ def test_a_map_that_does_not_fit_is_named(text: str, word: str) -> None:
 
 
 def test_contradictory_and_missing_timings_are_named() -> None:
-    """tRAS + tRP > tRC cannot be; a density without tRFC and an unknown set are refused by name."""
+    """A tRC below tRAS + tRP cannot be; a density without tRFC and an unknown set are refused by name."""
     for options, word in (
         (DeviceOptions(timings={"tRC": ns("30", "test")}), "tRC"),
         (DeviceOptions(channel_gbit=4096), "tRFCab"),
