@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.library import load_system
@@ -18,7 +17,7 @@ from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.placement import Placement, place
 from archsim.mapping.replicas import Replica, replicas_of
-from archsim.mapping.search import Candidate, candidates
+from archsim.mapping.search import candidates
 from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_evenly
 from archsim.result import Result
@@ -54,6 +53,7 @@ __all__ = [
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
 
+_KEY = "--parallel"
 AUTO = "auto"
 """The parallelism that is searched."""
 SEARCH_BATCH = 32
@@ -244,14 +244,12 @@ class Trial:
 
     parallelism: str
     """As `--parallel` reads it."""
-    tpot_s: float | None
-    """Time of the iteration; None where it was refused."""
-    output_tokens_per_s: float | None
-    mbu: float | None
-    kv_tokens: int | None
-    """Tokens that the KV caches of all replicas hold."""
-    refused: str
-    """Why it cannot serve the batch; empty where it can."""
+    missing_bytes_per_chip: int
+    """What the fullest chip lacks to hold the batch; negative: it has left. Where it lacks any, the rest is None."""
+    tpot_s: float | None = None
+    """Time of the iteration."""
+    output_tokens_per_s: float | None = None
+    mbu: float | None = None
 
 
 def search_parallelism(
@@ -263,23 +261,34 @@ def search_parallelism(
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> list[Trial]:
-    """Return every way that divides *model* and fills *system*: by tokens per second, the refused ones last.
+    """Return every way that divides *model* and fills *system*: by tokens per second, those that do not fit last.
 
     Each is evaluated at one decode iteration of *batch* sequences of *context* tokens. Raises `InputError` where none
-    can serve them: what the first lacks.
+    can serve them.
     """
-    bits = str(Precision.parse(precision) if precision else Precision.of_model(model))
-    found = candidates(model, Precision.parse(bits), system)
+    bits = Precision.parse(precision) if precision else Precision.of_model(model)
+    found = candidates(model, bits, system)
     trials = []
-    for number, candidate in enumerate(found):
+    for number, (ways, placement) in enumerate(found):
         if progress is not None:
             progress("search", number / len(found))
-        trials.append(_trial(candidate, partial(evaluate_step, system, model, batch=batch, context=context), bits))
-    # Python sorts stably: of equals the first wins, which has the least tensor parallelism.
-    trials.sort(key=lambda trial: -(trial.output_tokens_per_s or 0.0))
-    if not trials or trials[0].tpot_s is None:
-        why = trials[0].refused if trials else f"a model that divides over {system.chips} chips"
-        raise InputError(Problem(system.name, "--parallel auto", model.name, why))
+        missing = placement.missing_bytes_per_chip(placement.blocks_for(-(-batch // ways.replicas), context))
+        if missing > 0:
+            trials.append(Trial(str(ways), missing))
+            continue
+        result = evaluate_step(system, model, batch=batch, context=context, precision=str(bits), parallelism=str(ways))
+        rate = result.throughput.output_tokens_per_s
+        trials.append(Trial(str(ways), missing, result.latency_s.tpot.mean, rate, result.mbu))
+    # Of equals the one found first wins: the sort is stable.
+    trials.sort(key=lambda trial: (-(trial.output_tokens_per_s or 0.0), trial.missing_bytes_per_chip))
+    if not trials:
+        expected = f"a number of chips into which {model.name} divides"
+        raise InputError(Problem(system.name, "chips", str(system.chips), expected))
+    if trials[0].tpot_s is None:
+        wanted = f"{batch} sequences of {context} tokens of {model.name}"
+        lacking = f"at least {trials[0].missing_bytes_per_chip:,} bytes are missing on each chip"
+        expected = f"a batch that fits in some way: {lacking} ({trials[0].parallelism})"
+        raise CapacityError(Problem(system.name, f"{_KEY} {AUTO}", wanted, expected))
     return trials
 
 
@@ -288,18 +297,6 @@ def mean_context(trace: Trace) -> int:
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
-
-
-def _trial(candidate: Candidate, evaluate: Callable[..., Result], precision: str) -> Trial:
-    ways = str(candidate.ways)
-    if candidate.placement is None:
-        return Trial(ways, None, None, None, None, candidate.refused)
-    try:
-        result = evaluate(precision=precision, parallelism=ways)
-    except CapacityError as error:
-        return Trial(ways, None, None, None, None, str(error))
-    tokens = candidate.placement.kv_tokens * candidate.ways.replicas
-    return Trial(ways, result.latency_s.tpot.mean, result.throughput.output_tokens_per_s, result.mbu, tokens, "")
 
 
 def _arrivals(trace: Trace) -> Iterator[Arrival]:

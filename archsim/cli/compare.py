@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from archsim.cli.options import (
+    Progress,
     json_option,
     model_option,
     out_option,
@@ -20,6 +20,7 @@ from archsim.cli.options import (
     slo_seconds,
     trace_options,
 )
+from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,17 +75,21 @@ def command(  # noqa: PLR0913  # one parameter an option
     refuse_existing(path)
     designs = [load_system(name, overrides) for name in systems]
     writers.check_folder_names([design.name for design in designs])
-    replay = partial(
-        run,
-        model=load_model(model_name),
-        trace=load_trace(
-            trace_name or _DEFAULT_TRACE, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed
-        ),
-        precision=precision,
-        parallelism=parallel,
-        seed=seed,
-        slo_s=None if no_saturation else slo_seconds(slo),
+    model = load_model(model_name)
+    trace = load_trace(
+        trace_name or _DEFAULT_TRACE, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed
     )
+    spread: dict[str, str | None] = {design.name: parallel for design in designs}
+    if parallel == AUTO:
+        spread |= {d.name: chosen(d, model, precision=precision, of=trace, stderr=as_json) for d in designs}
+    slo_s = None if no_saturation else slo_seconds(slo)
+
+    def replay(design: SystemSpec, *, progress: Progress | None) -> Result:
+        return run(
+            design, model=model, trace=trace, precision=precision, parallelism=spread[design.name], seed=seed, slo_s=slo_s,
+            progress=progress,
+        )  # fmt: skip
+
     results = _replayed(designs, replay, table.console(stderr=as_json))
     writers.write_comparison(results, path)
     if as_json:

@@ -29,7 +29,7 @@ Progress = Callable[[str, float], None]
 
 model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.")
 precision_option = click.option("--precision", metavar="P", help="Bits of weights, activations, KV: w8a16kv8.")
-parallel_option = click.option("--parallel", metavar="WAYS", help="Ways to divide the model: tp=8,pp=1.")
+parallel_option = click.option("--parallel", metavar="WAYS", help="Ways to divide the model: tp=4,pp=2, or auto.")
 overrides_option = click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True,
                                 help="Change one key of the hwconfig, PATH as `archsim show` prints it.")  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")

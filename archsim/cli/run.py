@@ -19,6 +19,7 @@ from archsim.cli.options import (
     slo_seconds,
     trace_options,
 )
+from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
     from archsim.result import Result
@@ -77,10 +78,14 @@ def command(  # noqa: PLR0913  # one parameter an option
     if trace_name is not None:
         trace = load_trace(trace_name, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed)
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
+        if parallel == AUTO:
+            parallel = chosen(*given, precision=precision, of=trace, stderr=as_json)
         with progress_bar(system) as progress:
             result = run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
                          progress=progress)  # fmt: skip
     elif batch is not None and context is not None:
+        if parallel == AUTO:
+            parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)
         result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
         raise click.UsageError("either --trace, or --batch and --context, is expected")

@@ -106,12 +106,16 @@ class Placement:
         held = max(holding.weight_bytes + own * holding.kv_bytes_per_token for holding in self.stages)
         return held + self.activation_bytes_per_chip - self.usable_bytes_per_chip
 
+    def blocks_for(self, sequences: int, context: int) -> int:
+        """Return the blocks that *sequences* of *context* tokens take; groups hold equally many sequences."""
+        return -(-sequences // self.groups) * self.groups * -(-context // self.kv_block_tokens)
+
     def check_batch(self, sequences: int, context: int) -> None:
         """Raise `CapacityError` unless the KV blocks of *sequences* of *context* tokens fit into one replica.
 
         It says how many bytes are missing and the smallest number of such chips that would do.
         """
-        blocks = -(-sequences // self.groups) * self.groups * -(-context // self.kv_block_tokens)
+        blocks = self.blocks_for(sequences, context)
         if self.missing_bytes_per_chip(blocks) > 0:
             raise CapacityError(self.demand.problem(self, blocks))
 

@@ -1,48 +1,37 @@
-"""All ways in which a model can be cut over a system: which are feasible, and why the others are not.
+"""All ways in which a model can be cut over a system, and what each chip would have to hold.
 
 Every product of tensor, pipeline, context and data parallelism over all chips, each with every expert parallelism that
-its ranks allow. Nothing is timed here.
+its ranks allow. Nothing is timed here, and what does not fit is there with what it lacks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from archsim.errors import CapacityError, InputError
 from archsim.hardware.spec import SystemSpec
-from archsim.mapping.parallelism import Parallelism, check_parallelism
-from archsim.mapping.placement import Placement, place
+from archsim.mapping.parallelism import Parallelism, divides
+from archsim.mapping.placement import Demand, Placement
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 
 __all__ = ["Candidate", "candidates"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way."""
+class Candidate(NamedTuple):
+    """One way, whether it fits or not."""
 
     ways: Parallelism
-    placement: Placement | None
-    """None where it does not fit."""
-    refused: str
-    """Why it does not fit; empty where it does."""
+    placement: Placement
 
 
 def candidates(model: Model, precision: Precision, system: SystemSpec) -> list[Candidate]:
-    """Return the ways that divide *model* and fill *system*, with what each chip would hold or what it would lack."""
-    found = []
-    for ways in _products(model, system.chips):
-        try:
-            check_parallelism(ways, model, system)
-        except InputError:
-            continue
-        try:
-            found.append(Candidate(ways, place(model, precision, system, ways), ""))
-        except CapacityError as error:
-            found.append(Candidate(ways, None, str(error)))
-    return found
+    """Return the ways that divide *model* and fill *system*, by rising tensor, pipeline and context parallelism."""
+    return [
+        Candidate(ways, Demand(model, precision, system, ways).over(ways.tp))
+        for ways in _products(model, system.chips)
+        if divides(ways, model)
+    ]
 
 
 def _products(model: Model, chips: int) -> Iterator[Parallelism]:

@@ -189,7 +189,7 @@ def test_a_batch_that_a_stage_cannot_hold_is_refused() -> None:
 
 
 def test_the_search_knows_every_way() -> None:
-    """All products over 8 chips are there once, each with the placement that `place` finds or why it finds none."""
+    """All products over 8 chips are there once, each with the placement that `place` finds or refuses."""
     found = candidates(EXPERTS, W16, H100)
     ways = [candidate.ways for candidate in found]
     assert len(set(ways)) == len(ways)
@@ -197,9 +197,8 @@ def test_the_search_knows_every_way() -> None:
     for text in ("tp=8", "tp=4,dp=2", "ep=8", "tp=2,ep=8", "tp=2,ep=4,dp=4", "tp=2,cp=2,pp=2", "pp=8"):
         assert Parallelism.parse(text) in ways
     for candidate in found:
-        if candidate.placement is None:
+        if candidate.placement.missing_bytes_per_chip(1) > 0:
             with pytest.raises(CapacityError):
                 place(EXPERTS, W16, H100, candidate.ways)
         else:
             assert candidate.placement == place(EXPERTS, W16, H100, candidate.ways)
-            assert not candidate.refused

@@ -1,0 +1,35 @@
+"""`--parallel auto`: ask for the search, show what it compared, and hand on what it chose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archsim.hardware.spec import SystemSpec
+    from archsim.workload.model import Model
+    from archsim.workload.trace import Trace
+
+__all__ = ["AUTO", "chosen"]
+
+AUTO = "auto"
+
+
+def chosen(
+    system: SystemSpec, model: Model, *, precision: str | None, of: Trace | tuple[int, int], stderr: bool
+) -> str:
+    """Return the fastest parallelism for *of*, a trace or a batch and its context, and print what it was chosen from.
+
+    The table goes to standard output, or to *stderr* where the output is JSON.
+    """
+    from archsim.cli.options import progress_bar
+    from archsim.report import table
+    from archsim.report.ways import ways_table
+    from archsim.run import SEARCH_BATCH, mean_context, search_parallelism
+
+    batch, context = of if isinstance(of, tuple) else (SEARCH_BATCH, mean_context(of))
+    with progress_bar(system.name) as progress:
+        trials = search_parallelism(system, model, batch=batch, context=context, precision=precision, progress=progress)
+    screen = table.console(stderr=stderr)
+    screen.print(f"{system.name}: one decode step of {batch} sequences of {context:,} tokens", ways_table(trials), "",
+                 sep="\n")  # fmt: skip
+    return trials[0].parallelism
