@@ -86,9 +86,15 @@ def command(  # noqa: PLR0913  # one parameter an option
 
     def replay(design: SystemSpec, *, progress: Progress | None) -> Result:
         return run(
-            design, model=model, trace=trace, precision=precision, parallelism=spread[design.name], seed=seed, slo_s=slo_s,
+            design,
+            model=model,
+            trace=trace,
+            precision=precision,
+            parallelism=spread[design.name],
+            seed=seed,
+            slo_s=slo_s,
             progress=progress,
-        )  # fmt: skip
+        )
 
     results = _replayed(designs, replay, table.console(stderr=as_json))
     writers.write_comparison(results, path)
