@@ -113,11 +113,7 @@ def _inline(value: Any) -> str:
 
 def toml_of(tables: dict[str, Any], prefix: Key = ()) -> str:
     """Return *tables* as TOML text: values before tables, in the order given."""
-    lines = [
-        f"{name} = {_inline(value)}"
-        for name, value in tables.items()
-        if not isinstance(value, dict)
-    ]
+    lines = [f"{name} = {_inline(value)}" for name, value in tables.items() if not isinstance(value, dict)]
     text = "\n".join(lines) + "\n" if lines else ""
     if lines and prefix:
         text = f"[{'.'.join(prefix)}]\n{text}"

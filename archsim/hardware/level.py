@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
+from archsim.dram.blend import sustain_mixture
 from archsim.dram.closed_form import sustain_closed_form
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
+from archsim.dram.profile import profile_named
+from archsim.dram.standards import STANDARDS
+from archsim.dram.sustain import memory_channel
 from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
 from archsim.units import PS_PER_S
 
-__all__ = ["Level", "levels_of"]
+__all__ = ["Level", "is_command_level", "levels_of"]
 
 _NO_CAUSES = (0,) * len(CAUSES)
 
@@ -69,17 +74,12 @@ def levels_of(chip: ChipSpec) -> dict[str, Level]:
 def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
     # A9: what the chip has in flight is spread evenly over the channels.
     window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
+    answer = _command_level(spec) if is_command_level(spec) else partial(_closed_form, spec)
     memo: dict[tuple[Access, ...], ChannelFacts] = {}
 
     def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
         if accesses not in memo:
-            memo[accesses] = sustain_closed_form(
-                peak_bytes_per_s=spec.channel_peak_bytes_per_s,
-                refresh_interval_ps=spec.device.refresh_interval_ps,
-                refresh_cycle_ps=spec.device.refresh_cycle_ps,
-                access_latency_ps=spec.device.access_latency_ps,
-                phase=Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps),
-            )
+            memo[accesses] = answer(Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps))
         return memo[accesses]
 
     return Level(
@@ -89,6 +89,35 @@ def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
         burst_bytes=spec.device.burst_bytes,
         channel_peak_bytes_per_s=spec.channel_peak_bytes_per_s,
         sustain=sustain,
+    )
+
+
+def is_command_level(spec: MemorySpec) -> bool:
+    """Return whether a memory is simulated command by command: whether its standard has a timing table."""
+    return spec.device.standard in STANDARDS
+
+
+def _command_level(spec: MemorySpec) -> Callable[[Phase], ChannelFacts]:
+    channel = memory_channel(
+        spec.device.standard,
+        pin_bits_per_s=spec.pin_bits_per_s,
+        channel_bits=spec.channel_bits,
+        channels=spec.channels,
+        interleave_bytes=spec.interleave_bytes,
+        channel_bytes=spec.stack_bytes // spec.channels_per_stack,
+        map_text=spec.address_map,
+    )
+    return partial(sustain_mixture, channel, profile_named(spec.controller, place="controller"))
+
+
+def _closed_form(spec: MemorySpec, phase: Phase) -> ChannelFacts:
+    # A33: a standard without a timing table sustains what refresh and the bytes in flight leave.
+    return sustain_closed_form(
+        peak_bytes_per_s=spec.channel_peak_bytes_per_s,
+        refresh_interval_ps=spec.device.refresh_interval_ps,
+        refresh_cycle_ps=spec.device.refresh_cycle_ps,
+        access_latency_ps=spec.device.access_latency_ps,
+        phase=phase,
     )
 
 

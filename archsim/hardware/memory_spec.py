@@ -95,6 +95,10 @@ class MemorySpec(Spec):
     """Consecutive bytes in one channel before the next channel's turn."""
     round_trip_ps: PositivePicoseconds = Field(alias="round_trip")
     """From a core to the memory controller and back, on the chip; the device's own latency comes on top."""
+    controller: Text = "archsim"
+    """Profile of the memory controller: a key of `archsim.dram.profile.PROFILES`."""
+    address_map: str = ""
+    """Bits of a channel's addresses, lowest first (`pc1 bg2 co5 ba2 sid1 ro14`); empty takes the controller's own."""
     datasheet_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None)
     """Bandwidth of the datasheet: the cross-check of pin rate x width, never used in a simulation."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archsim.files import digest_of
+from archsim.hardware.level import is_command_level
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -23,24 +24,23 @@ from archsim.workload.tensors import active_parameter_count, parameter_count
 from archsim.workload.trace import Trace
 
 __all__ = [
-    "FIDELITY",
     "Design",
     "Served",
     "algorithms_of",
     "command_of",
+    "fidelity_of",
     "model_facts",
     "provenance_of",
     "step_provenance",
     "system_facts",
 ]
 
-FIDELITY = {
-    "memory": "closed form: refresh factor, and bytes in flight over latency",
+_FIDELITY = {
     "network": "flow-level max-min sharing of every collective's messages",
     "step": "discrete events: operators, chunks and collectives on engines, levels and links",
     "replay": "exact jumps over step costs that are piecewise linear between simulated knots",
 }
-"""Which mechanism answered for each floor."""
+"""Which mechanism answered for each floor but the memory, which depends on the chip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,17 @@ class Served:
     """Requests of the slice that saturation was searched on."""
     replicas: tuple[Record, ...] = ()
     """Records of the single replicas, where there are several; `record` is all of them as one."""
+
+
+def fidelity_of(spec: SystemSpec) -> dict[str, str]:
+    """Return which mechanism answered for each floor of *spec*."""
+    memory = spec.chip.memory[spec.chip.main_memory]
+    answered = (
+        f"commands of a {memory.device.standard} channel, controller profile {memory.controller}"
+        if is_command_level(memory)
+        else "closed form: refresh factor, and bytes in flight over latency"
+    )
+    return {"memory": answered, **_FIDELITY}
 
 
 def algorithms_of(steps: Sequence[StepRecord]) -> dict[str, str]:
@@ -146,7 +157,7 @@ def step_provenance(design: Design, steps: Sequence[StepRecord], *, options: str
         trace_digest=None,
         sampled=False,
         seed=0,
-        fidelity=FIDELITY,
+        fidelity=fidelity_of(design.spec),
         event_count=sum(step.event_count for step in steps),
     )
 
@@ -164,6 +175,6 @@ def provenance_of(design: Design, served: Served) -> Provenance:
         trace_digest=trace.digest,
         sampled=trace.sampled,
         seed=served.seed,
-        fidelity=FIDELITY,
+        fidelity=fidelity_of(design.spec),
         event_count=events,
     )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archsim.dram.facts import Access, ChannelFacts
 from archsim.hardware.library import load_system, system_names
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -45,10 +46,15 @@ def lone(task: Task, *, times: int = 1) -> Plan:
     return Plan("decode", (Segment("only", (task,) * times),), ranks=1)
 
 
+def streamed(parts: System, size: int) -> ChannelFacts:
+    """Return what the memory floor says of streaming a matrix of *size* bytes."""
+    return parts.levels["hbm"].sustain((Access(1, size, write=False),))
+
+
 def read_ps(parts: System, size: int) -> int:
     """Return the time in which the memory streams *size* bytes, by the closed form of rate and busiest channel."""
     level = parts.levels["hbm"]
-    facts = level.sustain(())
+    facts = streamed(parts, size)
     granules = -(-size // level.interleave_bytes)
     busiest = (granules // level.channels) * level.interleave_bytes
     rest = size - busiest * level.channels
@@ -65,7 +71,7 @@ def test_one_kernel_takes_gap_ramp_transfer_and_latency() -> None:
     runtime = parts.runtime
     overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps
     size = parts.levels["hbm"].moved_bytes(size)
-    assert record.time_ps == overhead + read_ps(parts, size) + parts.levels["hbm"].sustain(()).first_access_ps
+    assert record.time_ps == overhead + read_ps(parts, size) + streamed(parts, size).first_access_ps
 
 
 def test_equal_kernels_in_a_row_take_equal_times() -> None:
@@ -81,7 +87,7 @@ def test_compute_bound_kernel_takes_its_flops() -> None:
     """A kernel with little to read takes its first chunk's read and then its arithmetic."""
     parts = system()
     task = Task("multiply", (weights(64),), matrix_flops=10**12)
-    runtime, latency = parts.runtime, parts.levels["hbm"].sustain(()).first_access_ps
+    runtime, latency = parts.runtime, streamed(parts, 64).first_access_ps
     overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps + latency
     expected = overhead + read_ps(parts, 64) + picoseconds_for(10**12, parts.sustained_matrix_rate("bf16"))
     assert simulate_step(lone(task), parts).time_ps == expected
