@@ -15,9 +15,10 @@ from archsim.serving.requests import Limits
 LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 LIMITS = Limits(max_batch=64, max_prefill_tokens=2048, kv_blocks=4000, block_tokens=16, context_tokens=4096)
 COSTS = ToyCosts(
-    lambda batch, kv_tokens: 10**9 + batch * 10**6 + kv_tokens * 1000, lambda tokens, pairs: tokens * 10**6 + pairs * 10,
+    lambda batch, kv_tokens: 10**9 + batch * 10**6 + kv_tokens * 1000,
+    lambda tokens, pairs: tokens * 10**6 + pairs * 10,
     spacing_bits=6,
-)  # fmt: skip
+)
 LOOPS = st.builds(
     ClosedLoop,
     users=st.integers(1, 12),
