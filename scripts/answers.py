@@ -8,9 +8,9 @@ a timing table or a hwconfig; tests/reference/test_dram_answers.py recomputes a 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
-import os
 from pathlib import Path
 
 from archsim.dram import memo
@@ -36,12 +36,12 @@ BATCHES = (
 def ask(name: str) -> None:
     """Lay plans on system *name*, so that the memory floor is asked and remembers."""
     spec = load_system(name)
-    parts = System(spec)
+    parts, ways = System(spec), Parallelism.default(spec)
     for model in map(load_model, MODELS):
         for text in PRECISIONS:
             for batch in BATCHES:
                 try:
-                    works_of(plan_iteration(model, Precision.parse(text), Parallelism.default(spec), spec, batch), parts)
+                    works_of(plan_iteration(model, Precision.parse(text), ways, spec, batch), parts)
                 except InputError:  # the model does not divide over this system's chips, or the dtype is missing
                     break
 

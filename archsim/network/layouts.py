@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from archsim.errors import InputError, Problem
 
-__all__ = ["LAYOUTS", "Layout", "Wire", "grid_index", "grid_position"]
+__all__ = ["LAYOUTS", "MOST_WIRES", "Layout", "Wire", "grid_index", "grid_position"]
 
 
 class Wire(NamedTuple):
@@ -27,6 +27,10 @@ class Wire(NamedTuple):
     b: str
     tier: int = 0
     weight: int = 1
+
+
+MOST_WIRES = 500_000
+"""More wires than any machine has; beyond them a graph fills the memory of the machine that simulates it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,12 @@ def _refuse(key: str, value: object, expected: str) -> InputError:
     return InputError(Problem("", f"network.{key}", str(value), expected))
 
 
+def _check_wires(topology: str, count: int) -> None:
+    """Refuse a graph before it is made that would not fit a machine's memory."""
+    if count > MOST_WIRES:
+        raise _refuse("topology", topology, f"a graph of at most {MOST_WIRES:,} wires, not {count:,}")
+
+
 def none(chips: int, shape: tuple[int, ...]) -> Layout:
     """One chip alone."""
     _refuse_shape(shape, "none")
@@ -65,6 +75,7 @@ def switch(chips: int, shape: tuple[int, ...]) -> Layout:
 def full_mesh(chips: int, shape: tuple[int, ...]) -> Layout:
     """A wire between every two chips."""
     _refuse_shape(shape, "full_mesh")
+    _check_wires("full_mesh", chips * (chips - 1) // 2)
     wires = tuple(Wire(f"chip{i}", f"chip{j}") for i in range(chips) for j in range(i + 1, chips))
     return Layout(wires, "shortest")
 
@@ -118,8 +129,9 @@ def fat_tree(chips: int, shape: tuple[int, ...]) -> Layout:
     half = shape[0] // 2
     if chips > shape[0] * half * half:
         raise _refuse("shape", list(shape), f"k with k^3/4 >= {chips} chips; k = {shape[0]} has {shape[0] * half**2}")
-    wires = [Wire(f"chip{i}", f"edge{i // half**2}_{i // half % half}") for i in range(chips)]
     pods = -(-chips // half**2)
+    _check_wires("fat_tree", chips + pods * 2 * half * half)
+    wires = [Wire(f"chip{i}", f"edge{i // half**2}_{i // half % half}") for i in range(chips)]
     for pod in range(pods):
         wires += [Wire(f"edge{pod}_{e}", f"agg{pod}_{a}") for e in range(half) for a in range(half)]
         wires += [Wire(f"agg{pod}_{a}", f"core{a * half + c}") for a in range(half) for c in range(half)]
@@ -135,6 +147,7 @@ def dragonfly(chips: int, shape: tuple[int, ...]) -> Layout:
     a, p, h, g = shape
     if chips > a * p * g:
         raise _refuse("shape", list(shape), f"a p g >= {chips} chips; it has {a * p * g}")
+    _check_wires("dragonfly", chips + g * (a * (a - 1) + a * h) // 2)
     wires = [Wire(f"chip{i}", f"router{i // (a * p)}_{i // p % a}") for i in range(chips)]
     for group in range(g):
         wires += [Wire(f"router{group}_{r}", f"router{group}_{s}") for r in range(a) for s in range(r + 1, a)]

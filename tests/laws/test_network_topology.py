@@ -160,3 +160,15 @@ def test_routes_do_not_depend_on_the_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("topology", "chips", "shape"),
+    [("full_mesh", 65_536, ()), ("fat_tree", 8, (4096,)), ("dragonfly", 8, (2000, 1, 1, 2001))],
+)
+def test_a_graph_too_large_for_memory_is_refused_before_it_is_made(
+    topology: str, chips: int, shape: tuple[int, ...]
+) -> None:
+    """The refusal says how many wires there would be."""
+    with pytest.raises(InputError, match="wires"):
+        build_network(topology, chips, shape=shape, link_bytes_per_s=10**9, link_latency_ps=1000)
