@@ -19,7 +19,7 @@ from archsim.errors import ArchsimError, did_you_mean
 
 __all__ = ["COMMANDS", "group", "main"]
 
-COMMANDS = ("compare", "run", "show", "list", "trace", "network", "schema")
+COMMANDS = ("compare", "run", "show", "list", "trace", "memory", "network", "validate", "cache", "schema")
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
 _INTERRUPTED = 130

@@ -77,11 +77,13 @@ def simulate(
     bank, row = address_map.decode(stream.index, device)
     ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
     count = stream.index.size
+    asked = np.empty((count, 4), np.int64)
+    asked[:, 0], asked[:, 1], asked[:, 2], asked[:, 3] = bank, row, stream.write, ident if ident.size else 0
     states[0]["measure_from"], states[0]["measure_to"] = count // 10, count - 1 - count // 10
     done, back = np.zeros(count, np.int64), np.zeros(count, np.int64)
     trace = np.zeros((traced, 3), np.int64)
     run = _kernel(profile)
-    if not run(states[0], bank, row, stream.write, ident, buffered, done, back, trace):
+    if not run(states[0], asked, buffered, done, back, trace):
         raise SimulationError(
             f"{device.name}: the {profile.name} controller stopped after {states[0]['completed']} requests"
         )

@@ -291,9 +291,10 @@ def _move(s: Any, merged: Any) -> bool:
 
 
 @kernel
-def _take(s: Any, bank: int, row: int, write: int, known: int, merged: Any, done: Any, back: Any) -> None:
+def _take(s: Any, request: Any, merged: Any, done: Any, back: Any) -> None:
     """Accept a request: merge it with one that waits for the same address, or queue it."""
     half = merged.shape[0] // 2
+    bank, row, write, known = request[0], request[1], request[2], request[3]
     queues = True
     if write:
         done[s.offered] = s.now + 1
@@ -323,19 +324,18 @@ def _take(s: Any, bank: int, row: int, write: int, known: int, merged: Any, done
 
 
 @kernel
-def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any) -> bool:
+def _offer(s: Any, asked: Any, merged: Any, done: Any, back: Any) -> bool:
     taken = 0
-    while taken < s.inject and s.offered < bank.shape[0]:
+    while taken < s.inject and s.offered < asked.shape[0]:
         request = s.offered
         waits = request - s.window
         if s.window > 0 and waits >= 0 and (waits >= s.completed or back[waits] > s.now):
             s.source = LATENCY
             return taken > 0
-        if s.queued[write[request]] >= s.depth[write[request]]:
+        if s.queued[asked[request, 2]] >= s.depth[asked[request, 2]]:
             s.source = QUEUE
             return taken > 0
-        known = ident[request] if merged.shape[0] > 0 else 0
-        _take(s, bank[request], row[request], write[request], known, merged, done, back)
+        _take(s, asked[request], merged, done, back)
         s.offered += 1
         taken += 1
     s.source = LATENCY
@@ -343,10 +343,10 @@ def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, don
 
 
 @kernel
-def _serve(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
-    last = bank.shape[0]
+def _serve(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+    last = asked.shape[0]
     while s.completed < last:
-        changed = _offer(s, bank, row, write, ident, merged, done, back)
+        changed = _offer(s, asked, merged, done, back)
         _refresh_due(s)
         s.wake[0] = NEVER if s.refresh == 0 else s.refresh_at
         first = _try_refresh(s, trace)
@@ -370,14 +370,11 @@ def _serve(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, don
 
 
 @kernel
-def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+def run(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
     """Serve all requests; return false if nothing could ever happen again."""
     return _serve(
         s,
-        unowned(bank),
-        unowned(row),
-        unowned(write),
-        unowned(ident),
+        unowned(asked),
         unowned(merged),
         unowned(done),
         unowned(back),

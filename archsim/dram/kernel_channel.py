@@ -54,10 +54,10 @@ def _merged(s: Any, write: int, ident: int, buffered: Any, done: Any, back: Any)
 
 
 @kernel
-def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any) -> bool:
+def _offer(s: Any, asked: Any, buffered: Any, done: Any, back: Any) -> bool:
     """Offer up to `inject` requests; return whether one was taken."""
     taken = 0
-    last = bank.shape[0]
+    last = asked.shape[0]
     while taken < s.inject and s.offered < last:
         request = s.offered
         if (
@@ -67,8 +67,7 @@ def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, d
         ):
             s.source = LATENCY
             break
-        direction = write[request]
-        known = ident[request] if buffered.shape[0] > 0 else 0
+        direction, known = asked[request, 2], asked[request, 3]
         if buffered.shape[0] > 0 and _merged(s, direction, known, buffered, done, back):
             s.offered += 1
             taken += 1
@@ -78,7 +77,7 @@ def _offer(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, d
             break
         if direction == 1 and buffered.shape[0] > 0:
             buffered[known] = 1
-        _accept(s, bank[request], row[request], direction, known)
+        _accept(s, asked[request, 0], asked[request, 1], direction, known)
         s.offered += 1
         taken += 1
     if taken == s.inject:
@@ -126,12 +125,10 @@ def _tick(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
 
 
 @kernel
-def _serve(
-    s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any
-) -> bool:
-    last = bank.shape[0]
+def _serve(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
+    last = asked.shape[0]
     while s.completed < last and not s.stuck:
-        changed = _offer(s, bank, row, write, ident, buffered, done, back)
+        changed = _offer(s, asked, buffered, done, back)
         s.now += 1
         falls_due(s)
         if s.cap > 0:
@@ -146,14 +143,11 @@ def _serve(
 
 
 @kernel
-def run(s: Any, bank: Any, row: Any, write: Any, ident: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
+def run(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
     """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
     return _serve(
         s,
-        unowned(bank),
-        unowned(row),
-        unowned(write),
-        unowned(ident),
+        unowned(asked),
         unowned(buffered),
         unowned(done),
         unowned(back),
