@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archsim.dram.device import CLASSES, COMMANDS, Device, class_of
+from archsim.dram.device import CLASSES, COMMANDS, Constraint, Device, class_of
 from archsim.errors import InputError, Problem
 
 __all__ = ["DEEPEST_QUEUE", "MOST_BANKS", "blank_state"]
@@ -23,6 +23,7 @@ _ENTRIES = 1024
 _LEVELS = 8
 _SLOTS = 2 * DEEPEST_QUEUE + MOST_BANKS
 _RING = 2048
+_COLUMNS = ("RD", "WR", "RDA", "WRA")
 _MOST_LANES = 8
 _GROUPS = 1 + 6 * _MOST_LANES
 
@@ -143,9 +144,25 @@ def _write_tree(state: Any, device: Device) -> None:
     state["stacks"], state["stack_banks"] = stacks, device.banks // device.lanes // stacks
 
 
+def _binding(constraints: list[Constraint], device: Device) -> list[Constraint]:
+    """Leave out what can never bind: no longer than the same at a level above, or than the slots of commands alone."""
+    kept = []
+    for c in constraints:
+        columns = c.preceding in _COLUMNS and c.following in _COLUMNS
+        slot = (2 if device.bus == 2 else 1) if c.level == 0 and columns and device.bus in (1, 2) else 0
+        shadowed = any(
+            above.level < c.level and above.ticks >= c.ticks and not above.sibling and above.window == 1
+            and (above.preceding, above.following) == (c.preceding, c.following)
+            for above in constraints
+        )  # fmt: skip
+        if c.sibling or c.window > 1 or not (shadowed or c.ticks <= slot):
+            kept.append(c)
+    return kept
+
+
 def _write_constraints(state: Any, device: Device, unused: frozenset[str]) -> None:
     """Lay the constraints out by preceding command, those for siblings after those for the node itself."""
-    used = [c for c in device.constraints if c.preceding not in unused and c.following not in unused]
+    used = _binding([c for c in device.constraints if c.preceding not in unused and c.following not in unused], device)
     for entry, c in enumerate(sorted(used, key=lambda c: (c.sibling, COMMANDS.index(c.preceding), c.level))):
         command, following = COMMANDS.index(c.preceding), COMMANDS.index(c.following)
         start, stop = ("x_start", "x_stop") if c.sibling else ("c_start", "c_stop")
