@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from archsim.dram.memo import cache_folder
 from archsim.files import digest_of
 
-__all__ = ["kernel", "unowned"]
+__all__ = ["kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,32 +45,18 @@ _FOLDER = _compiled_folder()
 
 
 def kernel(function: Function) -> Function:
-    """Compile *function* for the types of its first call, without the GIL, in 64-bit integers."""
+    """Compile *function* for the types of its first call, without the GIL, in 64-bit integers.
+
+    Kernels allocate nothing, so Numba's reference counts are off: counting each array at each call that passes it,
+    atomically, took half the time of a channel.
+    """
     config: Any = numba.config
     before = config.CACHE_DIR
     try:
         if _FOLDER is not None and not before:
             config.CACHE_DIR = _FOLDER
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=_FOLDER is not None)(function)
+        compile_with: Any = numba.njit
+        compiled = compile_with(nogil=True, error_model="numpy", cache=_FOLDER is not None, _nrt=False)(function)
     finally:
         config.CACHE_DIR = before
     return cast("Function", compiled)
-
-
-@intrinsic
-def _pointer(_context: Any, address: Any) -> Any:
-    """Take an integer as an address."""
-
-    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), generate
-
-
-@kernel
-def unowned(array: Any) -> Any:
-    """Return a view of *array* without an owner, valid while the caller holds the array.
-
-    Numba counts references to an owned array, atomically, at every call that passes it: half the time of a channel.
-    """
-    return numba.carray(_pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[attr-defined,call-arg]

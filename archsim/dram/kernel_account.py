@@ -86,10 +86,10 @@ def book_column(s: Any, slot: int, command: int) -> None:
     if s.now > start:
         _book_gap(s, slot, command, start)
         start = s.now
-    if s.booked == s.measure_from:
-        s.measured[0] = s.causes
-    if s.booked == s.measure_to:
-        s.measured[1] = s.causes
+    if s.booked in (s.measure_from, s.measure_to):
+        moment = 0 if s.booked == s.measure_from else 1
+        for cause in range(s.causes.shape[0]):
+            s.measured[moment, cause] = s.causes[cause]
     s.booked += 1
     s.lane_end[lane] = s.now + s.burst
     s.causes[TRANSFER] += s.now + s.burst - start

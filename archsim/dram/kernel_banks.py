@@ -10,13 +10,13 @@ Clocks count from 0; the source offers requests before a clock. Idle clocks are 
 """
 
 # mypy: disable-error-code="no-any-return"
-# ruff: noqa: PLR0913, PLR0917  # compiled code takes positions
+# compiled code takes positions
 
 from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel, unowned
+from archsim.dram.jit import kernel
 from archsim.dram.kernel_account import book_column, note_activate
 from archsim.dram.kernel_device import earliest, issue, issue_scope
 from archsim.dram.kernel_refresh import push
@@ -343,7 +343,8 @@ def _offer(s: Any, asked: Any, merged: Any, done: Any, back: Any) -> bool:
 
 
 @kernel
-def _serve(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+def run(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+    """Serve all requests; return false if nothing could ever happen again."""
     last = asked.shape[0]
     while s.completed < last:
         changed = _offer(s, asked, merged, done, back)
@@ -367,16 +368,3 @@ def _serve(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) ->
         if s.now >= NEVER:
             return False
     return s.completed >= last
-
-
-@kernel
-def run(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
-    """Serve all requests; return false if nothing could ever happen again."""
-    return _serve(
-        s,
-        unowned(asked),
-        unowned(merged),
-        unowned(done),
-        unowned(back),
-        unowned(trace),
-    )

@@ -7,13 +7,13 @@ is answered by the queue; a second write to it is absorbed.
 """
 
 # mypy: disable-error-code="no-any-return"
-# ruff: noqa: PLR0913, PLR0917  # compiled code takes positions
+# compiled code takes positions
 
 from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel, unowned
+from archsim.dram.jit import kernel
 from archsim.dram.kernel_lists import append, group_time
 from archsim.dram.kernel_queue import inject_closes, tick_dual, tick_single
 from archsim.dram.kernel_refresh import falls_due, owed_time, priority_command, priority_time, refresh_next
@@ -125,7 +125,8 @@ def _tick(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
 
 
 @kernel
-def _serve(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
+def run(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
+    """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
     last = asked.shape[0]
     while s.completed < last and not s.stuck:
         changed = _offer(s, asked, buffered, done, back)
@@ -140,16 +141,3 @@ def _serve(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) 
             return False
         s.now = following - 1
     return s.completed >= last
-
-
-@kernel
-def run(s: Any, asked: Any, buffered: Any, done: Any, back: Any, trace: Any) -> bool:
-    """Serve all requests; return false if nothing could ever happen again or refreshes overflow their queue."""
-    return _serve(
-        s,
-        unowned(asked),
-        unowned(buffered),
-        unowned(done),
-        unowned(back),
-        unowned(trace),
-    )

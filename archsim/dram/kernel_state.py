@@ -40,7 +40,8 @@ _SCALARS = (
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
 )  # fmt: skip
 _BANK_ARRAYS = (
-    "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "held", "late", "active",
+    "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "held", "late",
+    "active",
     "refreshed", "deadline", "queue_head", "queue_tail", "queue_count", "queue_held",
 )  # fmt: skip
 _LANE_ARRAYS = ("lane_node", "lane_end", "lane_pending", "owed", "owed_bank", "round_done", "lane_first")
