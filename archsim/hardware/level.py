@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 
-from archsim.dram.blend import sustain_mixture
-from archsim.dram.closed_form import sustain_closed_form
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
-from archsim.dram.profile import profile_named
-from archsim.dram.standards import STANDARDS
-from archsim.dram.sustain import memory_channel
+from archsim.hardware.answers import answer_of
 from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
 from archsim.units import PS_PER_S
 
-__all__ = ["Level", "is_command_level", "levels_of"]
+__all__ = ["Level", "levels_of"]
 
 _NO_CAUSES = (0,) * len(CAUSES)
 
@@ -49,9 +44,11 @@ class Level:
         """One granule on every channel."""
         return self.channels * self.interleave_bytes
 
-    def moved_bytes(self, wanted_bytes: int) -> int:
-        """Return the whole bursts, in bytes, that *wanted_bytes* contiguous bytes take."""
-        return -(-wanted_bytes // self.burst_bytes) * self.burst_bytes
+    def moved_bytes(self, wanted_bytes: int, run_bytes: int) -> int:
+        """Return the whole bursts, in bytes, that *wanted_bytes* take in runs of *run_bytes* that each begin at one."""
+        runs, rest = divmod(wanted_bytes, run_bytes)
+        bursts = runs * -(-run_bytes // self.burst_bytes) + -(-rest // self.burst_bytes)
+        return bursts * self.burst_bytes
 
     def busiest_bytes(self, moved_bytes: int) -> int:
         """Return the bytes of the busiest channel when *moved_bytes* start on a granule's edge."""
@@ -74,7 +71,7 @@ def levels_of(chip: ChipSpec) -> dict[str, Level]:
 def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
     # A9: what the chip has in flight is spread evenly over the channels.
     window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
-    answer = _command_level(spec) if is_command_level(spec) else partial(_closed_form, spec)
+    answer = answer_of(spec, place=f"{chip.name}: memory.{name}")
     memo: dict[tuple[Access, ...], ChannelFacts] = {}
 
     def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
@@ -89,35 +86,6 @@ def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
         burst_bytes=spec.device.burst_bytes,
         channel_peak_bytes_per_s=spec.channel_peak_bytes_per_s,
         sustain=sustain,
-    )
-
-
-def is_command_level(spec: MemorySpec) -> bool:
-    """Return whether a memory is simulated command by command: whether its standard has a timing table."""
-    return spec.device.standard in STANDARDS
-
-
-def _command_level(spec: MemorySpec) -> Callable[[Phase], ChannelFacts]:
-    channel = memory_channel(
-        spec.device.standard,
-        pin_bits_per_s=spec.pin_bits_per_s,
-        channel_bits=spec.channel_bits,
-        channels=spec.channels,
-        interleave_bytes=spec.interleave_bytes,
-        channel_bytes=spec.stack_bytes // spec.channels_per_stack,
-        map_text=spec.address_map,
-    )
-    return partial(sustain_mixture, channel, profile_named(spec.controller, place="controller"))
-
-
-def _closed_form(spec: MemorySpec, phase: Phase) -> ChannelFacts:
-    # A33: a standard without a timing table sustains what refresh and the bytes in flight leave.
-    return sustain_closed_form(
-        peak_bytes_per_s=spec.channel_peak_bytes_per_s,
-        refresh_interval_ps=spec.device.refresh_interval_ps,
-        refresh_cycle_ps=spec.device.refresh_cycle_ps,
-        access_latency_ps=spec.device.access_latency_ps,
-        phase=phase,
     )
 
 

@@ -7,6 +7,7 @@ given, must agree within 2 %; it is a cross-check and no simulation uses it.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,12 +20,13 @@ from archsim.hardware.quantities import (
     Count,
     PicojoulesPerBit,
     PositivePicoseconds,
+    Ratio,
     Share,
     Text,
 )
 from archsim.units import exact_quantity, format_quantity
 
-__all__ = ["MemoryDeviceSpec", "MemorySpec", "Spec", "refusal"]
+__all__ = ["FlashSpec", "MemoryDeviceSpec", "MemorySpec", "Spec", "SramSpec", "refusal"]
 
 _DATASHEET_TOLERANCE = Fraction(2, 100)
 
@@ -42,8 +44,39 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class FlashSpec(Spec):
+    """What makes a device flash, table `[flash]`: pages that are read slowly, many at once, and wear out."""
+
+    dies: Count
+    """Dies of a stack; a multiple of its channels."""
+    planes: Count
+    """Arrays of one die that read at the same time."""
+    program_ps: PositivePicoseconds = Field(alias="program")
+    """Page register to array."""
+    buffer_bytes: Bytes = Field(alias="buffer")
+    """Buffer of a stack that holds the pages in flight."""
+    endurance_cycles: Count
+    """Program and erase cycles of a block."""
+    write_amplification: Ratio
+    """Bytes programmed per byte written, at least 1."""
+    writes: Literal["refused", "forced"]
+    """Whether what is written in every iteration (a KV cache) may live here."""
+
+
+class SramSpec(Spec):
+    """What makes a device SRAM, table `[sram]`: banks of one word a clock behind ports."""
+
+    banks: Count
+    """Single-ported arrays of one channel."""
+    ports: Count
+    """Words that can be asked for in one clock."""
+
+
 class MemoryDeviceSpec(Spec):
-    """A kind of DRAM device, `hwconfigs/memories/*.toml`. Timing tables live in `archsim.dram` by `standard`."""
+    """A kind of memory device, `hwconfigs/memories/*.toml`: DRAM, or flash or SRAM where it has that table.
+
+    Timing tables of DRAM live in `archsim.dram` by `standard`.
+    """
 
     name: Text
     """Bundled name."""
@@ -51,14 +84,18 @@ class MemoryDeviceSpec(Spec):
     """Name of the timing family: `HBM3`, `LPDDR5X`."""
     burst_bytes: Bytes = Field(alias="burst")
     """Bytes of one access: the smallest unit that moves."""
-    refresh_interval_ps: PositivePicoseconds = Field(alias="refresh_interval")
-    """tREFI: one refresh command is due per interval."""
-    refresh_cycle_ps: PositivePicoseconds = Field(alias="refresh_cycle")
-    """tRFC of an all-bank refresh: the channel stands still that long."""
+    refresh_interval_ps: PositivePicoseconds | None = Field(alias="refresh_interval", default=None)
+    """tREFI of DRAM: one refresh command is due per interval."""
+    refresh_cycle_ps: PositivePicoseconds | None = Field(alias="refresh_cycle", default=None)
+    """tRFC of an all-bank refresh of DRAM: the channel stands still that long."""
     page_bytes: Bytes = Field(alias="page")
-    """Bytes of an open row of one bank of a (pseudo) channel."""
+    """Bytes of an open row of one bank of a (pseudo) channel; the smallest read of flash; a word of SRAM."""
     access_latency_ps: PositivePicoseconds = Field(alias="access_latency")
-    """Row activate plus column read plus burst on an idle bank."""
+    """Row activate plus column read plus burst on an idle bank; array to page register (tR) of flash."""
+    flash: FlashSpec | None = None
+    """Present where the device is flash."""
+    sram: SramSpec | None = None
+    """Present where the device is SRAM."""
     pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
     """Energy of moving one bit between array and host."""
 
@@ -67,8 +104,25 @@ class MemoryDeviceSpec(Spec):
         if self.page_bytes % self.burst_bytes:
             expected = f"a multiple of the burst, {exact_quantity(self.burst_bytes, 'bytes')}"
             raise refusal("page", exact_quantity(self.page_bytes, "bytes"), expected)
+        if self.flash is not None or self.sram is not None:
+            return self._checked_without_refresh()
+        if self.refresh_interval_ps is None or self.refresh_cycle_ps is None:
+            absent = "refresh_interval" if self.refresh_interval_ps is None else "refresh_cycle"
+            raise refusal(absent, "", "tREFI and tRFC of a DRAM, or a table [flash] or [sram]")
         if self.refresh_cycle_ps >= self.refresh_interval_ps:
             raise refusal("refresh_cycle", f"{self.refresh_cycle_ps} ps", "less time than the refresh interval")
+        return self
+
+    def _checked_without_refresh(self) -> MemoryDeviceSpec:
+        if self.flash is not None and self.sram is not None:
+            raise refusal("sram", "", "one of the tables [flash] and [sram]")
+        if self.refresh_interval_ps is not None or self.refresh_cycle_ps is not None:
+            raise refusal("refresh_interval", "", "no refresh: flash and SRAM have none")
+        if self.burst_bytes != self.page_bytes:
+            expected = (
+                f"the page, {exact_quantity(self.page_bytes, 'bytes')}: flash and SRAM move whole pages and words"
+            )
+            raise refusal("burst", exact_quantity(self.burst_bytes, "bytes"), expected)
         return self
 
 

@@ -85,7 +85,7 @@ def _work(task: Task, system: System) -> Work:
     stage_bytes = max(1, system.stage_bytes)
     count = max(1, min(MOST_CHUNKS, -(-read_bytes // stage_bytes)))
     facts = {name: level.sustain(_accesses(task, level)) for name, level in system.levels.items() if _uses(task, name)}
-    pieces = {t: _cut(t.bytes, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
+    pieces = {t: _cut(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
     matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
     vector = _cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
@@ -119,9 +119,9 @@ Piece = tuple[int, int, int]
 """(moved bytes, busiest channel's bytes, picoseconds) of one transfer in one chunk."""
 
 
-def _cut(wanted_bytes: int, count: int, level: Level, facts: ChannelFacts) -> list[Piece]:
+def _cut(transfer: Transfer, count: int, level: Level, facts: ChannelFacts) -> list[Piece]:
     # Cuts fall on whole rows of granules, so that only the last piece can load the channels unevenly.
-    moved = level.moved_bytes(wanted_bytes)
+    moved = level.moved_bytes(transfer.bytes, max(1, transfer.run_bytes))
     rows = moved // level.row_bytes
     edges = [index * rows // count * level.row_bytes for index in range(count)] + [moved]
     sizes = [after - before for before, after in itertools.pairwise(edges)]

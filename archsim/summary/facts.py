@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archsim.files import digest_of
-from archsim.hardware.level import is_command_level
+from archsim.hardware.answers import fidelity_of as memory_fidelity
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -78,13 +78,7 @@ class Served:
 
 def fidelity_of(spec: SystemSpec) -> dict[str, str]:
     """Return which mechanism answered for each floor of *spec*."""
-    memory = spec.chip.memory[spec.chip.main_memory]
-    answered = (
-        f"commands of a {memory.device.standard} channel, controller profile {memory.controller}"
-        if is_command_level(memory)
-        else "closed form: refresh factor, and bytes in flight over latency"
-    )
-    return {"memory": answered, **_FIDELITY}
+    return {"memory": memory_fidelity(spec.chip.memory[spec.chip.main_memory]), **_FIDELITY}
 
 
 def algorithms_of(steps: Sequence[StepRecord]) -> dict[str, str]:

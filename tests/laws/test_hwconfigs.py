@@ -70,7 +70,8 @@ def test_every_chip_memory_and_runtime_is_used() -> None:
     systems = [load_system(name) for name in system_names()]
     assert {system.chip.name for system in systems} == set(chip_names())
     used = {memory.device.name for system in systems for memory in system.chip.memory.values()}
-    assert used == set(memory_device_names())
+    asked_alone = {"hbf-gen1", "sram-64b"}  # no shipped chip has them; `archsim memory` and studies do
+    assert used | asked_alone == set(memory_device_names())
     assert {system.runtime.name for system in systems} | chosen == set(runtime_names())
 
 
@@ -106,9 +107,12 @@ def test_what_is_on_the_chip_is_faster_than_what_is_beside_it(chip: str) -> None
 
 @pytest.mark.parametrize("name", memory_device_names())
 def test_refresh_takes_about_a_tenth_of_the_time(name: str) -> None:
-    """Of every device, tRFC / tREFI lies between 5 and 15 %."""
+    """Of every DRAM device, tRFC / tREFI lies between 5 and 15 %; flash and SRAM refresh nothing."""
     device = load_memory_device(name)
-    assert 0.05 < device.refresh_cycle_ps / device.refresh_interval_ps < 0.15
+    cycle_ps, interval_ps = device.refresh_cycle_ps, device.refresh_interval_ps
+    assert (cycle_ps is None) == (interval_ps is None) == (device.flash is not None or device.sram is not None)
+    if cycle_ps is not None and interval_ps is not None:
+        assert 0.05 < cycle_ps / interval_ps < 0.15
 
 
 @pytest.mark.parametrize("name", system_names())

@@ -70,7 +70,7 @@ def test_one_kernel_takes_gap_ramp_transfer_and_latency() -> None:
     record = simulate_step(lone(Task("read", (weights(size),))), parts)
     runtime = parts.runtime
     overhead = runtime.host_step_ps + runtime.launch_gap_ps + runtime.ramp_ps
-    size = parts.levels["hbm"].moved_bytes(size)
+    size = parts.levels["hbm"].moved_bytes(size, size)
     assert record.time_ps == overhead + read_ps(parts, size) + streamed(parts, size).first_access_ps
 
 

@@ -1,0 +1,138 @@
+"""Which mechanism of the memory floor answers: DRAM commands, flash pages, SRAM banks, or a closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache, partial
+
+from archsim.dram.blend import blended, sustain_mixture
+from archsim.dram.closed_form import sustain_closed_form
+from archsim.dram.facts import Access, ChannelFacts, Phase
+from archsim.dram.flash import Flash, sustain_flash
+from archsim.dram.profile import profile_named
+from archsim.dram.sram import Sram, sustain_sram
+from archsim.dram.standards import STANDARDS
+from archsim.dram.sustain import memory_channel
+from archsim.hardware.memory_spec import FlashSpec, MemorySpec, SramSpec
+
+__all__ = ["answer_of", "fidelity_of", "flash_of", "sram_of"]
+
+Answer = Callable[[Phase], ChannelFacts]
+
+_LONG_RUN_LAPS = 16
+"""A run that visits every plane of its channel more often is as good as endless."""
+
+
+def answer_of(spec: MemorySpec, *, place: str) -> Answer:
+    """Return what says how a channel of *spec* serves a phase. *place* names the memory in errors.
+
+    Raises `InputError` for a geometry that cannot be; the answer raises it for writes that flash refuses.
+    """
+    device = spec.device
+    if device.flash is not None:
+        return _flash_answer(spec, device.flash, place=place)
+    if device.sram is not None:
+        return partial(_sram_answer, sram_of(spec, device.sram))
+    if device.standard in STANDARDS:
+        return _command_answer(spec)
+    return partial(_closed_form, spec)
+
+
+def fidelity_of(spec: MemorySpec) -> str:
+    """Return in words which mechanism answers for *spec*."""
+    if spec.device.flash is not None:
+        return f"pages of {spec.device.standard}: planes, bus and buffer"
+    if spec.device.sram is not None:
+        return "banks and ports of SRAM"
+    if spec.device.standard in STANDARDS:
+        return f"commands of a {spec.device.standard} channel, controller profile {spec.controller}"
+    return "closed form: refresh factor, and bytes in flight over latency"
+
+
+def flash_of(spec: MemorySpec, flash: FlashSpec) -> Flash:
+    """Return one stack of *spec* as flash."""
+    return Flash(
+        name=spec.device.name,
+        capacity_bytes=spec.stack_bytes,
+        channels=spec.channels_per_stack,
+        channel_bytes_per_s=int(spec.channel_peak_bytes_per_s),
+        dies=flash.dies,
+        planes=flash.planes,
+        page_bytes=spec.device.page_bytes,
+        read_ps=spec.device.access_latency_ps,
+        program_ps=flash.program_ps,
+        buffer_bytes=flash.buffer_bytes,
+        endurance_cycles=flash.endurance_cycles,
+        write_amplification=flash.write_amplification,
+    )
+
+
+def sram_of(spec: MemorySpec, sram: SramSpec) -> Sram:
+    """Return one channel of *spec* as SRAM, whose clock follows from its peak: a word for each port."""
+    word_bytes = spec.device.page_bytes
+    words = min(sram.ports, sram.banks)
+    return Sram(
+        name=spec.device.name,
+        banks=sram.banks,
+        ports=sram.ports,
+        word_bytes=word_bytes,
+        clock_hz=int(spec.channel_peak_bytes_per_s / (words * word_bytes)),
+        access_ps=spec.device.access_latency_ps,
+    )
+
+
+def _command_answer(spec: MemorySpec) -> Answer:
+    channel = memory_channel(
+        spec.device.standard,
+        pin_bits_per_s=spec.pin_bits_per_s,
+        channel_bits=spec.channel_bits,
+        channels=spec.channels,
+        interleave_bytes=spec.interleave_bytes,
+        channel_bytes=spec.stack_bytes // spec.channels_per_stack,
+        map_text=spec.address_map,
+    )
+    return partial(sustain_mixture, channel, profile_named(spec.controller, place="controller"))
+
+
+def _flash_answer(spec: MemorySpec, table: FlashSpec, *, place: str) -> Answer:
+    flash = flash_of(spec, table)
+    longest = _LONG_RUN_LAPS * flash.dies // flash.channels * flash.planes * flash.page_bytes
+
+    # A34: weights and context blocks are asked for ahead, so that the stack's whole buffer is in flight.
+    @lru_cache(maxsize=256)
+    def canonical(phase: Phase) -> ChannelFacts:
+        forced = table.writes == "forced"
+        return sustain_flash(flash, phase, ahead=True, force_writes=forced, place=place).channel
+
+    def answer(phase: Phase) -> ChannelFacts:
+        accesses = tuple(replace(a, run_bytes=min(_on_one_channel(spec, a.run_bytes), longest)) for a in phase.accesses)
+        return blended(accesses, lambda mixture: canonical(replace(phase, accesses=_in_pages(mixture, flash))))
+
+    return answer
+
+
+def _on_one_channel(spec: MemorySpec, run_bytes: int) -> int:
+    """Return the bytes of a run that lie together on one channel."""
+    granule = spec.interleave_bytes
+    return run_bytes // spec.channels if run_bytes >= spec.channels * granule else min(run_bytes, granule)
+
+
+def _in_pages(mixture: tuple[Access, ...], flash: Flash) -> tuple[Access, ...]:
+    return tuple(replace(access, bytes=access.bytes * flash.page_bytes) for access in mixture)
+
+
+def _sram_answer(sram: Sram, phase: Phase) -> ChannelFacts:
+    return sustain_sram(sram, phase).channel
+
+
+def _closed_form(spec: MemorySpec, phase: Phase) -> ChannelFacts:
+    # A33: a standard without a timing table sustains what refresh and the bytes in flight leave.
+    return sustain_closed_form(
+        peak_bytes_per_s=Fraction(spec.channel_peak_bytes_per_s),
+        refresh_interval_ps=spec.device.refresh_interval_ps or 0,
+        refresh_cycle_ps=spec.device.refresh_cycle_ps or 0,
+        access_latency_ps=spec.device.access_latency_ps,
+        phase=phase,
+    )
