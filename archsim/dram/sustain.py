@@ -29,7 +29,17 @@ from archsim.dram.profile import Profile
 from archsim.dram.streams import Indices, Stream, draws
 from archsim.errors import InputError, Problem
 
-__all__ = ["CONCURRENT_RUNS", "LONG_RUN_BYTES", "MemoryChannel", "memory_channel", "run_phase", "sustain"]
+__all__ = [
+    "CONCURRENT_RUNS",
+    "LONG_RUN_BYTES",
+    "MemoryChannel",
+    "answer_of",
+    "canonical_phase",
+    "memory_channel",
+    "question_of",
+    "run_phase",
+    "sustain",
+]
 
 CONCURRENT_RUNS = 8
 LONG_RUN_BYTES = 64 * 1024
@@ -90,25 +100,25 @@ def sustain(channel: MemoryChannel, profile: Profile, phase: Phase) -> ChannelFa
     `phase.window_bytes` is what one of the memory's channels has in flight. Raises `InputError` for a phase without
     accesses or bytes.
     """
-    canonical = _canonical(channel, phase)
+    canonical = canonical_phase(channel, phase)
     return _answer(channel, profile, canonical)
 
 
 @lru_cache(maxsize=4096)
 def _answer(channel: MemoryChannel, profile: Profile, phase: Phase) -> ChannelFacts:
-    question = _question(channel, profile, phase)
+    question = question_of(channel, profile, phase)
     key = key_of(question)
     stored = shipped(key) or recall(key, question)
     if stored is None:
         run = run_phase(channel, profile, phase)
-        stored = {"parts": list(run.steady_causes), "first_access_ps": _first_access(run, phase)}
+        stored = answer_of(run, phase)
         remember(key, question, stored)
     parts = [int(part) for part in stored["parts"]]
     causes = tuple(parts[CLASSES.index(cause)] for cause in CAUSES)
     return ChannelFacts(max(parts[0], 1), causes, int(stored["first_access_ps"]))
 
 
-def _question(channel: MemoryChannel, profile: Profile, phase: Phase) -> dict[str, Any]:
+def question_of(channel: MemoryChannel, profile: Profile, phase: Phase) -> dict[str, Any]:
     """Return everything that the answer depends on."""
     return {
         "device": _plain(asdict(channel.device)),
@@ -130,11 +140,13 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _first_access(run: ChannelRun, phase: Phase) -> int:
-    return int(int(run.done[0]) * run.device.tick_ps) + phase.latency_ps
+def answer_of(run: ChannelRun, phase: Phase) -> dict[str, Any]:
+    """Return what is kept of a run: the parts of the buses' time and the first access on an idle channel."""
+    first_access_ps = int(int(run.done[0]) * run.device.tick_ps) + phase.latency_ps
+    return {"parts": list(run.steady_causes), "first_access_ps": first_access_ps}
 
 
-def _canonical(channel: MemoryChannel, phase: Phase) -> Phase:
+def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
     """Return the phase in shares of 32nds and runs per channel in powers of two, without what is too small."""
     total = sum(access.bytes for access in phase.accesses)
     if total <= 0 or phase.window_bytes <= 0:

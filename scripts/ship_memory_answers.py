@@ -1,0 +1,57 @@
+"""Write the answers of the memory floor that archsim ships: common phases on the main memory of every bundled chip.
+
+Run `python scripts/ship_memory_answers.py` after a change of physics (and raise `archsim.dram.memo.VERSION`). With them
+a first run on a bundled system neither simulates nor compiles for these phases. A test recomputes a sample.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import archsim.dram
+from archsim.dram import sustain as floor
+from archsim.dram.facts import Access, Phase
+from archsim.dram.memo import VERSION, key_of
+from archsim.dram.profile import PROFILES
+from archsim.dram.standards import STANDARDS
+from archsim.hardware.library import chip_names, load_chip
+
+RUNS = (4096, 16 * 1024, 64 * 1024, 2**30)
+PHASES = (
+    *((Access(1, run, write=False),) for run in RUNS),
+    (Access(1, 2**30, write=True),),
+    (Access(1, 2**30, write=False), Access(1, 2**30, write=True)),
+)
+
+
+def main() -> None:
+    """Compute every answer and write them as one JSON file beside the memory floor."""
+    answers: dict[str, dict[str, object]] = {}
+    for name in chip_names():
+        chip = load_chip(name)
+        memory = chip.memory[chip.main_memory]
+        if memory.device.standard not in STANDARDS:
+            continue
+        channel = floor.memory_channel(
+            memory.device.standard,
+            pin_bits_per_s=memory.pin_bits_per_s,
+            channel_bits=memory.channel_bits,
+            channels=memory.channels,
+            interleave_bytes=memory.interleave_bytes,
+            channel_bytes=memory.stack_bytes // memory.channels_per_stack,
+        )
+        window = max(chip.bytes_in_flight // memory.channels, memory.device.burst_bytes)
+        for accesses in PHASES:
+            phase = floor.canonical_phase(channel, Phase(accesses, window, memory.round_trip_ps))
+            run = floor.run_phase(channel, PROFILES["archsim"], phase)
+            key = key_of(floor.question_of(channel, PROFILES["archsim"], phase))
+            answers[key] = floor.answer_of(run, phase)
+    place = Path(archsim.dram.__file__).parent / "answers.json"
+    content = json.dumps({"version": VERSION, "answers": answers}, sort_keys=True, indent=0)
+    place.write_text(content + "\n", encoding="utf-8")
+    print(f"{len(answers)} answers in {place.name}")
+
+
+if __name__ == "__main__":
+    main()
