@@ -11,17 +11,28 @@ from pathlib import Path
 
 import archsim.dram
 from archsim.dram import sustain as floor
+from archsim.dram.blend import EIGHTHS
 from archsim.dram.facts import Access, Phase
 from archsim.dram.memo import VERSION, key_of
 from archsim.dram.profile import PROFILES
 from archsim.dram.standards import STANDARDS
 from archsim.hardware.library import chip_names, load_chip
 
-RUNS = (4096, 16 * 1024, 64 * 1024, 2**30)
+LONG, BLOCK = 2**30, 4096
+"""Runs of a matrix, and of a KV block on one channel."""
+SINGLE = (
+    *(Access(1, run, write=False) for run in (LONG, 64 * 1024, 16 * 1024, BLOCK)),
+    *(Access(1, run, write=True) for run in (LONG, BLOCK, 2048, 1024, 512, 256, 128)),
+)
+MIXED = ((LONG, LONG), (BLOCK, LONG), (LONG, BLOCK))
+"""Runs read and written by one kernel: activations that spill beside weights or KV blocks."""
 PHASES = (
-    *((Access(1, run, write=False),) for run in RUNS),
-    (Access(1, 2**30, write=True),),
-    (Access(1, 2**30, write=False), Access(1, 2**30, write=True)),
+    *((access,) for access in SINGLE),
+    *(
+        (Access(EIGHTHS - part, read, write=False), Access(part, written, write=True))
+        for read, written in MIXED
+        for part in range(1, EIGHTHS)
+    ),
 )
 
 
