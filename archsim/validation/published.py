@@ -43,9 +43,9 @@ DECODE: tuple[Record, ...] = tuple(dict(zip(_COLUMNS, map(str, cells), strict=Tr
 _KERNEL_COLUMNS = ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us")
 _PRODUCTS = (
     ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 26.214),
-    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 320.7),
+    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 320.683),
     ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 16.56),
-    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 186.2),
+    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 186.144),
 )
 KERNELS: tuple[Record, ...] = tuple(dict(zip(_KERNEL_COLUMNS, map(str, cells), strict=True)) for cells in _PRODUCTS)
 """Products of one row: ai-dynamo/aiconfigurator (Apache-2.0), TensorRT-LLM measurements."""

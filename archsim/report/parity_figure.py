@@ -1,0 +1,67 @@
+"""Parity: what was predicted over what was measured, one panel a table, with a band of 15 % around equality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from archsim.errors import InputError, Problem
+from archsim.files import write_atomically
+from archsim.report.style import LINE_COLOURS, SMALL_PT, TWO_COLUMNS_IN, png_bytes, quiet_axes, styled, svg_bytes
+
+__all__ = ["parity_figure", "write_parity_figure"]
+
+Points = Mapping[str, Sequence[tuple[float, float]]]
+"""Group -> (expected, predicted) pairs, both above zero."""
+
+_WRITERS = {".svg": svg_bytes, ".png": png_bytes}
+_COLUMNS = 4
+_PANEL_IN = 1.75
+_BAND = 0.15
+_MOST_LABELS = 6
+
+
+def write_parity_figure(panels: Sequence[tuple[str, Points]], path: Path) -> None:
+    """Draw *panels*, each a title and its points, into *path*, .svg or .png. Raises `InputError` otherwise."""
+    if path.suffix not in _WRITERS:
+        raise InputError(Problem(str(path), "--out", "", f"a file name that ends in {', '.join(_WRITERS)}"))
+    write_atomically(path, _WRITERS[path.suffix](parity_figure(panels)))
+
+
+def parity_figure(panels: Sequence[tuple[str, Points]]) -> Figure:
+    """Return the picture: logarithmic axes, the diagonal, and a grey band of 15 % to either side."""
+    rows = -(-len(panels) // _COLUMNS)
+    with styled():
+        figure = Figure(figsize=(TWO_COLUMNS_IN, 0.3 + _PANEL_IN * rows), layout="constrained")
+        grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+        for axes, (title, points) in zip(grid, panels, strict=False):
+            _draw(axes, title, points)
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        figure.supxlabel("measured", fontsize=SMALL_PT + 1)
+        figure.supylabel("predicted", fontsize=SMALL_PT + 1)
+    return figure
+
+
+def _draw(axes: Axes, title: str, points: Points) -> None:
+    quiet_axes(axes)
+    values = [value for pairs in points.values() for pair in pairs for value in pair if value > 0]
+    axes.set_title(title, fontsize=SMALL_PT)
+    if not values:
+        return
+    low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values) * 1.001))
+    line = [low, high]
+    axes.fill_between(
+        line, [x * (1 - _BAND) for x in line], [x * (1 + _BAND) for x in line], color="#dddddd", linewidth=0
+    )
+    axes.plot(line, line, color="#888888", linewidth=0.6)
+    for place, (group, pairs) in enumerate(points.items()):
+        colour = LINE_COLOURS[place % len(LINE_COLOURS)]
+        label = group if place < _MOST_LABELS else None
+        axes.plot(*zip(*pairs, strict=True), ".", markersize=1.8, color=colour, label=label)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    axes.legend(fontsize=4.5, loc="upper left", handletextpad=0.1, borderpad=0.1)

@@ -1,0 +1,88 @@
+"""Write docs/validation.md and docs/images/parity.png from the shared reference data.
+
+Usage: python scripts/validation_page.py ../shared
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from archsim.files import write_atomically
+from archsim.report.parity_figure import write_parity_figure
+from archsim.validation.page import page
+from archsim.validation.summary import run_suite
+
+DOCS = Path(__file__).parents[1] / "docs"
+MEASURED = "reference/measured"
+TABLES = (
+    ("kernels", f"{MEASURED}/kernels_gemm_decode_attention.csv"),
+    ("kernels", f"{MEASURED}/kernel_decode_attention_nvidia.csv"),
+    ("kernels", f"{MEASURED}/kernel_moe_nvidia.csv"),
+    ("kernels", f"{MEASURED}/kernel_decode_mla_nvidia.csv"),
+    ("kernels", f"{MEASURED}/operators_a100_mi210.csv"),
+    ("decode", f"{MEASURED}/gpt_fast_decode.csv"),
+    ("decode", f"{MEASURED}/llamacpp_apple_7b.csv"),
+    ("decode", f"{MEASURED}/llamacpp_llama3_gpus.csv"),
+    ("decode", f"{MEASURED}/splitwise_a100_h100.csv"),
+    ("decode", f"{MEASURED}/aws_neuron_decode.csv"),
+    ("decode", f"{MEASURED}/argonne_llm_inference_bench.csv"),
+    ("decode", f"{MEASURED}/pope2022_palm_tpuv4.csv"),
+    ("serving", f"{MEASURED}/serving_tpot_agg_nvidia.csv"),
+    ("serving", "traces/vllm_bench/RTXPRO6000_Llama-3.1-8B_requests.csv"),
+    ("serving", "traces/vllm_bench/RTXPRO6000_Qwen3-32B_requests.csv"),
+    ("collectives", f"{MEASURED}/collectives.csv"),
+)
+
+NOTES = """## Choices made on the data
+
+Not parameters of a hwconfig, but made after seeing the errors, so the tables that they touch are not blind tests:
+
+* Small kernels beside the main one, 0 to 4 by operation and type (`_EXTRA` in `validation/kernels.py`): whole numbers
+  set from the measured intercepts of A100 and H100, looked at in the same tables.
+* How users of a closed loop start: apart for TensorRT-LLM and vLLM, together for SGLang. Both ways were run on
+  serving_tpot_agg_nvidia.csv before choosing. Apart: TensorRT-LLM 9.8 %, SGLang 24.6 % mean error of TPOT; together:
+  TensorRT-LLM with Llama-3.1-8B 23.3 %, SGLang 10.5 %. SGLang's TTFT speaks for it too (25 % off, against 95 %).
+* Host time a sequence of trtllm-2025 and vllm-2025. Before it was set the same table gave 9.8 % (TensorRT-LLM) and
+  11.1 % (vLLM): these are the figures nearest to a prediction.
+* The all-reduce of two RTX PRO 6000 (NCCL at 27 GB/s) after a first error of 29 %. Llama-3.1-8B on one card was not
+  tuned to; vLLM's host time comes from H100.
+* Heads padded to the ranks for Inferentia2 and PaLM, and NCCL for TensorRT-LLM of 2024.
+* Splitwise end-to-end rows that are shorter than their own time a token allows are skipped (29 of them).
+
+## What misses, and why
+
+* Time to first token of closed loops: the benchmarks behind the rows start all users together more often than not;
+  the loop starts them apart, which fits their time per output token. SGLang's rows are modelled as started together.
+* Prefill of Splitwise's eager stack on four and eight GPUs: its times grow faster than tokens, which no part of the
+  model does.
+* llama.cpp on CUDA: its kernels of 2024 read far below the rate of the memory; nothing is fitted to them.
+* PaLM on 64 TPU v4: one-dimensional tensor parallelism stands in for the paper's two-dimensional layouts, and KV is
+  not sharded over the batch; prefill pays for it most.
+* Elementwise operators of PyTorch on A100 are host time (13 to 48 us a call), for which there is no runtime here.
+* Inferentia2 at batch 8: the time that attention adds over its padded cache is not modelled.
+* Rows that contradict each other: Splitwise at batch 64 on TP 2, 4 and 8, and H100 TP 2 at batch 32, slower than 64.
+* Latent attention (MLA) has no model yet.
+"""
+
+
+def main() -> None:
+    """Run every table and write both files."""
+    shared = Path(sys.argv[1])
+    results = [run_suite(suite, reference=shared / table, params=None) for suite, table in TABLES]
+    write_atomically(DOCS / "validation.md", page(results, NOTES).encode())
+    panels = [(result["reference"].rpartition("/")[2].removesuffix(".csv"), _points(result)) for result in results]
+    write_parity_figure([panel for panel in panels if panel[1]], DOCS / "images" / "parity.png")
+
+
+def _points(result: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row in result["rows"]:
+        if row["error"] is not None and row["predicted"] > 0:
+            groups.setdefault(str(row["group"]), []).append((row["expected"], row["predicted"]))
+    return groups
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The page of comparisons says what the results say, and lists every fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archsim.errors import InputError
+from archsim.files import bundled_path
+from archsim.report.parity_figure import parity_figure, write_parity_figure
+from archsim.report.style import svg_bytes
+from archsim.validation.network import row
+from archsim.validation.page import fitted_parameters, page
+from archsim.validation.summary import summary
+
+ROWS = [row("a time", "g", 2.0, 3.0), row("b time", "g", 4.0, 3.0), row("c power", "h", 1.0, None, "no time")]
+RESULT = {"suite": "decode", "reference": "folder/rows.csv", **summary(ROWS), "rows": ROWS}
+
+
+def test_every_error_of_a_table_stands_in_the_page() -> None:
+    """Mean of |+50 %| and |-25 %| is 37.5 %, their mean 12.5 %; the worst comes first; a skipped row says why."""
+    text = page([RESULT], "notes of mine")
+    assert "| decode | rows.csv | 2 | 1 | 37.5 % | 37.5 % | 48.8 % | 12.5 % |" in text
+    assert text.index("a time: 2 measured, 3 predicted, 50.0 %") < text.index(
+        "b time: 4 measured, 3 predicted, -25.0 %"
+    )
+    assert "* 1: no time" in text
+    assert "notes of mine" in text
+
+
+def test_every_number_fitted_on_data_is_listed() -> None:
+    """A line of a hwconfig that says `fitted` is one row of the list, and of the page."""
+    listed = {(Path(found.file).name, found.path) for found in fitted_parameters()}
+    assert ("a100-sxm.toml", "bytes_in_flight") in listed
+    assert ("eager-2023.toml", "host_launch") in listed
+    said = [path.name for path in bundled_path("hwconfigs").glob("*/*.toml") if "fitted" in path.read_text("utf-8")]
+    assert set(said) >= {name for name, _ in listed}
+    text = page([], "")
+    assert all(f"`{found.path}` | {found.value}" in text for found in fitted_parameters())
+
+
+def test_the_page_of_the_docs_lists_the_fits_of_today() -> None:
+    """A fit that changes asks for `scripts/validation_page.py`."""
+    text = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+    missing = [found for found in fitted_parameters() if f"`{found.path}` | {found.value} | {found.text} |" not in text]
+    assert missing == []
+
+
+def test_parity_is_drawn_to_the_same_bytes() -> None:
+    """The picture depends on the points alone."""
+    panels = [("rows", {"g": [(2.0, 3.0), (4.0, 3.0)]}), ("none", {})]
+    assert svg_bytes(parity_figure(panels)) == svg_bytes(parity_figure(panels))
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    """Only what can be drawn is written."""
+    with pytest.raises(InputError):
+        write_parity_figure([], tmp_path / "parity.pdf")
