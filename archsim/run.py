@@ -10,31 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from archsim.errors import CapacityError, InputError, Problem
+from archsim.errors import CapacityError, InputError, Problem, did_you_mean
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
-from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.placement import Placement, place
 from archsim.mapping.replicas import Replica, replicas_of
 from archsim.mapping.search import candidates
 from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_evenly
+from archsim.mapping.spread import Spread
 from archsim.result import Result
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import Fleet, replay_fleet
+from archsim.serving.router import DEALT, ROUTERS, Fleet, replay_fleet
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate
 from archsim.step.costs import StepCosts
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
+from archsim.step.stages import DRAINED, PIPELINES
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Design, Served
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
-from archsim.workload.routing import load_routing
+from archsim.workload.routing import UNIFORM, load_routing
 from archsim.workload.trace import Trace, load_trace
 
 __all__ = [
@@ -61,42 +62,13 @@ SEARCH_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Ways:
-    """How the work is spread, as `--parallel` says: `tp=2,dp=4,ep=8,experts=zipf:1,router=least_tokens`."""
-
-    parallelism: Parallelism
-    router: str = "round_robin"
-    """Which replica gets a request: a key of `serving.router.ROUTERS`."""
-    experts: str = "uniform"
-    """Which experts get a token: what `workload.routing.load_routing` reads."""
-
-    @classmethod
-    def of(cls, text: str | None, spec: SystemSpec) -> _Ways:
-        words = text.split(",") if text is not None else []
-        named: dict[str, str] = {}
-        for word in list(words):
-            name, _, value = (part.strip() for part in word.partition("="))
-            if name in ("router", "experts") and value and name not in named:
-                named[name] = value
-                words.remove(word)
-        by_default = text is None or (named and not words)
-        return cls(Parallelism.default(spec) if by_default else Parallelism.parse(",".join(words)), **named)
-
-    @property
-    def options(self) -> str:
-        """What is not by default, as it is written behind the sizes."""
-        router = "" if self.router == "round_robin" else f",router={self.router}"
-        return router + ("" if self.experts == "uniform" else f",experts={self.experts}")
-
-
-@dataclass(frozen=True, slots=True)
 class _Setup:
     """A model placed on a system, ready to be asked for iterations."""
 
     spec: SystemSpec
     model: Model
     precision: Precision
-    ways: _Ways
+    spread: Spread
     placement: Placement
     cut: Cut
     system: System
@@ -110,17 +82,19 @@ class _Setup:
     @classmethod
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
-        bits = Precision.parse(precision) if precision else Precision.of_model(model)
-        ways = _Ways.of(parallelism, spec)
-        placement = place(model, bits, spec, ways.parallelism)
-        system, sizes = System(spec), ways.parallelism
-        cut = Cut.of(model, bits, sizes, spec, routing=load_routing(ways.experts))
+        bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
+        spread = Spread.parse(parallelism, spec)
+        _check_names(spread, model)
+        sizes, system = spread.parallelism, System(spec)
+        placement = place(model, bits, spec, sizes)
+        cut = Cut.of(model, bits, sizes, spec, routing=load_routing(spread.experts or UNIFORM.name))
         replicas = tuple(replicas_of(sizes, system.network)) if sizes.replicas > 1 else ()
-        return cls(spec, model, bits, ways, placement, cut, system, replicas)
+        return cls(spec, model, bits, spread, placement, cut, system, replicas)
 
     def _simulate(self, batch: Batch) -> StepRecord:
-        if self.ways.parallelism.pp > 1:
-            return simulate_pipeline(self.cut.pipeline(batch), self.system)
+        if self.spread.parallelism.pp > 1:
+            schedule = self.spread.pipeline or DRAINED
+            return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
         return simulate_step(self.cut.plan(batch), self.system)
 
     def serve(self, arrivals: Iterator[Arrival], *, progress: Callable[[int, int], None] | None = None) -> Fleet:
@@ -132,7 +106,7 @@ class _Setup:
             self.costs,
             limits=self.limits,
             replicas=len(self.replicas),
-            router=self.ways.router,
+            router=self.spread.router or DEALT,
             progress=progress,
         )
 
@@ -158,8 +132,8 @@ class _Setup:
     def design(self) -> Design:
         """What the summary says about the setup."""
         return Design(
-            self.spec, self.model, self.precision, self.ways.parallelism, self.placement, self.system, self.replicas,
-            options=self.ways.options,
+            self.spec, self.model, self.precision, self.spread.parallelism, self.placement, self.system, self.replicas,
+            options=self.spread.options,
         )  # fmt: skip
 
 
@@ -177,7 +151,7 @@ def run(
     """Replay *trace* with *model* on *system*.
 
     *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: tensor parallel
-    over all chips), with `router=` and `experts=` where there are replicas and experts, or as `"auto"`: the fastest of
+    over all chips), with `router=`, `experts=` and `pipeline=` where they matter, or as `"auto"`: the fastest of
     `search_parallelism` at the trace's mean context. With *slo_s*, a bound on the 99th percentile of TPOT in seconds,
     the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Raises `InputError`
     for what does not fit or divide, `SimulationError` where a check of the simulation fails.
@@ -197,6 +171,9 @@ def run(
     fleet = setup.serve(_arrivals(trace), progress=replayed)
     if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
+    if not setup.costs.records:
+        # Nothing was served, yet idle time is booked on scopes, which a simulated iteration names.
+        setup.costs.knot(Batch.of_decode(1, 1))
     if progress is not None and slo_s is not None:
         progress("saturation", 0.0)
     search = setup.saturated(trace, slo_s) if slo_s else None
@@ -231,6 +208,9 @@ def evaluate_step(
     if parallelism == AUTO:
         trials = search_parallelism(system, model, batch=batch, context=context, precision=precision)
         parallelism = trials[0].parallelism
+    if context > model.max_context:
+        expected = f"at most {model.max_context:,} tokens, the context of {model.name}"
+        raise InputError(Problem("", "--context", str(context), expected))
     setup = _Setup.of(system, model, precision, parallelism)
     shares = split_evenly(batch, len(setup.replicas) or 1)
     setup.placement.check_batch(shares[0], context)
@@ -266,7 +246,7 @@ def search_parallelism(
     Each is evaluated at one decode iteration of *batch* sequences of *context* tokens. Raises `InputError` where none
     can serve them.
     """
-    bits = Precision.parse(precision) if precision else Precision.of_model(model)
+    bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
     found = candidates(model, bits, system)
     trials = []
     for number, (ways, placement) in enumerate(found):
@@ -297,6 +277,16 @@ def mean_context(trace: Trace) -> int:
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
+
+
+def _check_names(spread: Spread, model: Model) -> None:
+    for word, name, known in (("router", spread.router, ROUTERS), ("pipeline", spread.pipeline, PIPELINES)):
+        if name and name not in known:
+            expected = f"one of {', '.join(known)}{did_you_mean(name, known)}"
+            raise InputError(Problem("", f"{_KEY} {word}", name, expected))
+    if spread.experts and spread.parallelism.ep == 1:
+        expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
+        raise InputError(Problem("", f"{_KEY} experts", spread.experts, expected))
 
 
 def _arrivals(trace: Trace) -> Iterator[Arrival]:

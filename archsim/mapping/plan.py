@@ -157,6 +157,8 @@ class Pipeline:
     """For each stage the plan of all micro-batches as one: what weights the iteration needs at least."""
     sends: tuple[Collective, ...]
     """For each micro-batch what every rank hands to its counterpart in the next stage."""
+    returns: tuple[Collective, ...]
+    """For each micro-batch the tokens that one rank of the last stage hands back to one of the first."""
 
     def handover(self, stage: int) -> Groups:
         """Return the pairs of chips between *stage* and the next."""

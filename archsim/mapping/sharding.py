@@ -21,6 +21,8 @@ from archsim.workload.operators import iteration_operators
 from archsim.workload.precision import Precision
 from archsim.workload.routing import UNIFORM, Routing
 
+_TOKEN_BYTES = 4
+
 __all__ = ["Cut", "plan_iteration", "plan_pipeline", "stage_layers"]
 
 
@@ -104,7 +106,8 @@ class Cut:
         )
         sends = tuple(Collective("send_receive", part.tokens * self.stream_bytes_per_token, ways=2) for part in parts)
         whole = tuple(self.plan(batch, stage=stage) for stage in range(self.ways.pp))
-        return Pipeline(stages, whole, sends)
+        returns = tuple(Collective("send_receive", part.sampled * _TOKEN_BYTES, ways=2) for part in parts)
+        return Pipeline(stages, whole, sends, returns)
 
 
 def plan_iteration(

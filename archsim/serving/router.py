@@ -30,7 +30,17 @@ from archsim.serving.requests import Arrival, ArrivalStream, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.windows import MOST_WINDOWS
 
-__all__ = ["ROUTERS", "Fleet", "Offer", "Router", "least_tokens", "replay_fleet", "round_robin", "session_affinity"]
+__all__ = [
+    "DEALT",
+    "ROUTERS",
+    "Fleet",
+    "Offer",
+    "Router",
+    "least_tokens",
+    "replay_fleet",
+    "round_robin",
+    "session_affinity",
+]
 
 
 class Offer(NamedTuple):
@@ -63,8 +73,11 @@ def session_affinity(offer: Offer, owed: Sequence[int]) -> int:
     return offer.session % len(owed)
 
 
+DEALT = "round_robin"
+"""The router where none is named."""
+
 ROUTERS: dict[str, Router] = {
-    "round_robin": round_robin,
+    DEALT: round_robin,
     "least_tokens": least_tokens,
     "session_affinity": session_affinity,
 }
@@ -140,7 +153,7 @@ def replay_fleet(
     *,
     limits: Limits,
     replicas: int,
-    router: str = "round_robin",
+    router: str = DEALT,
     policy: str = "prefill_first",
     sessions: Sequence[int] = (),
     progress: Progress | None = None,

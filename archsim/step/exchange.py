@@ -18,7 +18,7 @@ from archsim.network.collectives import CollectiveFacts
 from archsim.network.schedules import Message, Schedule, Step
 from archsim.network.timing import algorithm_facts, schedule_of, schedule_seconds, whole_ps
 
-__all__ = ["Exchanges", "exchange_facts", "exchanges_of", "sends_of"]
+__all__ = ["Exchanges", "exchange_facts", "exchanges_of", "returns_of", "sends_of"]
 
 Exchanges = dict[Collective, CollectiveFacts]
 """Every collective of a plan with its facts."""
@@ -34,6 +34,12 @@ def sends_of(pipeline: Pipeline, stage: int, system: System) -> list[CollectiveF
     """Return for each micro-batch the facts of handing its activations from *stage* to the next."""
     pairs = pipeline.handover(stage)
     return [exchange_facts(send, pairs, system) for send in pipeline.sends]
+
+
+def returns_of(pipeline: Pipeline, system: System) -> list[CollectiveFacts]:
+    """Return for each micro-batch the facts of handing its tokens from the last stage back to the first."""
+    pair = ((pipeline.stages[-1][0].chips[0], pipeline.stages[0][0].chips[0]),)
+    return [exchange_facts(back, pair, system) for back in pipeline.returns]
 
 
 def exchange_facts(collective: Collective, groups: Groups, system: System) -> CollectiveFacts:

@@ -1,33 +1,27 @@
 """A pipeline: stages that work on micro-batches one after the other, handing activations on.
 
-The unit is a stage's run over one micro-batch, simulated by itself (`simulate`) with all that happens inside. Stage s
-starts micro-batch i when it has finished i - 1 and the activations of i have arrived; they are sent when stage s - 1
-has finished i and its link has sent i - 1. With m equal micro-batches, S equal stages of time t and transfers of time
-x, an iteration takes (m + S - 1) t + (S - 1) x where x <= t.
-
-While a stage waits, its books walk back along the jobs that made it wait: another stage's run is a `bubble`, a transfer
-is `network`. Weights count as useful once an iteration: that every micro-batch reads them again is `overfetch`. P2: an
-iteration ends before the next begins: the pipeline fills and drains each time, as it does where the scheduler decides
-for all sequences at once. P4: a transfer slows nothing else on its links; its bytes take the place of what a link waits
-for meanwhile, in proportion.
+The unit is a stage's run over one micro-batch, simulated by itself (`simulate`) with all that happens inside; when the
+runs take place is `stages`'. A stage books its runs, and what it waits for in between. Weights count as useful once an
+iteration: that every micro-batch reads them again is `overfetch`. P4: a transfer slows nothing else on its links; its
+bytes take the place of what a link waits for meanwhile, in proportion.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from archsim.errors import SimulationError
 from archsim.hardware.system import System
-from archsim.kernel import ROOT, JobLog
 from archsim.mapping.plan import Pipeline, Plan
-from archsim.metrics.ledger import Books, check_balance, gaps_of
+from archsim.metrics.ledger import Books, check_balance
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.books import Accounts
-from archsim.step.exchange import sends_of
+from archsim.step.exchange import returns_of, sends_of
 from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.simulate import simulate_step
+from archsim.step.stages import DRAINED, PIPELINES, Schedule
 from archsim.units import PS_PER_S
 
 __all__ = ["simulate_pipeline"]
@@ -38,81 +32,41 @@ Sends = list[list[CollectiveFacts]]
 """Stage -> micro-batch -> the transfer to the next stage."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Schedule:
-    """When the stages ran."""
+def simulate_pipeline(pipeline: Pipeline, system: System, *, schedule: str = DRAINED) -> StepRecord:
+    """Return time and ledger of one iteration of *pipeline* by *schedule*, a key of `stages.PIPELINES`.
 
-    log: JobLog
-    stages: list[list[int]]
-    """For each stage its jobs, one a micro-batch."""
-    end: int
-    """The job that ended last."""
-
-    @property
-    def time_ps(self) -> int:
-        return self.log.end[self.end]
-
-    def gaps(self, stage: int) -> Counter[str]:
-        """Return account -> picoseconds in which *stage* did not run."""
-        found: Counter[str] = Counter()
-        stretches = gaps_of(self.log, self.stages[stage], last=self.end, close=self.time_ps, rank=-1)
-        for account, start, end in stretches:
-            found[account] += end - start
-        return found
-
-
-def simulate_pipeline(pipeline: Pipeline, system: System) -> StepRecord:
-    """Return time and ledger of one iteration of *pipeline*. Raises `SimulationError` where books do not balance."""
+    Raises `SimulationError` where books do not balance.
+    """
     known: dict[Plan, StepRecord] = {}
     for plan in (plan for plans in pipeline.stages for plan in plans):
         if plan not in known:
             known[plan] = simulate_step(plan, system)
     runs = [[known[plan] for plan in plans] for plans in pipeline.stages]
     sends = [sends_of(pipeline, stage, system) for stage in range(len(runs) - 1)]
-    schedule = _scheduled(runs, sends)
-    chips, links = _chip_books(pipeline, runs, schedule), _link_books(runs, sends, schedule)
+    if schedule != DRAINED:
+        sends.append(returns_of(pipeline, system))
+    timed = PIPELINES[schedule](
+        [[run.time_ps for run in of_stage] for of_stage in runs],
+        [[sent.duration_ps for sent in sent_on] for sent_on in sends],
+    )
+    chips, links = _chip_books(pipeline, runs, timed), _link_books(runs, sends, timed)
     own = [scope for of_stage in runs for scope in of_stage[0].scopes if scope.kind != "link"]
     return StepRecord(
         phase=runs[0][0].phase,
-        time_ps=schedule.time_ps,
+        time_ps=timed.time_ps,
         scopes=(*own, *(scope for scope in runs[0][0].scopes if scope.kind == "link")),
         books=chips | links,
         uses=tuple(_uses(runs)),
-        collectives=_collectives(pipeline, runs, sends),
+        collectives=_collectives(pipeline, runs, sends[: len(runs) - 1]),
         jobs=sum(run.jobs for of_stage in runs for run in of_stage),
         event_count=sum(run.event_count for run in known.values()),
     )
 
 
-def _scheduled(runs: Runs, sends: Sends) -> _Schedule:
-    log = JobLog()
-    stages: list[list[int]] = [[] for _ in runs]
-    links = [ROOT] * len(sends)
-    ready = [ROOT] * len(runs)
-    for number in range(len(runs[0])):
-        arrived = ROOT
-        for stage, of_stage in enumerate(runs):
-            cause = log.latest(ready[stage], arrived)
-            start = log.end[cause]
-            end = start + of_stage[number].time_ps
-            job = log.add("stage", rank=stage, lap=number, start=start, end=end, predecessor=cause)
-            ready[stage] = job
-            stages[stage].append(job)
-            if stage < len(sends):
-                cause = log.latest(links[stage], job)
-                start = log.end[cause]
-                end = start + sends[stage][number].duration_ps
-                arrived = links[stage] = log.add("flow", rank=-1, lap=number, start=start, end=end, predecessor=cause)
-    end = ROOT
-    for jobs in stages:
-        end = log.latest(end, jobs[-1])
-    return _Schedule(log, stages, end)
-
-
-def _chip_books(pipeline: Pipeline, runs: Runs, schedule: _Schedule) -> Books:
+def _chip_books(pipeline: Pipeline, runs: Runs, schedule: Schedule) -> Books:
     books: Books = {}
     for stage, of_stage in enumerate(runs):
-        gaps = schedule.gaps(stage)
+        gaps = schedule.gaps[stage]
         needed = pipeline.whole[stage].useful_weight_bytes
         read = sum(plan.useful_weight_bytes for plan in pipeline.stages[stage])
         for scope in of_stage[0].scopes:
@@ -131,17 +85,16 @@ def _once(accounts: Accounts, needed: int, read: int) -> Accounts:
     return accounts
 
 
-def _link_books(runs: Runs, sends: Sends, schedule: _Schedule) -> Books:
+def _link_books(runs: Runs, sends: Sends, schedule: Schedule) -> Books:
     """Return the books of the links: each follows the stage that exchanges most over it, and carries all bytes."""
     books: Books = {}
     links = [scope for scope in runs[0][0].scopes if scope.kind == "link"]
-    gaps = [schedule.gaps(stage) for stage in range(len(runs))]
     for index, scope in enumerate(links):
         by_stage = [_total(of_stage, scope) for of_stage in runs]
         carried = [accounts.get("useful", 0.0) for accounts in by_stage]
         owner = carried.index(max(carried))
         foreign = sum(carried) - carried[owner] + sum(facts.link_bytes[index] for sent in sends for facts in sent)
-        own = _closed(scope, by_stage[owner], gaps[owner], schedule.time_ps)
+        own = _closed(scope, by_stage[owner], schedule.gaps[owner], schedule.time_ps)
         books[scope.name] = _displaced(scope, own, foreign)
     return books
 

@@ -17,6 +17,7 @@ from archsim.mapping.sharding import Cut, stage_layers
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
+from archsim.step.stages import DRAINED, PIPELINES
 from archsim.units import PS_PER_S
 from archsim.workload.batch import Batch
 from archsim.workload.model import load_model
@@ -42,7 +43,9 @@ def pipeline(sizes: list[int], micro_batches: int, send_bytes: int) -> Pipeline:
     """Return a pipeline whose stages read *sizes*, of equal micro-batches."""
     plans = [stage(number, size) for number, size in enumerate(sizes)]
     send = Collective("send_receive", send_bytes, ways=2)
-    return Pipeline(tuple((plan,) * micro_batches for plan in plans), tuple(plans), (send,) * micro_batches)
+    stages = tuple((plan,) * micro_batches for plan in plans)
+    back = Collective("send_receive", 4, ways=2)
+    return Pipeline(stages, tuple(plans), (send,) * micro_batches, (back,) * micro_batches)
 
 
 def gap_ps(record: StepRecord, scope: str, account: str, before: float = 0.0) -> float:
@@ -166,3 +169,43 @@ def test_plans_of_one_micro_batch_size_are_simulated_once() -> None:
     record = simulate_pipeline(plans, PARTS)
     alone = [simulate_step(replace(of_stage[0]), PARTS).event_count for of_stage in plans.stages]
     assert record.event_count == sum(alone)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+@pytest.mark.parametrize("micro_batches", [1, 2, 3, 8])
+def test_a_full_pipeline_takes_m_stage_times_or_one_round(stages: int, micro_batches: int) -> None:
+    """Iterations that follow micro-batch by micro-batch take the larger of a stage's work and one micro-batch's way."""
+    planned = pipeline([10**7] * stages, micro_batches, 4096)
+    record = simulate_pipeline(planned, PARTS, schedule="continuous")
+    alone = simulate_step(stage(0, 10**7), PARTS).time_ps
+    hop = PARTS.collective("send_receive", 4096, (0, 2)).duration_ps
+    back = PARTS.collective("send_receive", 4, (2 * stages - 2, 0)).duration_ps
+    expected = max(micro_batches * alone, stages * alone + (stages - 1) * hop + back)
+    assert record.time_ps == expected
+    for number in range(stages):
+        scope = f"chip{2 * number}-{2 * number + 1}.hbm"
+        waited = gap_ps(record, scope, "bubble") + gap_ps(record, scope, "network")
+        assert waited == pytest.approx(expected - micro_batches * alone, rel=1e-9, abs=1)
+    assert record.time_ps <= simulate_pipeline(planned, PARTS).time_ps + back
+
+
+@LAWS
+@given(data=st.data(), stages=st.integers(2, 5), micro_batches=st.integers(1, 6))
+def test_any_pipeline_finds_its_period(data: st.DataObject, stages: int, micro_batches: int) -> None:
+    """Whatever the times: the period is no shorter than a stage's work or a micro-batch's way, and gaps fill it."""
+
+    def times(rows: int, longest: int) -> list[list[int]]:
+        row = st.lists(st.integers(1, longest), min_size=micro_batches, max_size=micro_batches)
+        return data.draw(st.lists(row, min_size=rows, max_size=rows))
+
+    runs, sends = times(stages, 1000), times(stages, 100)
+    for name, schedule in PIPELINES.items():
+        found = schedule(runs, sends if name != DRAINED else sends[:-1])
+        longest_way = max(
+            sum(row[number] for row in (*runs, *(sends if name != DRAINED else sends[:-1])))
+            for number in range(micro_batches)
+        )
+        assert found.time_ps >= max(*(sum(row) for row in runs), longest_way)
+        for row, gaps in zip(runs, found.gaps, strict=True):
+            assert sum(gaps.values()) == found.time_ps - sum(row)
+            assert set(gaps) <= {"bubble", "network"}
