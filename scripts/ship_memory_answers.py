@@ -7,24 +7,25 @@ a first run on a bundled system neither simulates nor compiles for these phases.
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import archsim.dram
 from archsim.dram import sustain as floor
-from archsim.dram.blend import EIGHTHS
+from archsim.dram.blend import EIGHTHS, LONGEST_SHORT
 from archsim.dram.facts import Access, Phase
 from archsim.dram.memo import VERSION, key_of
 from archsim.dram.profile import PROFILES
 from archsim.dram.standards import STANDARDS
 from archsim.hardware.library import chip_names, load_chip
 
-LONG, BLOCK = 2**30, 4096
-"""Runs of a matrix, and of a KV block on one channel."""
+LONG = 2**30
+"""A run as long as a matrix."""
 SINGLE = (
-    *(Access(1, run, write=False) for run in (LONG, 64 * 1024, 16 * 1024, BLOCK)),
-    *(Access(1, run, write=True) for run in (LONG, BLOCK, 2048, 1024, 512, 256, 128)),
+    *(Access(1, run, write=False) for run in (LONG, LONGEST_SHORT, 2048, 1024)),
+    *(Access(1, run, write=True) for run in (LONG, LONGEST_SHORT, 2048, 1024, 512, 256, 128)),
 )
-MIXED = ((LONG, LONG), (BLOCK, LONG), (LONG, BLOCK))
+MIXED = tuple(product((LONG, LONGEST_SHORT), (LONG, LONGEST_SHORT)))
 """Runs read and written by one kernel: activations that spill beside weights or KV blocks."""
 PHASES = (
     *((access,) for access in SINGLE),

@@ -35,6 +35,7 @@ __all__ = [
     "MemoryChannel",
     "answer_of",
     "canonical_phase",
+    "local_run",
     "memory_channel",
     "question_of",
     "run_phase",
@@ -153,7 +154,7 @@ def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
         raise InputError(Problem("phase", "accesses", str(total), "accesses of at least one byte and a window"))
     shares: dict[tuple[int, bool], Fraction] = {}
     for access in phase.accesses:
-        kind = _local_run(channel, access.run_bytes), access.write
+        kind = _local_power(channel, access.run_bytes), access.write
         shares[kind] = shares.get(kind, Fraction(0)) + Fraction(access.bytes, total)
     parts = {kind: round(share * _SHARES) for kind, share in shares.items()}
     if not any(parts.values()):
@@ -162,12 +163,17 @@ def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
     return replace(phase, accesses=accesses)
 
 
-def _local_run(channel: MemoryChannel, run_bytes: int) -> int:
-    """Return the bytes of a run that lie together on one channel, as a power of two of whole transactions."""
-    unit, granule = channel.device.transaction_bytes, channel.interleave_bytes
+def local_run(channel: MemoryChannel, run_bytes: int) -> int:
+    """Return the bytes of a run that lie together on one channel: a transaction to `LONG_RUN_BYTES`."""
+    granule = channel.interleave_bytes
     local = run_bytes // channel.channels if run_bytes >= channel.channels * granule else min(run_bytes, granule)
-    local = min(max(local, unit), LONG_RUN_BYTES)
-    return unit << ((local // unit).bit_length() - 1)
+    return min(max(local, channel.device.transaction_bytes), LONG_RUN_BYTES)
+
+
+def _local_power(channel: MemoryChannel, run_bytes: int) -> int:
+    """Return `local_run` as a power of two of whole transactions."""
+    unit = channel.device.transaction_bytes
+    return unit << ((local_run(channel, run_bytes) // unit).bit_length() - 1)
 
 
 def run_phase(channel: MemoryChannel, profile: Profile, phase: Phase, *, requests: int = _REQUESTS) -> ChannelRun:
