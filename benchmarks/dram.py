@@ -1,8 +1,8 @@
 """Requests per second of the memory floor, one thread: HBM3-6400, two pseudochannels, queue 32, all-bank refresh.
 
 Run: `python benchmarks/dram.py`. The best of four, processor time, decoding of addresses included; the first call
-compiles or loads the kernel and is never the best. Ramulator 2.1 was measured at 0.64 M (sequential) and 0.17 M (random)
-requests per processor second on the same work, on another machine.
+compiles or loads the kernel and is never the best. Ramulator 2.1 was measured at 0.64 M (sequential) and 0.17 M
+(random) requests per processor second on the same work, on another machine.
 """
 
 from __future__ import annotations

@@ -339,7 +339,6 @@ def test_a_request_that_cannot_be_served_is_rejected_and_the_run_goes_on() -> No
     assert [row["finish_s"] == "" for row in rows_read] == [False, True, True, True, False]
 
 
-@pytest.mark.xfail(strict=True, reason="the ledger takes its scopes from simulated iterations, and here is none")
 def test_a_trace_of_which_nothing_can_be_served_is_a_result(screen: Screen) -> None:
     """Every request rejected: no latency, no throughput, and still a result with exit code 0."""
     Path("trace.csv").write_text(f"{HEADER}0,999999999,5\n7,999999999,5\n", encoding="utf-8")
