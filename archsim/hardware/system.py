@@ -75,7 +75,7 @@ class System:
         return self._rate("matrix", dtype)
 
     def sustained_matrix_rate(self, dtype: str) -> int:
-        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's power limit."""
+        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's power limit (A15)."""
         sustained = {str(name): rate for name, rate in self.spec.chip.engine["matrix"].sustained_flop_per_s.items()}
         return sustained.get(dtype) or self.matrix_rate(dtype)
 

@@ -104,7 +104,7 @@ class Rank:
         return tuple(tasks)
 
     def exchange(self, operator: Operator) -> Task:
-        """Return the exchange of *operator* among the ranks that share its tensor."""
+        """Return the exchange of *operator* among the ranks that share its tensor; its buffers stay in caches (A18)."""
         handled, _ = self.shares.of(operator.exchange_elements, bits=self.stream_bits)
         parts = 1 if operator.exchange_elements.split == "whole" else self.shares.ranks
         ways = self.shares.ranks if self.ways.groups > 1 else 0

@@ -1,8 +1,9 @@
 """Replicas behind a router: every request goes to one of several servers that share nothing else.
 
-Each replica is a server of its own (`replay`), with its own queue, batch and KV cache; all run in one simulation. The
-router decides at the instant of arrival, by what it can know then: which requests it has sent where and which of them
-are done. A policy is a function of the request and of the tokens that each replica still owes; `ROUTERS` names them.
+P6: each replica is a server of its own (`replay`), with its own queue, batch and KV cache; all run in one simulation.
+The router decides at the instant of arrival, by what it can know then: which requests it has sent where and which of
+them are done. A policy is a function of the request and of the tokens that each replica still owes; `ROUTERS` names
+them.
 
 The record of the fleet sums its replicas: iterations, phases and idle time are those of all of them together, and a
 window spans the mean of theirs, so that

@@ -1,10 +1,10 @@
 """The highest rate of a trace at which a system still meets its service level, and what it delivers there.
 
-A slice of the trace is replayed with all arrival times divided by a scale. The search first lets all requests arrive at
-once (no higher rate exists); if the service level holds even so, capacity is the limit. Else it brackets the scale by
-doublings, from the one at which the slice takes as long to arrive as the system took to serve it at once, and then
-halves the bracket geometrically until its ends differ by the relative width. The record is that of the highest scale
-that met the level. The same trace and costs take the same steps on every machine.
+A30: a slice of the trace is replayed with all arrival times divided by a scale. The search first lets all requests
+arrive at once (no higher rate exists); if the service level holds even so, capacity is the limit. Else it brackets the
+scale by doublings, from the one at which the slice takes as long to arrive as the system took to serve it at once, and
+then halves the bracket geometrically until its ends differ by the relative width. The record is that of the highest
+scale that met the level. The same trace and costs take the same steps on every machine.
 
 Service level: the 99th percentile (nearest rank) of TPOT = (finish - first token) / (output tokens - 1), over
 completed requests of two or more output tokens, is at most `slo_tpot_s`. With no such request it holds.

@@ -65,7 +65,7 @@ def link_books(facts: Iterable[tuple[CollectiveFacts, int]], index: int, bytes_p
     """Return bytes by account for link number *index* over collectives, each given with its count.
 
     While a collective runs, the link carries its bytes (`useful`), waits for hops and software (`latency`), or for
-    other links and other steps of the same collective (`network`).
+    other links and other steps of the same collective (`network`): A20.
     """
     accounts = {"useful": 0.0, "latency": 0.0, "network": 0.0}
     for collective, count in facts:

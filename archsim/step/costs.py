@@ -1,9 +1,9 @@
 """What iterations cost: simulated at knots, interpolated between them, and exactly additive.
 
-The time of a decode iteration is a function of its batch and of the total context it reads; that of a prefill
-iteration, of its new tokens and its query-key pairs. Both are piecewise linear between knots whose spacing is a power
-of two: batch and prompt tokens have 16 knots an octave up to 512 (up to 32 each is its own knot) and 8 beyond, total
-context and pairs 1. The weights of the knots are then whole multiples of 2**-32, times are integers in units of
+A21: the time of a decode iteration is a function of its batch and of the total context it reads; that of a prefill
+iteration, of its new tokens and its query-key pairs. A22: both are piecewise linear between knots whose spacing is a
+power of two: batch and prompt tokens have 16 knots an octave up to 512 (up to 32 each is its own knot) and 8 beyond,
+total context and pairs 1. The weights of the knots are then whole multiples of 2**-32, times are integers in units of
 2**-32 ps, and a run of iterations costs exactly the sum of its iterations. The same weights mix the ledgers, so the
 books of any mixture balance as the knots' do.
 """
@@ -162,7 +162,7 @@ class StepCosts:
         return _Cell(lower, bits, corners, batch_bits, base, rise)
 
     def _decode_knot(self, batch: int, kv_tokens: int) -> int:
-        # A corner may ask for less context than one token a sequence: there is no such batch, the nearest stands in.
+        # A23: a corner may ask for less context than a token a sequence: no such batch exists, the nearest stands in.
         return self.knot(Batch(decode=batch, kv_tokens=max(kv_tokens, batch)))
 
 

@@ -39,7 +39,7 @@ class Lap:
 
 @dataclass(slots=True)
 class _Feed:
-    """The reads of one rank that wait for staging room: a queue over the chunks of all kernels."""
+    """The reads of one rank that wait for staging room (A12): a queue over the chunks of all kernels."""
 
     chunks: list[list[tuple[Reads, int]]]
     """For each kernel in order, its chunks as (reads, bytes)."""
@@ -165,6 +165,7 @@ class Iteration:
 
     def _drive(self, rank: _Rank) -> Process:
         runtime = self._system.runtime
+        # A16: the host works before the iteration while the chips stand still.
         yield from self._delay(rank, "host", self._host_ps, lap=0)
         rank.issued = rank.last
         meetings = 0
@@ -203,6 +204,7 @@ class Iteration:
             yield from self._until(rank.last)
 
     def _exchange(self, rank: _Rank, collective: Collective, *, number: int, lap: int) -> Process:
+        # A17: a collective begins when its last rank has arrived and ends for all at once.
         meeting = self._meetings.setdefault(number, _Meeting(self.kernel.event()))
         meeting.arrived[rank.index] = rank.last
         if len(meeting.arrived) < len(self.ranks):
@@ -219,6 +221,7 @@ class Iteration:
         meeting.done.succeed(rank.last)
 
     def _compute(self, rank: _Rank, work: Work, *, lap: int) -> Process:
+        # A11, A13: chunks are computed when all of their operands are there; the ramp is paid before the first read.
         number = rank.kernels_started
         rank.kernels_started += 1
         yield from self._delay(rank, "ramp", self._system.runtime.ramp_ps, lap=lap)
@@ -245,6 +248,7 @@ class Iteration:
             yield self.kernel.wait_ps(wait)
 
     def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
+        # A14: both engines start a chunk together.
         now, last = self.kernel.now_ps, rank.last
         for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)):
             if duration:
@@ -264,6 +268,7 @@ class Iteration:
                     feed.arrived[place] = self.log.latest(feed.arrived.get(place, ROOT), job)
 
     def _arrive(self, job: int, latency_ps: int, *, rank: int, lap: int) -> int:
+        # A10: data comes the first access's latency after its service; later chunks overlap it.
         if not latency_ps:
             return job
         start = self.log.end[job]
