@@ -1,7 +1,8 @@
 """Flows over a network: who sends how much to whom, after what; and when each is done.
 
 A19: the answer is that of max-min fair sharing, latency first (`sharing`), in float64 seconds. Rates have no per-flow
-cap and messages no headers. Weights are equal unless a flow says otherwise: NVLink and on-chip arbiters are fair by packet.
+cap and messages no headers. Weights are equal unless a flow says otherwise: NVLink and on-chip arbiters are fair by
+packet.
 """
 
 from __future__ import annotations
