@@ -29,7 +29,8 @@ DRAINED = "drained"
 Times = Sequence[Sequence[int]]
 """Stage -> micro-batch -> picoseconds."""
 
-_MOST_ITERATIONS = 256
+_MOST_ITERATIONS = 2048
+_LONGEST_CYCLE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class _Line:
         self.stages: list[list[int]] = [[] for _ in runs]
         """For each stage its jobs in order."""
         self._runs, self._sends = runs, sends
-        self._links = [ROOT] * len(sends)
+        self.links: list[list[int]] = [[] for _ in sends]
+        """For each link behind a stage its transfers in order."""
         self._back = [ROOT] * len(runs[0])
         """For each micro-batch the job that brought its tokens back to the first stage."""
 
@@ -63,8 +65,9 @@ class _Line:
                 job = self._job("stage", log.latest(before, arrived), times[number])
                 self.stages[stage].append(job)
                 if stage < last or len(self._sends) > last:
-                    arrived = self._job("flow", log.latest(self._links[stage], job), self._sends[stage][number])
-                    self._links[stage] = arrived
+                    sent = self.links[stage]
+                    arrived = self._job("flow", log.latest(sent[-1] if sent else ROOT, job), self._sends[stage][number])
+                    sent.append(arrived)
             self._back[number] = arrived
 
     def _job(self, kind: str, cause: int, duration_ps: int) -> int:
@@ -98,21 +101,49 @@ def drained(runs: Times, sends: Times) -> Schedule:
 
 
 def continuous(runs: Times, sends: Times) -> Schedule:
-    """Keep the pipeline full: the period of iterations that follow each other micro-batch by micro-batch."""
+    """Keep the pipeline full: the mean of the iterations that repeat when micro-batches follow each other.
+
+    Starts recur after one iteration or a few (a max-plus system has a cycle); over such a cycle time and gaps are those
+    of one iteration on average, rounded up to a picosecond, which is lost to `bubble`. Raises `SimulationError` where
+    nothing recurs within `_MOST_ITERATIONS`.
+    """
     line, count = _Line(runs, sends), len(runs[0])
     line.iterate()
-    for _ in range(_MOST_ITERATIONS):
+    for done in range(1, _MOST_ITERATIONS):
         line.iterate()
-        starts = [[line.log.start[job] for job in jobs[-2 * count :]] for jobs in line.stages]
-        shifts = {
-            after - before for of_stage in starts for before, after in zip(of_stage, of_stage[count:], strict=False)
-        }
-        if len(shifts) == 1:
-            period = shifts.pop()
-            return Schedule(
-                period, tuple(_counted(line.waits(stage, len(jobs) - count)) for stage, jobs in enumerate(line.stages))
-            )
+        for cycle in range(1, min(done, _LONGEST_CYCLE) + 1):
+            shift = _recurrence(line, count, cycle)
+            if shift is not None:
+                period = -(-shift // cycle)
+                gaps = [
+                    _averaged(_counted(line.waits(stage, len(jobs) - cycle * count)), cycle, period - sum(runs[stage]))
+                    for stage, jobs in enumerate(line.stages)
+                ]
+                return Schedule(period, tuple(gaps))
     raise SimulationError(f"a pipeline of {len(runs)} stages has no period within {_MOST_ITERATIONS} iterations")
+
+
+def _recurrence(line: _Line, count: int, cycle: int) -> int | None:
+    """Return by how much the last iteration is later than the one *cycle* before it, if all of it is by as much.
+
+    Stages and links are all that carries over from an iteration to the next, so what recurs once recurs for ever.
+    """
+    start, shift = line.log.start, None
+    for jobs in (*line.stages, *line.links):
+        before = jobs[len(jobs) - (cycle + 1) * count : len(jobs) - cycle * count]
+        for earlier, later in zip(before, jobs[-count:], strict=True):
+            moved = start[later] - start[earlier]
+            if shift is not None and moved != shift:
+                return None
+            shift = moved
+    return shift
+
+
+def _averaged(gaps: Counter[str], cycle: int, total: int) -> Counter[str]:
+    """Return the gaps of one of *cycle* iterations; they add up to *total*."""
+    mean = Counter({account: picoseconds // cycle for account, picoseconds in gaps.items()})
+    mean["bubble"] += total - sum(mean.values())
+    return +mean
 
 
 def _counted(stretches: Sequence[Stretch] | Iterator[Stretch]) -> Counter[str]:

@@ -209,3 +209,24 @@ def test_any_pipeline_finds_its_period(data: st.DataObject, stages: int, micro_b
         for row, gaps in zip(runs, found.gaps, strict=True):
             assert sum(gaps.values()) == found.time_ps - sum(row)
             assert set(gaps) <= {"bubble", "network"}
+
+
+def test_iterations_that_differ_in_turns_count_as_their_mean() -> None:
+    """Where starts recur only after several iterations, the time is the long-run mean, rounded up."""
+    runs = [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 2]]
+    sends = [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 5, 2], [1, 6, 2, 4]]
+    stage_free, link_free, back = [0] * 4, [0] * 4, [0] * 4
+    finished = []
+    for _ in range(1200):
+        for number in range(4):
+            at = back[number]
+            for stage in range(4):
+                stage_free[stage] = max(stage_free[stage], at) + runs[stage][number]
+                link_free[stage] = max(link_free[stage], stage_free[stage]) + sends[stage][number]
+                at = link_free[stage]
+            back[number] = at
+        finished.append(back[-1])
+    found = PIPELINES["continuous"](runs, sends)
+    assert found.time_ps == -(-(finished[1199] - finished[239]) // 960)
+    for row, gaps in zip(runs, found.gaps, strict=True):
+        assert sum(gaps.values()) == found.time_ps - sum(row)
