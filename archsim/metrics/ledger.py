@@ -10,12 +10,12 @@ check and not a definition.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from archsim.errors import SimulationError
 
-__all__ = ["Books", "JobColumns", "Stretch", "check_balance", "gaps_of", "scaled", "summed", "walk"]
+__all__ = ["Books", "JobColumns", "Stretch", "check_balance", "gaps_of", "walk"]
 
 Books = dict[str, dict[str, float]]
 """Scope -> account -> amount (bytes or FLOPs) out of peak x time."""
@@ -107,22 +107,3 @@ def check_balance(scope: str, accounts: Mapping[str, float], *, booked: float) -
     for account, amount in accounts.items():
         if amount < -slack:
             raise SimulationError(f"ledger of {scope}: account {account} is negative ({amount!r})")
-
-
-def summed(parts: Iterable[tuple[Books, float]]) -> Books:
-    """Return the sum of books, each multiplied by its weight. Sums are correctly rounded (`math.fsum`)."""
-    terms: dict[str, dict[str, list[float]]] = {}
-    for books, weight in parts:
-        for scope, accounts in books.items():
-            into = terms.setdefault(scope, {})
-            for account, amount in accounts.items():
-                into.setdefault(account, []).append(amount * weight)
-    return {
-        scope: {account: math.fsum(amounts) for account, amounts in accounts.items()}
-        for scope, accounts in terms.items()
-    }
-
-
-def scaled(books: Books, factor: float) -> Books:
-    """Return *books* with every amount multiplied by *factor*."""
-    return summed([(books, factor)])

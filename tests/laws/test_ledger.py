@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from archsim.errors import SimulationError
 from archsim.kernel import ROOT, JobLog
 from archsim.metrics.accounts import ACCOUNTS
-from archsim.metrics.ledger import CLASS_ACCOUNT, check_balance, gaps_of, scaled, summed, walk
+from archsim.metrics.ledger import CLASS_ACCOUNT, check_balance, gaps_of, walk
 from archsim.metrics.mixing import BookColumns, as_recomputed, balanced_shares, mixed, with_idle
 
 LAWS = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -99,13 +98,6 @@ def test_books_that_do_not_add_up_are_refused(accounts: dict[str, float], messag
     """The balance is a check that can fail."""
     with pytest.raises(SimulationError, match=message):
         check_balance("chip0.hbm", accounts, booked=3.0)
-
-
-def test_sums_and_multiples_of_books_are_exactly_rounded() -> None:
-    """Adding books ten times is multiplying them by ten, to the last bit."""
-    books = {"a": {"useful": 0.1, "idle": 1e16}}
-    assert summed([(books, 1.0)] * 10) == {"a": {"useful": math.fsum([0.1] * 10), "idle": 1e17}}
-    assert scaled(books, 10.0) == {"a": {"useful": 1.0, "idle": 1e17}}
 
 
 def test_a_mixture_of_balanced_books_balances() -> None:
