@@ -16,7 +16,7 @@ from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
 from archsim.mapping.placement import Placement, place
 from archsim.mapping.replicas import Replica, replicas_of
-from archsim.mapping.search import candidates
+from archsim.mapping.search import candidates, default_ways
 from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread
@@ -83,7 +83,7 @@ class _Setup:
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
-        spread = Spread.parse(parallelism, spec)
+        spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
         _check_names(spread, model)
         sizes, system = spread.parallelism, System(spec)
         placement = place(model, bits, spec, sizes)
@@ -150,8 +150,8 @@ def run(
 ) -> Result:
     """Replay *trace* with *model* on *system*.
 
-    *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: tensor parallel
-    over all chips), with `router=`, `experts=` and `pipeline=` where they matter, or as `"auto"`: the fastest of
+    *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: `default_ways`),
+    with `router=`, `experts=` and `pipeline=` where they matter, or as `"auto"`: the fastest of
     `search_parallelism` at the trace's mean context. With *slo_s*, a bound on the 99th percentile of TPOT in seconds,
     the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Raises `InputError`
     for what does not fit or divide, `SimulationError` where a check of the simulation fails.

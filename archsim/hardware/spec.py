@@ -233,6 +233,8 @@ class SystemSpec(Spec):
     """Software that drives them: a bundled name, a path, or a table."""
     chip: ChipSpec
     """The chip: a bundled name, a path, or a table."""
+    parallel: Text | None = None
+    """How a model is spread where nobody says, as `--parallel` reads it; not stated: tensor parallelism over all."""
     host_time: Ratio | None = None
     """Time of host work over what the runtime states; not stated: as the runtime states it."""
 
