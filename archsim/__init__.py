@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archsim.result import Result
-    from archsim.run import evaluate_step, load_model, load_system, load_trace, run
+    from archsim.run import ClosedLoop, evaluate_step, load_model, load_system, load_trace, run
 
-__all__ = ["Result", "evaluate_step", "load_model", "load_system", "load_trace", "run"]
+__all__ = ["ClosedLoop", "Result", "evaluate_step", "load_model", "load_system", "load_trace", "run"]
 
 _HOMES = {
+    "ClosedLoop": ("archsim.run", "ClosedLoop"),
     "Result": ("archsim.result", "Result"),
     "evaluate_step": ("archsim.run", "evaluate_step"),
     "load_model": ("archsim.run", "load_model"),

@@ -21,6 +21,7 @@ from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread
 from archsim.result import Result
+from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import DEALT, ROUTERS, Fleet, replay_fleet
@@ -33,6 +34,7 @@ from archsim.step.stages import DRAINED, PIPELINES
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Design, Served
 from archsim.workload.batch import Batch
+from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
 from archsim.workload.routing import UNIFORM, load_routing
@@ -41,6 +43,7 @@ from archsim.workload.trace import Trace, load_trace
 __all__ = [
     "AUTO",
     "SEARCH_BATCH",
+    "ClosedLoop",
     "Trial",
     "evaluate_step",
     "load_model",
@@ -97,6 +100,14 @@ class _Setup:
             return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
         return simulate_step(self.cut.plan(batch), self.system)
 
+    def serve_loop(self, loop: ClosedLoop, *, progress: Callable[[int, int], None] | None = None) -> Fleet:
+        """Return the record of serving *loop*, whose users are dealt to the replicas and stay."""
+        if self.spread.router:
+            expected = "no router for a closed loop: its users are dealt to the replicas and stay"
+            raise InputError(Problem("", f"{_KEY} router", self.spread.router, expected))
+        replicas = len(self.replicas) or 1
+        return replay_closed_loop(loop, self.costs, limits=self.limits, replicas=replicas, progress=progress)
+
     def serve(self, arrivals: Iterator[Arrival], *, progress: Callable[[int, int], None] | None = None) -> Fleet:
         """Return the record of serving *arrivals*, and that of each replica where there are several."""
         if not self.replicas:
@@ -141,20 +152,21 @@ def run(
     system: SystemSpec,
     model: Model,
     *,
-    trace: Trace,
+    trace: Trace | ClosedLoop,
     precision: str | None = None,
     parallelism: str | None = None,
     seed: int = 0,
     slo_s: float | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Replay *trace* with *model* on *system*.
+    """Replay *trace*, recorded requests or a closed loop of users, with *model* on *system*.
 
     *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: `default_ways`),
     with `router=`, `experts=` and `pipeline=` where they matter, or as `"auto"`: the fastest of
     `search_parallelism` at the trace's mean context. With *slo_s*, a bound on the 99th percentile of TPOT in seconds,
-    the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Raises `InputError`
-    for what does not fit or divide, `SimulationError` where a check of the simulation fails.
+    the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Latencies of a
+    closed loop are those of its steady part. Raises `InputError` for what does not fit or divide and for a *slo_s* of a
+    closed loop, which has no rate; `SimulationError` where a check of the simulation fails.
     """
     if parallelism == AUTO:
         trials = search_parallelism(
@@ -168,15 +180,25 @@ def run(
         if progress is not None:
             progress("replay", done / offered)
 
-    fleet = setup.serve(_arrivals(trace), progress=replayed)
+    search = counted = None
+    if isinstance(trace, ClosedLoop):
+        if slo_s is not None:
+            raise InputError(
+                Problem("", "--saturate", trace.name, "a trace: the rate of a closed loop follows its users")
+            )
+        fleet = setup.serve_loop(trace, progress=replayed)
+        counted = steady(fleet.record.requests, trace)
+    else:
+        fleet = setup.serve(_arrivals(trace), progress=replayed)
     if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     if not setup.costs.records:
         # Nothing was served, yet idle time is booked on scopes, which a simulated iteration names.
         setup.costs.knot(Batch.of_decode(1, 1))
-    if progress is not None and slo_s is not None:
-        progress("saturation", 0.0)
-    search = setup.saturated(trace, slo_s) if slo_s else None
+    if slo_s and not isinstance(trace, ClosedLoop):
+        if progress is not None:
+            progress("saturation", 0.0)
+        search = setup.saturated(trace, slo_s)
     served = Served(
         record=fleet.record,
         steps=setup.costs.records,
@@ -186,6 +208,7 @@ def run(
         search=search,
         offered_per_search=min(SLICE_REQUESTS, offered),
         replicas=fleet.replicas,
+        counted=counted,
     )
     return result_of_replay(setup.design, served)
 
@@ -272,8 +295,10 @@ def search_parallelism(
     return trials
 
 
-def mean_context(trace: Trace) -> int:
+def mean_context(trace: Trace | ClosedLoop) -> int:
     """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
+    if isinstance(trace, ClosedLoop):
+        return trace.prompt_tokens + trace.output_tokens // 2
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsim.errors import InputError, Problem
 
+if TYPE_CHECKING:
+    from archsim.workload.closed_loop import ClosedLoop
+
 __all__ = [
     "Progress",
     "json_option",
+    "loop_of",
+    "loop_options",
     "model_option",
     "out_option",
     "overrides_option",
@@ -26,6 +31,8 @@ __all__ = [
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
+
+_ROUNDS = 2
 
 model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.")
 precision_option = click.option("--precision", metavar="P", help="Bits of weights, activations, KV: w8a16kv8.")
@@ -48,6 +55,30 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* `--concurrency`, `--prompt`, `--output`, `--rounds` and `--together`."""
+    size = click.IntRange(min=1)
+    options = (
+        click.option("--concurrency", type=size, metavar="N", help="Replay N users who ask again when answered."),
+        click.option("--prompt", type=size, metavar="TOKENS", help="Of each of their requests."),
+        click.option("--output", type=size, metavar="TOKENS", help="Of each of their requests."),
+        click.option("--rounds", type=size, metavar="R", help="Requests of each after its first; default 2."),
+        click.option("--together", is_flag=True, help="All start at once, with whole requests."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def loop_of(
+    concurrency: int | None, prompt: int | None, output: int | None, rounds: int | None, *, together: bool
+) -> ClosedLoop:
+    """Return the closed loop that the options ask for."""
+    from archsim.workload.closed_loop import ClosedLoop
+
+    return ClosedLoop(concurrency or 0, prompt or 0, output or 0, rounds or _ROUNDS, together)
 
 
 def slo_seconds(text: str) -> float:

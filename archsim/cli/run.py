@@ -1,4 +1,4 @@
-"""`archsim run`: one system, on a trace or for a single decode step."""
+"""`archsim run`: one system, on a trace, a closed loop, or for a single decode step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import click
 
 from archsim.cli.options import (
     json_option,
+    loop_of,
+    loop_options,
     model_option,
     out_option,
     overrides_option,
@@ -35,6 +37,7 @@ _DEFAULT_SLO = "50 ms"
 @trace_options
 @click.option("--batch", type=click.IntRange(min=1), metavar="B", help="Evaluate one decode step of B sequences.")
 @click.option("--context", type=click.IntRange(min=1), metavar="C", help="Tokens of context of each of them.")
+@loop_options
 @precision_option
 @parallel_option
 @overrides_option
@@ -52,6 +55,11 @@ def command(  # noqa: PLR0913  # one parameter an option
     seed: int,
     batch: int | None,
     context: int | None,
+    concurrency: int | None,
+    prompt: int | None,
+    output: int | None,
+    rounds: int | None,
+    together: bool,
     precision: str | None,
     parallel: str | None,
     overrides: tuple[str, ...],
@@ -60,7 +68,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Run one SYSTEM (a bundled name or a TOML file) on a trace, or for one decode step.
+    """Run one SYSTEM (a bundled name or a TOML file) on a trace, a closed loop of users, or for one decode step.
 
     Prints latency, throughput and the decode ledger of the main memory; writes files only with --out.
 
@@ -70,37 +78,62 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.report.writers import write_run
     from archsim.run import evaluate_step, load_model, load_system, load_trace, run
 
-    of_trace = {"--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None, "--slo": slo}
-    _check_modes(trace_name, of_step={"--batch": batch, "--context": context}, of_trace=of_trace)
+    mode = _mode({
+        "trace": {"--trace": trace_name, "--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None,
+                  "--slo": slo},
+        "step": {"--batch": batch, "--context": context},
+        "loop": {"--concurrency": concurrency, "--prompt": prompt, "--output": output, "--rounds": rounds,
+                 "--together": together or None},
+    })  # fmt: skip
     if out is not None:
         refuse_existing(out)
     given = (load_system(system, overrides), load_model(model_name))
-    if trace_name is not None:
-        trace = load_trace(trace_name, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed)
-        slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
-        if parallel == AUTO:
-            parallel = chosen(*given, precision=precision, of=trace, stderr=as_json)
-        with progress_bar(system) as progress:
-            result = run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
-                         progress=progress)  # fmt: skip
-    elif batch is not None and context is not None:
+    if batch is not None and context is not None:
         if parallel == AUTO:
             parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)
         result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
-        raise click.UsageError("either --trace, or --batch and --context, is expected")
+        traffic = (
+            load_trace(trace_name, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed)
+            if mode == "trace"
+            else loop_of(concurrency, prompt, output, rounds, together=together)
+        )
+        slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
+        if parallel == AUTO:
+            parallel = chosen(*given, precision=precision, of=traffic, stderr=as_json)
+        with progress_bar(system) as progress:
+            result = run(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
+                         progress=progress)  # fmt: skip
     if out is not None:
         write_run(result, out)
     _print(result, as_json=as_json)
 
 
-def _check_modes(trace_name: str | None, *, of_step: Mapping[str, object], of_trace: Mapping[str, object]) -> None:
-    """Refuse options that do not go together: those of one step and those of a trace."""
-    strange = [option for option, value in (of_step if trace_name else of_trace).items() if value is not None]
-    if strange:
-        raise click.UsageError(f"{', '.join(strange)}: only {'without' if trace_name else 'with'} --trace")
-    if of_trace["--slo"] is not None and of_trace["--saturate"] is None:
+_NEEDED = {
+    "trace": ("--trace",),
+    "step": ("--batch", "--context"),
+    "loop": ("--concurrency", "--prompt", "--output"),
+}
+"""What each way of asking must state."""
+
+
+def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the way of asking whose options are given, a key of `_NEEDED`.
+
+    Raises `click.UsageError` where options of two ways, or not all that one needs, are given.
+    """
+    stated = {mode: [name for name, value in options.items() if value is not None] for mode, options in given.items()}
+    asked = [mode for mode, names in stated.items() if names]
+    ways = "; or ".join(" and ".join(names) for names in _NEEDED.values())
+    if len(asked) > 1:
+        first, second = (f"{stated[mode][0]} (of a {mode})" for mode in asked[:2])
+        raise click.UsageError(f"{first} does not go with {second}: give {ways}")
+    missing = [name for name in _NEEDED[asked[0]] if name not in stated[asked[0]]] if asked else []
+    if missing or not asked:
+        raise click.UsageError(f"{', '.join(missing) or 'nothing to run'} is missing: give {ways}")
+    if "--slo" in stated["trace"] and "--saturate" not in stated["trace"]:
         raise click.UsageError("--slo is the service level of --saturate, which is missing")
+    return asked[0]
 
 
 def _print(result: Result, *, as_json: bool) -> None:

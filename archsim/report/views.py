@@ -71,6 +71,8 @@ def trace_label(result: Result) -> str:
     name = result.provenance.trace_name
     if name is None:
         return "one decode step"
+    if name.startswith("closed loop"):
+        return name
     return f"trace {name} (sampled)" if result.provenance.sampled else f"trace {name}"
 
 

@@ -1,64 +1,38 @@
-"""A closed loop: a fixed number of users, each of whom sends its next request when the one before is done.
+"""Replay closed loops (`workload.closed_loop`): a server's next requests come from its own completions.
 
-What a benchmark at a stated concurrency does. A loop offers the server the same two things as a trace, `next_ps` and
-`take`, and is told of completions. Users who start together with equal requests stay in step: every wave's prompts are
-processed one after the other, then all decode. Users who start apart stay apart: the first request of user i of n asks
-for (i + 1) / n of the output. Those first requests are the warm-up; `steady` leaves them out, and the last ones, which
-run beside fewer and fewer others.
+A loop offers the server the same two things as a trace, `next_ps` and `take`, and is told of completions. Where there
+are several replicas, users are dealt to them in turn and stay: each replica serves a loop of its own. The first request
+of every user is the warm-up; `steady` leaves it out, and the last ones, which run beside fewer and fewer others.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from archsim.errors import InputError, Problem
 from archsim.kernel import Kernel
+from archsim.result import RequestColumns
 from archsim.serving.costs import Costs
 from archsim.serving.policies import POLICIES
-from archsim.serving.record import Record
-from archsim.serving.replay import Server
+from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, Limits, Sequence
+from archsim.serving.router import Fleet, fleet_of
+from archsim.workload.closed_loop import ClosedLoop
 
-__all__ = ["ClosedLoop", "replay_closed_loop", "steady"]
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedLoop:
-    """Users and what each asks for."""
-
-    users: int
-    prompt_tokens: int
-    output_tokens: int
-    rounds: int
-    """Requests of each user after its first."""
-    together: bool = False
-    """All users start with whole requests, in step."""
-
-    def __post_init__(self) -> None:
-        wrong = {
-            "users": self.users, "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
-            "rounds": self.rounds,
-        }  # fmt: skip
-        problems = [Problem("closed loop", key, str(value), "at least 1") for key, value in wrong.items() if value < 1]
-        if problems:
-            raise InputError(*problems)
-
-    def first_output(self, user: int) -> int:
-        """Return the output tokens of the first request of *user*."""
-        return self.output_tokens if self.together else max(-(-self.output_tokens * (user + 1) // self.users), 1)
+__all__ = ["replay_closed_loop", "steady"]
 
 
 class _Users:
-    """Arrivals of a loop: the next requests of those whose last one is done."""
+    """Arrivals of a loop, of every *step*-th user from *first*: the next requests of those whose last one is done."""
 
-    def __init__(self, loop: ClosedLoop) -> None:
+    def __init__(self, loop: ClosedLoop, *, first: int = 0, step: int = 1) -> None:
         self._loop = loop
-        self._ready = deque(Arrival(0, loop.prompt_tokens, loop.first_output(user)) for user in range(loop.users))
-        self._left = loop.users * loop.rounds
+        mine = range(first, loop.users, step)
+        self._ready = deque(Arrival(0, loop.prompt_tokens, loop.first_output(user)) for user in mine)
+        self._left = len(mine) * loop.rounds
         self._taken = 0
 
     @property
@@ -79,23 +53,51 @@ class _Users:
             self._ready.append(Arrival(now_ps, self._loop.prompt_tokens, self._loop.output_tokens))
 
 
-def replay_closed_loop(loop: ClosedLoop, costs: Costs, *, limits: Limits, policy: str = "prefill_first") -> Record:
-    """Serve *loop* until every user has sent all its requests. Raises `InputError` where none can ever be served."""
-    if limits.context_tokens < loop.prompt_tokens + loop.output_tokens:
-        expected = f"prompt and output of at most {limits.context_tokens} tokens"
-        raise InputError(Problem("closed loop", "tokens", str(loop.prompt_tokens + loop.output_tokens), expected))
-    kernel, users = Kernel(), _Users(loop)
-    server = Server(users, costs, limits=limits, policy=POLICIES[policy], done=users.done)
-    kernel.run_until(kernel.process(server.serve(kernel)), waiting_for="the last completion")
-    return server.record(kernel.event_count)
+def replay_closed_loop(
+    loop: ClosedLoop,
+    costs: Costs,
+    *,
+    limits: Limits,
+    replicas: int = 1,
+    policy: str = "prefill_first",
+    progress: Progress | None = None,
+) -> Fleet:
+    """Serve *loop* on *replicas* equal servers until every user has sent all its requests.
+
+    Raises `InputError` where no request can ever be served, or a replica would have no user.
+    """
+    tokens = loop.prompt_tokens + loop.output_tokens
+    most = min(limits.context_tokens, limits.kv_blocks * limits.block_tokens)
+    if tokens > most:
+        raise InputError(Problem("closed loop", "tokens", str(tokens), f"prompt and output of at most {most} tokens"))
+    if loop.users < replicas:
+        raise InputError(
+            Problem("closed loop", "users", str(loop.users), f"at least one for each of {replicas} replicas")
+        )
+    kernel, servers, served = Kernel(), [], 0
+
+    def server_of(users: _Users) -> Server:
+        def done(sequence: Sequence, now_ps: int) -> None:
+            nonlocal served
+            served += 1
+            users.done(sequence, now_ps)
+            if progress is not None:
+                progress(served, now_ps)
+
+        return Server(users, costs, limits=limits, policy=POLICIES[policy], done=done)
+
+    servers = [server_of(_Users(loop, first=replica, step=replicas)) for replica in range(replicas)]
+    processes = [kernel.process(server.serve(kernel)) for server in servers]
+    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    return fleet_of(servers, event_count=kernel.event_count)
 
 
-def steady(record: Record, loop: ClosedLoop) -> npt.NDArray[np.bool_]:
-    """Return which requests of *record* ran while all users were busy: not the first, not the last of any user.
+def steady(requests: RequestColumns, loop: ClosedLoop) -> npt.NDArray[np.bool_]:
+    """Return which *requests* ran while all users were busy: not the first, not the last of any user.
 
     Where users start together every wave is like the others, and all count.
     """
-    index = np.arange(len(record.requests.arrival_ps))
+    index = np.arange(len(requests.arrival_ps))
     if loop.together:
         return np.ones(len(index), dtype=bool)
     last = len(index) - loop.users if loop.rounds > 1 else len(index)

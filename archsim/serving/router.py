@@ -37,6 +37,7 @@ __all__ = [
     "Fleet",
     "Offer",
     "Router",
+    "fleet_of",
     "least_tokens",
     "replay_fleet",
     "round_robin",
@@ -92,7 +93,7 @@ class Fleet:
     record: Record
     """All replicas as one."""
     replicas: tuple[Record, ...]
-    """Each by itself, with its own requests, idle to the end of the last."""
+    """Each by itself, with its own requests, idle to the end of the last; empty where there is one."""
 
 
 class _Desk:
@@ -185,11 +186,27 @@ def replay_fleet(
     kernel.process(desk.serve(kernel))
     processes = [kernel.process(server.serve(kernel)) for server in servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    return fleet_of(servers, event_count=kernel.event_count, sent=desk.sent)
+
+
+def fleet_of(servers: Sequence[Server], *, event_count: int, sent: Sequence[int] = ()) -> Fleet:
+    """Return what finished *servers* leave, all idle to the end of the last.
+
+    *sent* is the server of every request in order of arrival; without it they are ordered here, those of an instant by
+    server. A single server is the fleet itself.
+    """
     end_fine = max(server.now_fine for server in servers)
     for server in servers:
         server.idle_until(end_fine)
-    records = tuple(server.record(kernel.event_count) for server in servers)
-    return Fleet(_together(records, np.array(desk.sent, dtype=np.int64)), records)
+    records = tuple(server.record(event_count) for server in servers)
+    if len(records) == 1:
+        return Fleet(records[0], ())
+    return Fleet(_together(records, np.array(sent or _by_arrival(records), dtype=np.int64)), records)
+
+
+def _by_arrival(records: Sequence[Record]) -> list[int]:
+    keys = [(int(at), place) for place, record in enumerate(records) for at in record.requests.arrival_ps]
+    return [place for _, place in sorted(keys)]
 
 
 _PROGRESS_EVERY = 256

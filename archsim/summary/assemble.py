@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from archsim.hardware.library import resolved_toml
 from archsim.mapping.parallelism import WAYS
@@ -75,11 +76,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
         ),
         tokens=TokenCounts(prompt=int(table.prompt_tokens[done].sum()), output=int(table.output_tokens[done].sum())),
         throughput=Throughput(**rates),
-        latency_s=Latency(
-            ttft=Summary(**summary(ttft_s(table.arrival_ps, table.first_token_ps))),
-            tpot=Summary(**summary(tpot_s(table.first_token_ps, table.finish_ps, table.output_tokens))),
-            e2e=Summary(**summary(end_to_end_s(table.arrival_ps, table.finish_ps))),
-        ),
+        latency_s=_latency(table, np.ones(len(done), dtype=bool) if served.counted is None else served.counted),
         saturation=_saturation(design, served),
         columns=table,
         simulated_s=seconds(record.total.end_fine),
@@ -92,6 +89,16 @@ def result_of_replay(design: Design, served: Served) -> Result:
     if served.replicas:
         fleet = part_of(served.steps, record.windows, record.total, replica=design.replicas[0])
     return _result(design, served.steps, _Ledgers(parts, fleet), measured)
+
+
+def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
+    """Return the latencies of the *counted* requests."""
+    arrival, first, finish = (column[counted] for column in (table.arrival_ps, table.first_token_ps, table.finish_ps))
+    return Latency(
+        ttft=Summary(**summary(ttft_s(arrival, first))),
+        tpot=Summary(**summary(tpot_s(first, finish, table.output_tokens[counted]))),
+        e2e=Summary(**summary(end_to_end_s(arrival, finish))),
+    )
 
 
 def result_of_step(design: Design, steps: Sequence[StepRecord], shares: Sequence[int], *, context: int) -> Result:

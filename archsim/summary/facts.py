@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from archsim.files import digest_of
 from archsim.hardware.answers import fidelity_of as memory_fidelity
 from archsim.hardware.library import resolved_toml
@@ -18,6 +21,7 @@ from archsim.serving.record import Record
 from archsim.serving.saturation import Saturation as Search
 from archsim.step.record import StepRecord
 from archsim.units import format_quantity
+from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 from archsim.workload.tensors import active_parameter_count, parameter_count
@@ -66,7 +70,7 @@ class Served:
     record: Record
     steps: list[StepRecord]
     """The knots that the record's weights refer to."""
-    trace: Trace
+    trace: Trace | ClosedLoop
     seed: int
     slo_s: float | None
     search: Search | None
@@ -74,6 +78,8 @@ class Served:
     """Requests of the slice that saturation was searched on."""
     replicas: tuple[Record, ...] = ()
     """Records of the single replicas, where there are several; `record` is all of them as one."""
+    counted: npt.NDArray[np.bool_] | None = None
+    """Requests whose latencies count: the steady part of a closed loop; None: all."""
 
 
 def fidelity_of(spec: SystemSpec) -> dict[str, str]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from archsim.errors import ArchsimError, InputError, Problem
 from archsim.files import read_json
-from archsim.serving.closed_loop import ClosedLoop, replay_closed_loop, steady
+from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival
 from archsim.units import PS_PER_S
@@ -26,6 +26,7 @@ from archsim.validation.machines import Machine, Request, machine
 from archsim.validation.network import Row, row
 from archsim.validation.published import SERVING
 from archsim.validation.table import Record, columns_of, number, read_table, whole
+from archsim.workload.closed_loop import ClosedLoop
 
 __all__ = ["CLOSED", "LISTED", "suite"]
 
@@ -85,8 +86,9 @@ def _closed(record: Record) -> tuple[tuple[float, float] | None, str | None]:
 @cache
 def _loop_ms(request: Request, loop: ClosedLoop) -> tuple[float, float]:
     made = machine(request)
-    record = replay_closed_loop(loop, made.costs, limits=made.limits(loop.prompt_tokens + loop.output_tokens))
-    return _times_ms(record.requests, steady(record, loop))
+    fleet = replay_closed_loop(loop, made.costs, limits=made.limits(loop.prompt_tokens + loop.output_tokens))
+    requests = fleet.record.requests
+    return _times_ms(requests, steady(requests, loop))
 
 
 def _times_ms(requests: Any, chosen: Any) -> tuple[float, float]:

@@ -174,7 +174,7 @@ def test_python_users_see_the_five_verbs_and_the_result() -> None:
         "print(callable(archsim.run), archsim.load_system is load_system, archsim.Result.__name__, dir(archsim))"
     )
     printed = archsim_process(start=start).stdout
-    assert printed.startswith("True True Result ['Result', 'evaluate_step'")
+    assert printed.startswith("True True Result ['ClosedLoop', 'Result', 'evaluate_step'")
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

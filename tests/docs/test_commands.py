@@ -41,8 +41,8 @@ def commands(page: Path) -> list[str]:
 
 def shortened(command: str) -> str:
     """Return *command* with its replay limited, where it replays a trace without a limit."""
-    replays = re.match(r"archsim (compare|run) ", command) and "--batch" not in command and "--limit" not in command
-    return f"{command} {LIMIT}" if replays else command
+    bounded = re.search(r"--(batch|limit|concurrency|together)\b", command)
+    return command if bounded or not re.match(r"archsim (compare|run) ", command) else f"{command} {LIMIT}"
 
 
 def run_in(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
