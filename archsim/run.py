@@ -14,9 +14,10 @@ from archsim.errors import CapacityError, InputError, Problem, did_you_mean
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
+from archsim.mapping.default import default_ways
 from archsim.mapping.placement import Placement, place
 from archsim.mapping.replicas import Replica, replicas_of
-from archsim.mapping.search import candidates, default_ways
+from archsim.mapping.search import candidates
 from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread

@@ -234,7 +234,7 @@ class SystemSpec(Spec):
     chip: ChipSpec
     """The chip: a bundled name, a path, or a table."""
     parallel: Text | None = None
-    """How a model is spread where nobody says, as `--parallel` reads it; not stated: tensor parallelism over all."""
+    """How a model is spread where nobody says, as `--parallel` reads it; not stated: what follows from the chips."""
     host_time: Ratio | None = None
     """Time of host work over what the runtime states; not stated: as the runtime states it."""
 

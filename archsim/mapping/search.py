@@ -1,8 +1,7 @@
 """All ways in which a model can be cut over a system, and what each chip would have to hold.
 
 Every product of tensor, pipeline, context and data parallelism over all chips, each with every expert parallelism that
-its ranks allow. Nothing is timed here, and what does not fit is there with what it lacks. Where a user names none,
-`default_ways` picks one.
+its ranks allow. Nothing is timed here, and what does not fit is there with what it lacks.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from typing import NamedTuple
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism, divides
 from archsim.mapping.placement import Demand, Placement
-from archsim.mapping.spread import WORDS
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 
-__all__ = ["Candidate", "candidates", "default_ways"]
+__all__ = ["Candidate", "candidates"]
 
 
 class Candidate(NamedTuple):
@@ -34,24 +32,6 @@ def candidates(model: Model, precision: Precision, system: SystemSpec) -> list[C
         for ways in _products(model, system.chips)
         if divides(ways, model)
     ]
-
-
-def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
-    """Return the ways that hold where nobody names any, as `--parallel` reads them.
-
-    They are the system's own (`parallel`) where those divide *model*; else tensor parallelism over all chips; where
-    that divides it neither, the ways that hold a token with the fewest replicas, then the most tensor ranks.
-    """
-    if system.parallel is not None:
-        sizes = ",".join(word for word in system.parallel.split(",") if word.partition("=")[0].strip() not in WORDS)
-        if divides(Parallelism.parse(sizes), model):
-            return system.parallel
-    over_all = Parallelism.default(system)
-    if divides(over_all, model):
-        return str(over_all)
-    plain = [found for found in candidates(model, precision, system) if found.ways.cp == found.ways.ep == 1]
-    fitting = [found.ways for found in plain if found.placement.missing_bytes_per_chip(1) <= 0]
-    return str(min(fitting, key=lambda ways: (ways.replicas, -ways.tp), default=over_all))
 
 
 def _products(model: Model, chips: int) -> Iterator[Parallelism]:

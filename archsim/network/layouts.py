@@ -17,7 +17,16 @@ from typing import NamedTuple
 
 from archsim.errors import InputError, Problem
 
-__all__ = ["LAYOUTS", "MOST_WIRES", "Layout", "Wire", "grid_index", "grid_position"]
+__all__ = [
+    "LAYOUTS",
+    "MOST_WIRES",
+    "Layout",
+    "Wire",
+    "dragonfly_router",
+    "dragonfly_shape",
+    "grid_index",
+    "grid_position",
+]
 
 
 class Wire(NamedTuple):
@@ -141,24 +150,42 @@ def fat_tree(chips: int, shape: tuple[int, ...]) -> Layout:
 
 
 def dragonfly(chips: int, shape: tuple[int, ...]) -> Layout:
-    """Groups of routers, all wired inside: `shape = (a routers, p chips a router, h global wires, g groups)`."""
-    if len(shape) != 4 or min(shape) < 1 or shape[0] * shape[2] != shape[3] - 1:
-        raise _refuse("shape", list(shape), "a, p, h, g with g = a h + 1 groups")
-    a, p, h, g = shape
-    if chips > a * p * g:
-        raise _refuse("shape", list(shape), f"a p g >= {chips} chips; it has {a * p * g}")
-    _check_wires("dragonfly", chips + g * (a * (a - 1) + a * h) // 2)
-    wires = [Wire(f"chip{i}", f"router{i // (a * p)}_{i // p % a}") for i in range(chips)]
-    for group in range(g):
-        wires += [Wire(f"router{group}_{r}", f"router{group}_{s}") for r in range(a) for s in range(r + 1, a)]
-    for group in range(g):
-        for port in range(a * h):
-            other = (group + port + 1) % g
-            if group < other:
-                back = (group - other - 1) % g
-                wires.append(Wire(f"router{group}_{port // h}", f"router{other}_{back // h}", tier=1))
-    switches = tuple(f"router{group}_{r}" for group in range(g) for r in range(a))
+    """Groups of routers, all wired inside: `shape = (a routers, p chips a router, h global wires, g groups)`.
+
+    `(a, h, g)` is one whose chips are the routers. With fewer groups than a h + 1 some global ports are free.
+    """
+    if len(shape) not in (3, 4) or min(shape) < 1 or shape[0] * shape[-2] < shape[-1] - 1:
+        raise _refuse("shape", list(shape), "a, p, h, g, or a, h, g where chips route, with at most g = a h + 1 groups")
+    a, p, h, g = dragonfly_shape(shape)
+    if chips > a * max(p, 1) * g or (p == 0 and chips < a * g):
+        expected = f"a p g >= {chips} chips; it has {a * p * g}" if p else f"a g = {chips} chips; it has {a * g}"
+        raise _refuse("shape", list(shape), expected)
+    ports = min(a * h, g - 1)
+    _check_wires("dragonfly", (chips if p else 0) + g * (a * (a - 1) + ports) // 2)
+    routers = [[dragonfly_router(shape, group, r) for r in range(a)] for group in range(g)]
+    wires = [Wire(f"chip{i}", routers[i // (a * p)][i // p % a]) for i in range(chips)] if p else []
+    for group in routers:
+        wires += [Wire(group[r], group[s]) for r in range(a) for s in range(r + 1, a)]
+    for number, group in enumerate(routers):
+        for port in range(ports):
+            other = (number + port + 1) % g
+            if number < other:
+                back = (number - other - 1) % g
+                wires.append(Wire(group[port // h], routers[other][back // h], tier=1))
+    switches = tuple(router for group in routers for router in group) if p else ()
     return Layout(tuple(wires), "minimal_dragonfly", switches, shape)
+
+
+def dragonfly_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return routers of a group, chips of a router (0: chips are the routers), global wires of a router, and groups."""
+    a, *p, h, g = shape
+    return a, p[0] if p else 0, h, g
+
+
+def dragonfly_router(shape: tuple[int, ...], group: int, router: int) -> str:
+    """Return the name of a router."""
+    a, p, _, _ = dragonfly_shape(shape)
+    return f"router{group}_{router}" if p else f"chip{group * a + router}"
 
 
 def grid_position(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from archsim.network.layouts import grid_index, grid_position
+from archsim.network.layouts import dragonfly_router, dragonfly_shape, grid_index, grid_position
 
 if TYPE_CHECKING:
     from archsim.network.topology import Network
@@ -80,17 +80,21 @@ def d_mod_k(network: Network, src: str, dst: str) -> list[str]:
 
 def minimal_dragonfly(network: Network, src: str, dst: str) -> list[str]:
     """Inside the group to the router with the global link, over it, inside the group to the destination."""
-    a, p, h, g = network.layout.shape
-    source, target = _chip(src), _chip(dst)
-    group, router = source // (a * p), source // p % a
-    target_group, target_router = target // (a * p), target // p % a
-    path = [src, f"router{group}_{router}"]
+    shape = network.layout.shape
+    a, p, h, g = dragonfly_shape(shape)
+    group, router = _place(_chip(src), a, max(p, 1))
+    target_group, target_router = _place(_chip(dst), a, max(p, 1))
+    path = [src, dragonfly_router(shape, group, router)]
     if group != target_group:
         leave = ((target_group - group - 1) % g) // h
         enter = ((group - target_group - 1) % g) // h
-        path += [f"router{group}_{leave}", f"router{target_group}_{enter}"]
-    path += [f"router{target_group}_{target_router}", dst]
+        path += [dragonfly_router(shape, group, leave), dragonfly_router(shape, target_group, enter)]
+    path += [dragonfly_router(shape, target_group, target_router), dst]
     return [node for i, node in enumerate(path) if i == 0 or node != path[i - 1]] if src != dst else [src]
+
+
+def _place(chip: int, routers: int, chips: int) -> tuple[int, int]:
+    return chip // (routers * chips), chip // chips % routers
 
 
 def _chip(node: str) -> int:

@@ -11,9 +11,9 @@ import pytest
 
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
+from archsim.mapping.default import default_ways
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Plan, unrolled
-from archsim.mapping.search import default_ways
 from archsim.mapping.sharding import Cut
 from archsim.mapping.shares import split_batch
 from archsim.metrics.accounts import USEFUL
@@ -172,13 +172,13 @@ def test_one_rank_of_each_kind_stands_for_all(text: str, exponent: float | None)
 
 
 def test_where_nobody_names_ways_they_are_the_system_s_own_or_hold_the_model() -> None:
-    """12 chips do not divide 32 heads: 4 ways in 3 stages need no replica; a system may say otherwise."""
+    """12 chips do not divide 32 heads: 4 ways hold the model, in 3 replicas; a system may say otherwise."""
     model, bits = load_model("llama-3.1-8b"), Precision.parse("w8a16kv16")
     twelve = load_system("inferentia2-12")
-    assert Parallelism.parse(default_ways(model, bits, twelve)) == Parallelism(4, pp=3)
+    assert Parallelism.parse(default_ways(model, bits, twelve)) == Parallelism(4, dp=3)
     own = twelve.model_copy(update={"parallel": "tp=2,pp=6,pipeline=continuous"})
     assert default_ways(model, bits, own) == "tp=2,pp=6,pipeline=continuous"
     undivided = twelve.model_copy(update={"parallel": "tp=3,pp=4"})
-    assert Parallelism.parse(default_ways(model, bits, undivided)) == Parallelism(4, pp=3)
+    assert Parallelism.parse(default_ways(model, bits, undivided)) == Parallelism(4, dp=3)
     eight = load_system("h100-sxm8")
     assert Parallelism.parse(default_ways(model, bits, eight)) == Parallelism(8)
