@@ -29,8 +29,8 @@ CONTEXT = 1024
 def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
     """Return the ways that hold where nobody names any, as `--parallel` reads them.
 
-    They are the system's own (`parallel`) where those divide *model*. Where no number of stages holds it, they are those
-    with the most: what is missing is told by `place`.
+    They are the system's own (`parallel`) where those divide *model*. Where no number of stages holds it, they have the
+    most stages: what is missing is told by `place`.
     """
     if system.parallel is not None:
         sizes = ",".join(word for word in system.parallel.split(",") if word.partition("=")[0].strip() not in WORDS)

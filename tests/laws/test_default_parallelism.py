@@ -53,7 +53,7 @@ def test_sram_takes_as_many_stages_as_hold_the_model_and_no_more() -> None:
 
 
 def test_a_model_that_one_node_cannot_hold_takes_stages_over_nodes() -> None:
-    """405e9 parameters of a byte leave 8 x 80 GB no room for 32 sequences: two nodes of eight are two stages."""
+    """405e9 parameters of 2 bytes are more than 8 x 80 GB: two nodes of eight are two stages."""
     big = load_model("llama-3.1-405b")
-    ways = default_ways(big, Precision.parse("w8a16kv16"), load_system("h100-sxm8x2"))
+    ways = default_ways(big, Precision.parse("w16a16kv16"), load_system("h100-sxm8x2"))
     assert Parallelism.parse(ways) == Parallelism(8, pp=2)
