@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from archsim.files import write_atomically
-from archsim.report.parity_figure import write_parity_figure
+from archsim.report.parity_figure import points_of, write_parity_figure
 from archsim.validation.page import page
 from archsim.validation.summary import run_suite
 
@@ -72,16 +71,10 @@ def main() -> None:
     shared = Path(sys.argv[1])
     results = [run_suite(suite, reference=shared / table, params=None) for suite, table in TABLES]
     write_atomically(DOCS / "validation.md", page(results, NOTES).encode())
-    panels = [(result["reference"].rpartition("/")[2].removesuffix(".csv"), _points(result)) for result in results]
+    panels = [
+        (result["reference"].rpartition("/")[2].removesuffix(".csv"), points_of(result["rows"])) for result in results
+    ]
     write_parity_figure([panel for panel in panels if panel[1]], DOCS / "images" / "parity.png")
-
-
-def _points(result: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for row in result["rows"]:
-        if row["error"] is not None and row["predicted"] > 0:
-            groups.setdefault(str(row["group"]), []).append((row["expected"], row["predicted"]))
-    return groups
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,34 +17,61 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.argument("suites", metavar="[SUITE]...", nargs=-1)
 @click.option("--reference", metavar="FILE", type=_FILE, help="Rows of the suite's schema; without it: closed forms.")
 @click.option("--params", metavar="FILE", type=_FILE, help="dram: every timing and map of the rows' configurations.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write parity plots and the rows there.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
-def command(suites: tuple[str, ...], *, reference: Path | None, params: Path | None, as_json: bool) -> None:
-    """Run SUITE (dram, network, collectives; default: all) and print signed errors by group.
+def command(
+    suites: tuple[str, ...], *, reference: Path | None, params: Path | None, out: Path | None, as_json: bool
+) -> int:
+    """Run SUITE (default: all), print signed errors by group, the worst rows, and which bounds hold.
 
-    Errors are relative: (predicted - expected) / expected. Rows that cannot be compared are counted as skipped.
+    Suites: dram, network, collectives, kernels, decode, serving. Errors are relative: (predicted - expected) /
+    expected. Rows that cannot be compared are counted as skipped. Exits with 1 where a bound is broken.
 
     Example: archsim validate dram
     """
-    from archsim.validation.summary import SUITES, run_suite, tables_of
+    from archsim.files import refuse_existing
+    from archsim.validation.summary import SUITES, run_suite
 
-    if reference is not None and len(suites) != 1:
+    names = list(SUITES) if not suites or suites == ("all",) else list(dict.fromkeys(suites))
+    if reference is not None and len(names) != 1:
         from archsim.errors import InputError, Problem
 
         raise InputError(Problem("", "--reference", str(reference), "one suite: the rows are of one schema"))
-    results = [run_suite(name, reference=reference, params=params) for name in suites or SUITES]
+    if out is not None:
+        refuse_existing(out)
+    results = [run_suite(name, reference=reference, params=params) for name in names]
+    if out is not None:
+        from archsim.report.parity_figure import write_parity
+
+        write_parity(results, out)
     if as_json:
         import json
 
         click.echo(json.dumps(results, indent=1, allow_nan=False))
-        return
-    for result in results:
-        click.echo(f"{result['suite']}: {result['reference']}")
-        for rows in tables_of(result):
-            widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-            for row in rows:
-                first, *rest = (
-                    cell.rjust(width) if column else cell.ljust(width)
-                    for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-                )
-                click.echo("  " + "  ".join([first, *rest]).rstrip())
-            click.echo("")
+    else:
+        for result in results:
+            _print(result)
+    return 0 if all(bound["held"] for result in results for bound in result["bounds"]) else 1
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    from archsim.validation.summary import tables_of, worst_rows
+
+    click.echo(f"{result['suite']}: {result['reference']}")
+    for lines in tables_of(result):
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        for line in lines:
+            first, *rest = (
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            click.echo("  " + "  ".join([first, *rest]).rstrip())
+        click.echo("")
+    for row in worst_rows(result["rows"]):
+        numbers = f"{row['expected']:.4g} expected, {row['predicted']:.4g} predicted"
+        click.echo(f"  furthest off: {row['id']}: {numbers}, {100 * row['error']:+.2f} %")
+    for bound in result["bounds"]:
+        verdict = "held" if bound["held"] else "BROKEN"
+        found = f"{bound['statistic']} |e| {100 * bound['found']:.3g} % of at most {100 * bound['limit']:.3g} %"
+        click.echo(f"  bound {verdict}: {bound['name']} ({bound['rows']} rows): {found}")
+    click.echo("")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archsim.errors import InputError, Problem
-from archsim.files import write_atomically
+from archsim.files import write_atomically, written_directory
 from archsim.report.style import LINE_COLOURS, SMALL_PT, TWO_COLUMNS_IN, png_bytes, quiet_axes, styled, svg_bytes
 
-__all__ = ["parity_figure", "write_parity_figure"]
+__all__ = ["parity_figure", "points_of", "write_parity", "write_parity_figure"]
 
 Points = Mapping[str, Sequence[tuple[float, float]]]
 """Group -> (expected, predicted) pairs, both above zero."""
@@ -30,6 +32,25 @@ def write_parity_figure(panels: Sequence[tuple[str, Points]], path: Path) -> Non
     if path.suffix not in _WRITERS:
         raise InputError(Problem(str(path), "--out", "", f"a file name that ends in {', '.join(_WRITERS)}"))
     write_atomically(path, _WRITERS[path.suffix](parity_figure(panels)))
+
+
+def write_parity(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write parity.svg and the rows of each suite, SUITE.json, into the new *folder*; *results* as of `run_suite`."""
+    panels = [(str(result["suite"]), points_of(result["rows"])) for result in results]
+    with written_directory(folder) as made:
+        write_parity_figure(panels, made / "parity.svg")
+        for result in results:
+            content = json.dumps(result, indent=1, allow_nan=False) + "\n"
+            write_atomically(made / f"{result['suite']}.json", content.encode())
+
+
+def points_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return the (expected, predicted) pairs of compared *rows* by group, without what a logarithm cannot show."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["error"] is not None and row["expected"] > 0 and row["predicted"] > 0:
+            points.setdefault(str(row["group"]), []).append((row["expected"], row["predicted"]))
+    return points
 
 
 def parity_figure(panels: Sequence[tuple[str, Points]]) -> Figure:

@@ -40,7 +40,15 @@ in view. The tables' errors are therefore in sample, or close to it, wherever a 
 
 def page(results: Sequence[Mapping[str, Any]], notes: str) -> str:
     """Return the page as Markdown: *results* as `summary.run_suite` gives them, then *notes*, then the fits."""
-    parts = [_HEAD, _overview(results), *(_section(result) for result in results), notes, _FITTED, _fits()]
+    parts = [
+        _HEAD,
+        _overview(results),
+        _bounds(results),
+        *(_section(result) for result in results),
+        notes,
+        _FITTED,
+        _fits(),
+    ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -63,6 +71,18 @@ def _overview(results: Sequence[Mapping[str, Any]]) -> str:
         skipped = len(result["rows"]) - int(result["n"])
         cells = [_percent(result[key]) for key in _ERRORS]
         lines.append(f"| {result['suite']} | {_table(result)} | {result['n']} | {skipped} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _bounds(results: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["## Bounds", "", "What the suites promise (`validation/bounds.py`), on these tables:", ""]
+    lines += ["| suite | bound | table | rows | statistic | at most | found | |", "|---|---|---|---|---|---|---|---|"]
+    for result in results:
+        for bound in result.get("bounds", ()):
+            held = "held" if bound["held"] else "**broken**"
+            cells = (bound["name"], _table(result), bound["rows"], bound["statistic"], f"{100 * bound['limit']:.3g} %",
+                     f"{100 * bound['found']:.3g} %", held)  # fmt: skip
+            lines.append(f"| {result['suite']} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from archsim.errors import InputError, Problem, did_you_mean
+from archsim.validation.bounds import verdicts
+from archsim.validation.dram import class_of_row
 
-__all__ = ["SUITES", "run_suite", "summary", "tables_of"]
+__all__ = ["SUITES", "run_suite", "summary", "tables_of", "worst_rows"]
 
 SUITES: dict[str, str] = {
     "dram": "archsim.validation.dram",
@@ -43,22 +45,42 @@ def run_suite(name: str, *, reference: Path | None, params: Path | None) -> dict
         raise InputError(Problem("--params", name, str(params), "no parameter file: only dram takes one"))
     else:
         rows = module.suite(reference)
-    return {"suite": name, "reference": str(reference) if reference else "closed forms", **summary(rows), "rows": rows}
+    return {
+        "suite": name,
+        "reference": str(reference) if reference else _ITSELF,
+        **summary(rows),
+        "bounds": [
+            {"name": v.bound.name, "statistic": v.bound.statistic, "limit": v.bound.limit, "found": v.found,
+             "rows": v.rows, "held": v.held}
+            for v in verdicts(name, rows, _STATISTICS)
+        ],
+        "rows": rows,
+    }  # fmt: skip
+
+
+_ITSELF = "closed forms and published figures of its own"
+
+
+def worst_rows(rows: Iterable[Row], count: int = 3) -> list[Row]:
+    """Return the *count* compared rows that are furthest off, the worst first."""
+    return sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))[:count]
 
 
 def summary(rows: Iterable[Row]) -> dict[str, float | int | None]:
-    """Return n and the mean, median and 95th percentile of |error|, and the mean of the signed errors."""
+    """Return n and the mean, median, 90th and 95th percentile of |error|, and the mean of the signed errors."""
     errors = [row["error"] for row in rows if row["error"] is not None]
     if not errors:
-        return dict.fromkeys(("mean_abs_error", "median_abs_error", "p95_abs_error", "mean_signed_error")) | {"n": 0}
+        return dict.fromkeys(f"{key}_error" for key in (*_ABSOLUTE, "mean_signed")) | {"n": 0}
     sizes = sorted(abs(error) for error in errors)
     return {
         "n": len(errors),
-        "mean_abs_error": math.fsum(sizes) / len(sizes),
-        "median_abs_error": _percentile(sizes, 50),
-        "p95_abs_error": _percentile(sizes, 95),
+        **{f"{key}_error": _STATISTICS[key.removesuffix("_abs")](sizes) for key in _ABSOLUTE},
         "mean_signed_error": math.fsum(errors) / len(errors),
     }
+
+
+def _percent(value: float, *, signed: bool) -> str:
+    return f"{100 * value:+.2f} %" if signed else f"{100 * value:.2f} %"
 
 
 def _percentile(ascending: list[float], percent: int) -> float:
@@ -69,12 +91,22 @@ def _percentile(ascending: list[float], percent: int) -> float:
     return ascending[low] + (ascending[high] - ascending[low]) * (position - low)
 
 
+_ABSOLUTE = ("mean_abs", "median_abs", "p90_abs", "p95_abs")
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "mean": lambda sizes: math.fsum(sizes) / len(sizes),
+    "median": lambda sizes: _percentile(sizes, 50),
+    "p90": lambda sizes: _percentile(sizes, 90),
+    "p95": lambda sizes: _percentile(sizes, 95),
+    "max": lambda sizes: sizes[-1],
+}
+"""Statistics of ascending |errors|."""
+
+
 def tables_of(result: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
     """Return the errors of a suite by group; those of the memory floor also by class of pattern and configuration."""
     tables = [_table(result["rows"], "group", lambda row: str(row["group"]))]
     if result["suite"] == "dram":
-        module = importlib.import_module(SUITES["dram"])
-        tables.append(_table(result["rows"], "class", module.class_of_row))
+        tables.append(_table(result["rows"], "class", class_of_row))
         tables.append(_table(result["rows"], "configuration", lambda row: str(row["id"]).split()[0]))
     return tables
 
@@ -85,11 +117,11 @@ def _table(rows: Iterable[Row], title: str, key: Callable[[Row], str]) -> list[t
     every = list(rows)
     for row in every:
         groups.setdefault(key(row), []).append(row)
-    lines: list[tuple[str, ...]] = [(title, "n", "skipped", "mean", "median |e|", "p95 |e|")]
+    lines: list[tuple[str, ...]] = [(title, "n", "skipped", "mean", "mean |e|", "median |e|", "p90 |e|", "p95 |e|")]
     ordered = sorted(groups.items(), key=lambda item: -(summary(item[1])["p95_abs_error"] or 0))
     for group, members in [*ordered, ("all", every)]:
         found = summary(members)
-        errors = [found[key] for key in ("mean_signed_error", "median_abs_error", "p95_abs_error")]
-        cells = ["-" if value is None else f"{100 * value:+.2f} %" for value in errors]
+        errors = [found[f"{key}_error"] for key in ("mean_signed", *_ABSOLUTE)]
+        cells = ["-" if value is None else _percent(value, signed=not place) for place, value in enumerate(errors)]
         lines.append((group, str(found["n"]), str(len(members) - int(found["n"] or 0)), *cells))
     return lines
