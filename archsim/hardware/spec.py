@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from archsim.errors import InputError, did_you_mean
 from archsim.hardware.memory_spec import MemoryDeviceSpec, MemorySpec, Spec, refusal
+from archsim.hardware.placement_spec import PlacementSpec, check_placement
 from archsim.hardware.quantities import (
     Area,
     Bytes,
@@ -39,6 +40,7 @@ __all__ = [
     "EngineSpec",
     "MemoryDeviceSpec",
     "MemorySpec",
+    "PlacementSpec",
     "RuntimeSpec",
     "Status",
     "SystemSpec",
@@ -111,6 +113,8 @@ class ChipSpec(Spec):
     """Caches by name."""
     engine: dict[Literal["matrix", "vector"], EngineSpec]
     """Both engines by name."""
+    placement: PlacementSpec | None = None
+    """Which memories hold which tensors; not stated: the main memory holds them all."""
 
     @model_validator(mode="after")
     def _check_names(self) -> ChipSpec:
@@ -118,6 +122,8 @@ class ChipSpec(Spec):
             raise refusal("main_memory", self.main_memory, f"one of the chip's memories: {', '.join(self.memory)}")
         if missing := [name for name in ("matrix", "vector") if name not in self.engine]:
             raise refusal("engine", ", ".join(self.engine), f"also the engine {', '.join(missing)}")
+        if self.placement is not None and (wrong := check_placement(self.placement, self.memory, self.cache)):
+            raise wrong
         return self
 
 

@@ -1,10 +1,10 @@
-"""What lies in a chip's main memory: weights, the KV cache's blocks, and room for activations.
+"""What lies in a chip's memories: weights, the KV cache's blocks, and room for activations.
 
-The usable bytes of the memory (capacity less what is reserved and what the serving framework keeps) hold, on each
-chip: its share of the weights of its stage, padding and replicas included; W9: the activations of the widest kernel at
-the largest batch the runtime takes on; and KV blocks in what is left. Chips of different stages hold different layers:
-the one with the least room for blocks decides. Attention groups each have blocks of their own; P5: their sequences are
-taken to fill them evenly. What is said of blocks is said of one replica.
+The usable bytes of a memory (capacity less what is reserved and what the serving framework keeps) hold, on each chip
+and in the memories that `tiers` says: its share of the weights of its stage, padding and replicas included; W9: the
+activations of the widest kernel at the largest batch the runtime takes on; and KV blocks in what is left. Chips of
+different stages hold different layers: the one with the least room for blocks decides. Attention groups each have
+blocks of their own; P5: their sequences are taken to fill them evenly. What is said of blocks is said of one replica.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from archsim.errors import CapacityError, Problem
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism, check_parallelism, divides, tensor_parallel_sizes
 from archsim.mapping.shares import Shares, split_evenly
+from archsim.mapping.tiers import Filled, Tiers
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model
 from archsim.workload.operators import iteration_operators
@@ -42,13 +43,15 @@ class Holding:
     """With padded vocabulary rows and replicated KV projections."""
     kv_bytes_per_token: int
     """The stage's layers, keys and values, with replicated heads."""
+    filled: Filled
+    """Which memory holds what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Bytes of a chip's main memory by use: of the chip with the least room, where stages differ."""
+    """Bytes of a chip's memories by use: of the chip with the least room, where stages differ."""
 
-    usable_bytes_per_chip: int
+    tiers: Tiers
     stages: tuple[Holding, ...]
     """By pipeline stage; all chips of a stage hold equally much."""
     activation_bytes_per_chip: int
@@ -62,13 +65,20 @@ class Placement:
     """What is placed: asked again, over more chips, when something does not fit."""
 
     @property
+    def usable_bytes_per_chip(self) -> int:
+        """Of all memories that hold something."""
+        return self.tiers.usable_bytes
+
+    @property
     def kv_blocks(self) -> int:
         """Blocks of one replica that fit in what weights and activations leave."""
         return self.groups * min(self._blocks(holding) for holding in self.stages)
 
     def _blocks(self, holding: Holding) -> int:
-        left = self.usable_bytes_per_chip - holding.weight_bytes - self.activation_bytes_per_chip
-        return max(0, left // (holding.kv_bytes_per_token * self.kv_block_tokens))
+        if holding.filled.lacking:
+            return 0
+        block_bytes = holding.kv_bytes_per_token * self.kv_block_tokens
+        return sum(room // block_bytes for _, room in holding.filled.kv_rooms)
 
     @property
     def fullest(self) -> Holding:
@@ -102,9 +112,32 @@ class Placement:
 
     def missing_bytes_per_chip(self, blocks: int) -> int:
         """Return the bytes that a chip lacks to hold everything and *blocks* KV blocks; negative: has left."""
+        own = -(-blocks // self.groups)
+        return max(self._missing(holding, own) for holding in self.stages)
+
+    def _missing(self, holding: Holding, blocks: int) -> int:
+        lacking = sum(size for _, size in holding.filled.lacking)
+        return lacking + max(0, self._kv_missing(holding, blocks)) if lacking else self._kv_missing(holding, blocks)
+
+    def _kv_missing(self, holding: Holding, blocks: int) -> int:
+        block_bytes = holding.kv_bytes_per_token * self.kv_block_tokens
+        *before, (_, last) = holding.filled.kv_rooms
+        room = sum(size // block_bytes * block_bytes for _, size in before) + last
+        return blocks * block_bytes - room
+
+    def shortfalls(self, blocks: int) -> dict[str, int]:
+        """Return tensor class -> bytes of it that find no place on a chip of the stage that lacks most."""
+        own = -(-blocks // self.groups)
+        worst = max(self.stages, key=lambda holding: self._missing(holding, own))
+        cache = {"kv": short} if (short := self._kv_missing(worst, own)) > 0 else {}
+        return dict(worst.filled.lacking) | cache
+
+    def wanted_bytes_per_chip(self, blocks: int) -> int:
+        """Return the bytes of everything and *blocks* KV blocks on a chip of the stage that has most."""
         own = -(-blocks // self.groups) * self.kv_block_tokens
-        held = max(holding.weight_bytes + own * holding.kv_bytes_per_token for holding in self.stages)
-        return held + self.activation_bytes_per_chip - self.usable_bytes_per_chip
+        context = self.tiers.context_tokens
+        held = max(holding.weight_bytes + (own + context) * holding.kv_bytes_per_token for holding in self.stages)
+        return held + self.activation_bytes_per_chip
 
     def blocks_for(self, sequences: int, context: int) -> int:
         """Return the blocks that *sequences* of *context* tokens take; groups hold equally many sequences."""
@@ -134,10 +167,11 @@ class Demand:
         ways = replace(self.ways, tp=tp)
         chip, runtime = self.system.chip, self.system.runtime
         layers = split_evenly(self.model.layers, ways.pp)
+        tiers, activations = Tiers.of(chip), self._activation_bytes(self._shares(ways))
         return Placement(
-            usable_bytes_per_chip=chip.memory[chip.main_memory].usable_bytes,
-            stages=tuple(self._holding(ways, count, stage) for stage, count in enumerate(layers)),
-            activation_bytes_per_chip=self._activation_bytes(self._shares(ways)),
+            tiers=tiers,
+            stages=tuple(self._holding(ways, count, stage, tiers, activations) for stage, count in enumerate(layers)),
+            activation_bytes_per_chip=activations,
             kv_block_tokens=runtime.kv_block_tokens,
             groups=ways.groups,
             chips=ways.chips,
@@ -147,7 +181,7 @@ class Demand:
     def _shares(self, ways: Parallelism) -> Shares:
         return Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
 
-    def _holding(self, ways: Parallelism, layers: int, stage: int) -> Holding:
+    def _holding(self, ways: Parallelism, layers: int, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
         shares, model = self._shares(ways), self.model
         by_heads = replace(shares, copies=ways.cp)
         bits, kv_bits = self.precision.stored_weight_bits, Fraction(self.precision.kv_bits)
@@ -162,10 +196,11 @@ class Demand:
             weights += layers * cut.of(amount, bits=bits)[0]
         outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
         cache = replace(shares, spread=ways.cp)
-        return Holding(
-            weight_bytes=weights + sum(shares.of(amount, bits=bits)[0] for amount in outside),
-            kv_bytes_per_token=layers * cache.of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)[0],
-        )
+        weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
+        token_bytes = layers * cache.of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)[0]
+        context_bytes = tiers.context_tokens * token_bytes
+        filled = tiers.filled(activation_bytes=activation_bytes, context_bytes=context_bytes, weight_bytes=weights)
+        return Holding(weights, token_bytes, filled)
 
     def _activation_bytes(self, shares: Shares) -> int:
         runtime, bits = self.system.runtime, Fraction(self.precision.stream_bits)
@@ -186,12 +221,13 @@ class Demand:
             if enough
             else f"no number of such chips into which {self.model.name} divides holds it"
         )
+        names = " + ".join(name for name, _ in placement.tiers.usable)
         return Problem(
             self.system.name,
-            f"{self.system.chip.main_memory} of each of {chips} chips",
-            f"{usable + missing:,} bytes of {self.model.name} at {self.precision}",
-            f"at most {usable:,} usable bytes: {missing:,} bytes are missing on each chip, {missing * chips:,} in all; "
-            f"{advice}",
+            f"{names} of each of {chips} chips",
+            f"{placement.wanted_bytes_per_chip(blocks):,} bytes of {self.model.name} at {self.precision}",
+            f"at most {usable:,} usable bytes{_by_tier(placement, blocks)}: {missing:,} bytes are missing on each "
+            f"chip, {missing * chips:,} in all; {advice}",
         )
 
     def _enough(self, placement: Placement, blocks: int) -> int | None:
@@ -202,6 +238,20 @@ class Demand:
             if fits and more.chips > placement.chips and more.missing_bytes_per_chip(blocks) <= 0:
                 return more.chips
         return None
+
+
+def _by_tier(placement: Placement, blocks: int) -> str:
+    """Return what each of several tiers has and which classes lack how much, for a message."""
+    tiers = placement.tiers
+    if len(tiers.usable) == 1:
+        return ""
+    usable = ", ".join(f"{name} {size:,}" for name, size in tiers.usable)
+    lists = {"weights": tiers.weights, "kv": tiers.kv, "activations": tiers.activations, "context": tiers.context}
+    lacking = ", ".join(
+        f"{what} lack {size:,} in {' + '.join(lists[what]) or 'no memory'}"
+        for what, size in placement.shortfalls(blocks).items()
+    )
+    return f" ({usable}; {lacking})"
 
 
 def _outside(model: Model, *, first: bool, last: bool) -> list[Amount]:

@@ -5,22 +5,24 @@ heads, norm vectors and routers that every rank holds, vocabulary rows added so 
 projections that every context rank repeats, activations that every rank keeps a copy of, and the part of a byte left
 where a share is not whole.
 
-Where things lie: weights and KV in the chip's main memory. W7: the activations of a kernel stay in the last-level cache
-(the largest) up to its capacity; of what the kernel reads and writes beyond that, an equal share of each spills to main
-memory. W8: weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer
-and rank together.
+Where things lie: in the memories of the chip's placement (`tiers`), by default weights and KV in its main memory. W7:
+the activations of a kernel stay in the last-level cache (the largest) up to its capacity; of what the kernel reads and
+writes beyond that, an equal share of each spills to main memory. W8: weights are read in one run; KV comes in blocks of
+the runtime's paged cache, keys and values of one layer and rank together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from archsim.hardware.spec import SystemSpec
+from archsim.hardware.spec import ChipSpec, PlacementSpec, SystemSpec
 from archsim.mapping.parallelism import Parallelism
+from archsim.mapping.placement import Holding
 from archsim.mapping.plan import Collective, Task, Transfer
 from archsim.mapping.shares import Shares
+from archsim.mapping.tiers import Parts, cut, filling
 from archsim.workload.model import Model
 from archsim.workload.operators import Operator
 from archsim.workload.precision import Precision, matrix_dtype
@@ -51,9 +53,16 @@ class Rank:
     """Keys and values of one token in one layer on this rank, were they not spread over context ranks."""
     kv_block_bytes: int
     head_dim: int
-    memory: str
-    cache: str
-    cache_bytes: int
+    weights_in: Parts
+    """Memories that hold weights, in proportion."""
+    kv_in: Parts
+    """Memories that hold the blocks of this iteration, in proportion."""
+    kv_read_from: Parts
+    """The same with the context that all sequences share."""
+    activations_in: Parts
+    """Caches and memories by the bytes of activations that they hold; the last one takes what is left."""
+    caches: Parts
+    """All caches of the chip."""
     weight_dtype: str
     kv_dtype: str
     widening_operations: int
@@ -63,7 +72,6 @@ class Rank:
     def of(cls, model: Model, precision: Precision, ways: Parallelism, system: SystemSpec) -> Rank:
         """Return the view of any rank. Raises `InputError` where the matrix engine lacks a number type."""
         chip, tensor = system.chip, ways.tp * ways.cp
-        cache = max(chip.cache, key=lambda name: chip.cache[name].capacity_bytes, default="")
         dtypes = chip.engine["matrix"].flop_per_s
         widened = precision.weight_bits < precision.activation_bits
         kv_bits = Fraction(precision.kv_bits)
@@ -79,12 +87,35 @@ class Rank:
             kv_token_bytes=token_bytes,
             kv_block_bytes=token_bytes * system.runtime.kv_block_tokens,
             head_dim=model.head_dim,
-            memory=chip.main_memory,
-            cache=cache,
-            cache_bytes=chip.cache[cache].capacity_bytes if cache else 0,
+            weights_in=((chip.main_memory, 1),),
+            kv_in=((chip.main_memory, 1),),
+            kv_read_from=((chip.main_memory, 1),),
+            activations_in=_activation_levels(chip),
+            caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
             weight_dtype=matrix_dtype((precision.weight_bits, precision.activation_bits), dtypes, what=chip.name),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv_bits), dtypes, what=chip.name),
             widening_operations=system.runtime.widening_operations if widened else 0,
+        )
+
+    def placed(self, stage: Holding, placement: PlacementSpec, *, kv_tokens: int, context_tokens: int) -> Rank:
+        """Return the view of a rank of *stage* whose iteration attends to *kv_tokens* of its own sequences.
+
+        *context_tokens* are those that it reads of the shared context, once a sequence.
+        """
+        filled, token_bytes = stage.filled, stage.kv_bytes_per_token
+        own = filling(kv_tokens * token_bytes, filled.kv_rooms)
+        shared = cut(context_tokens * token_bytes, filled.context) if context_tokens else []
+        read = dict(own)
+        for level, size in shared:
+            read[level] = read.get(level, 0) + size
+        caches = {name: size for name, size in self.caches if name in placement.activations}
+        held = caches | dict(filled.activations)
+        return replace(
+            self,
+            weights_in=filled.weights,
+            kv_in=own,
+            kv_read_from=tuple(read.items()),
+            activations_in=tuple((name, held.get(name, 0)) for name in placement.activations),
         )
 
     def tasks(self, operators: Iterable[Operator]) -> tuple[Task, ...]:
@@ -155,8 +186,7 @@ class Rank:
     def _weights(self, operator: Operator, shares: Shares) -> tuple[Transfer, ...]:
         handled, useful = shares.total(operator.weights, bits=self.weight_bits)
         row = -(-operator.weight_run_elements * self.weight_bits // 8)
-        run = min(row, handled) if row else handled
-        return _transfers(self.memory, "weights", (handled, useful), write=False, run_bytes=run)
+        return _cut_transfers(self.weights_in, "weights", (handled, useful), write=False, run_bytes=row or handled)
 
     def _kv(self, operator: Operator) -> tuple[Transfer, ...]:
         block, token = self.kv_block_bytes, self.kv_token_bytes
@@ -168,20 +198,45 @@ class Rank:
 
     def _kv_part(self, tensor: str, elements: int, *, run_bytes: int) -> tuple[Transfer, ...]:
         amounts = self.cache_shares.of(Amount(elements, "kv_heads"), bits=self.kv_bits)
-        return _transfers(
-            self.memory, tensor, amounts, write=tensor == "kv_write", run_bytes=min(run_bytes, amounts[0])
-        )
+        write = tensor == "kv_write"
+        parts = self.kv_in if write else self.kv_read_from
+        return _cut_transfers(parts, tensor, amounts, write=write, run_bytes=run_bytes)
 
     def _activations(self, read: tuple[int, int], written: tuple[int, int]) -> tuple[Transfer, ...]:
         total = read[0] + written[0]
-        missing = max(0, total - self.cache_bytes)
         transfers: list[Transfer] = []
-        for amounts, write in ((read, False), (written, True)):
-            spilt = (amounts[0] * missing // total, amounts[1] * missing // total) if total else (0, 0)
-            kept = (amounts[0] - spilt[0], amounts[1] - spilt[1])
-            transfers += _transfers(self.cache, "activations", kept, write=write, run_bytes=kept[0])
-            transfers += _transfers(self.memory, "activations", spilt, write=write, run_bytes=spilt[0])
+        for amounts, write in ((read, False), (written, True)) if total else ():
+            left, missing = amounts, total
+            for level, holds in self.activations_in[:-1]:
+                missing = max(0, missing - holds)
+                spilt = (amounts[0] * missing // total, amounts[1] * missing // total)
+                kept = (left[0] - spilt[0], left[1] - spilt[1])
+                transfers += _transfers(level, "activations", kept, write=write, run_bytes=kept[0])
+                left = spilt
+            last = self.activations_in[-1][0]
+            transfers += _transfers(last, "activations", left, write=write, run_bytes=left[0])
         return tuple(transfers)
+
+
+def _activation_levels(chip: ChipSpec) -> Parts:
+    """Return the levels of *chip* that activations fill in order where nothing is placed: the largest cache first."""
+    cache = max(chip.cache, key=lambda name: chip.cache[name].capacity_bytes, default="")
+    first = ((cache, chip.cache[cache].capacity_bytes),) if cache else ()
+    return (*first, (chip.main_memory, 0))
+
+
+def _cut_transfers(
+    parts: Parts, tensor: str, amounts: tuple[int, int], *, write: bool, run_bytes: int
+) -> tuple[Transfer, ...]:
+    """Return the transfers of (bytes, useful bytes) over the memories of *parts* (T1)."""
+    handled, useful = amounts
+    needed, beside = cut(useful, parts), cut(handled - useful, parts)
+    transfers: list[Transfer] = []
+    for (level, useful_bytes), (_, more) in zip(needed, beside, strict=True):
+        moved = useful_bytes + more
+        run = min(run_bytes, moved)
+        transfers += _transfers(level, tensor, (moved, useful_bytes), write=write, run_bytes=run)
+    return tuple(transfers)
 
 
 def _transfers(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from archsim.errors import InputError, Problem
-from archsim.hardware.spec import SystemSpec
+from archsim.hardware.spec import PlacementSpec, SystemSpec
 from archsim.mapping.experts import expert_layers
 from archsim.mapping.parallelism import Parallelism, check_parallelism
+from archsim.mapping.placement import Placement, place
 from archsim.mapping.plan import Collective, Pipeline, Plan, Segment
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import split_batch, split_evenly
@@ -36,6 +37,10 @@ class Cut:
     routing: Routing
     stream_bytes_per_token: int
     """Activations that pass from layer to layer."""
+    placed: PlacementSpec | None = None
+    """Where tensors lie, where the chip says so."""
+    placement: Placement | None = None
+    """How much of them lies where, beside `placed`."""
 
     @classmethod
     def of(
@@ -56,19 +61,49 @@ class Cut:
         if parallelism.ep > 1:
             routing.check(model)
         rank = Rank.of(model, precision, parallelism, system)
-        return cls(model, parallelism, rank, routing, -(-model.hidden * rank.stream_bits // 8))
+        placed = system.chip.placement
+        placement = place(model, precision, system, parallelism) if placed else None
+        return cls(model, parallelism, rank, routing, -(-model.hidden * rank.stream_bits // 8), placed, placement)
 
-    def plan(self, batch: Batch, *, stage: int = 0) -> Plan:
-        """Return what the ranks of *stage* of the first replica do with *batch*."""
+    @property
+    def bends(self) -> tuple[int, ...]:
+        """Tokens of a replica's sequences at which their KV blocks begin to fill another tier."""
+        if self.placement is None:
+            return ()
+        found = set()
+        for stage in self.placement.stages:
+            held = 0
+            for _, room in stage.filled.kv_rooms[:-1]:
+                held += room
+                found.add(held // stage.kv_bytes_per_token * self.ways.groups)
+        return tuple(sorted(found - {0}))
+
+    def _on_tiers(self, batch: Batch, stage: int, whole: Batch) -> tuple[Rank, Batch]:
+        """Return the rank of *stage* in an iteration of *whole*, and *batch* with the context that it attends to."""
+        if self.placed is None or self.placement is None:
+            return self.rank, batch
+        context = self.placed.context_tokens or 0
+        groups = self.ways.groups
+        rank = self.rank.placed(
+            self.placement.stages[stage],
+            self.placed,
+            kv_tokens=-(-(whole.kv_tokens + whole.prefill_kv_tokens) // groups),
+            context_tokens=-(-(whole.decode + whole.prefill_sequences) * context // groups),
+        )
+        return rank, batch.with_context(context)
+
+    def plan(self, batch: Batch, *, stage: int = 0, whole: Batch | None = None) -> Plan:
+        """Return what the ranks of *stage* of the first replica do with *batch*, a part of *whole*; or all of it."""
+        rank, batch = self._on_tiers(batch, stage, whole or batch)
         ways, chips = self.ways, self.ways.chips_of(stage=stage)
         placed = () if chips == tuple(range(len(chips))) else chips
         counts = stage_layers(self.model.layers, ways.pp)
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
-            segments = self._segments(batch, counts[stage], ends)
+            segments = self._segments(rank, batch, counts[stage], ends)
             return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sampled)
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
-        first, *others = expert_layers(self.rank, self.model, self.routing, batch, layers=layers, ends=ends)
+        first, *others = expert_layers(rank, self.model, self.routing, batch, layers=layers, ends=ends)
         by_rank = [first, *others]
         alike = tuple(map(by_rank.index, by_rank))
         return Plan(
@@ -83,8 +118,8 @@ class Cut:
             each_rank=True,
         )
 
-    def _segments(self, batch: Batch, layers: int, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
-        work, rank = iteration_operators(self.model, batch), self.rank
+    def _segments(self, rank: Rank, batch: Batch, layers: int, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
+        work = iteration_operators(self.model, batch)
         return (
             *((Segment("embed", rank.tasks(work.embed)),) if ends[0] else ()),
             Segment("layer", rank.tasks(work.layer), repeats=layers),
@@ -101,7 +136,7 @@ class Cut:
         parts = [part for part in split_batch(batch, count) if part is not None]
         # A stage's plans are of one phase: that of the iteration, whatever its micro-batches are made of.
         stages = tuple(
-            tuple(replace(self.plan(part, stage=stage), phase=batch.phase) for part in parts)
+            tuple(replace(self.plan(part, stage=stage, whole=batch), phase=batch.phase) for part in parts)
             for stage in range(self.ways.pp)
         )
         sends = tuple(Collective("send_receive", part.tokens * self.stream_bytes_per_token, ways=2) for part in parts)

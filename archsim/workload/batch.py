@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Batch"]
 
@@ -58,6 +58,15 @@ class Batch:
             prefill_tokens=self.prefill_tokens + other.prefill_tokens,
             prefill_pairs=self.prefill_pairs + other.prefill_pairs,
             prefill_kv_tokens=self.prefill_kv_tokens + other.prefill_kv_tokens,
+        )
+
+    def with_context(self, tokens: int) -> Batch:
+        """Return the batch whose sequences all attend to *tokens* more, which none of them brought or appends."""
+        return replace(
+            self,
+            kv_tokens=self.kv_tokens + self.decode * tokens,
+            prefill_pairs=self.prefill_pairs + self.prefill_tokens * tokens,
+            prefill_kv_tokens=self.prefill_kv_tokens + self.prefill_sequences * tokens,
         )
 
     @property
