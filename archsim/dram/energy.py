@@ -13,6 +13,8 @@ the bits of a row, so random reads pay more per bit. Whole femtojoules throughou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 from archsim.dram.device import COMMANDS, Device
 from archsim.errors import InputError, Problem, did_you_mean
@@ -21,12 +23,16 @@ __all__ = [
     "ENERGY",
     "NEAR_MEMORY_LEVELS",
     "PARTS",
+    "BitEnergy",
     "EnergyBill",
     "EnergyTable",
     "absent_energies",
+    "average_energy_of",
     "average_fj_per_bit",
     "bill_of",
+    "bits_moved",
     "command_femtojoules",
+    "energy_of",
     "energy_table",
     "near_memory_fj_per_bit",
 ]
@@ -128,6 +134,26 @@ class EnergyBill:
         return sum(self.femtojoules.values())
 
 
+@dataclass(frozen=True, slots=True)
+class BitEnergy:
+    """Energy of a bit that the pattern moves, as far as sources say."""
+
+    by_part: dict[str, Fraction]
+    """Femtojoules by part of `PARTS`, of the parts that a source covers."""
+    absent: tuple[str, ...]
+    """Parts that the pattern uses and no source covers."""
+    average: int | None
+    """Femtojoules of the whole device under a mixed load, where a source has no more than that."""
+    source: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return picojoules per bit; a part without a source is null."""
+        known = {name: float(part) / 1000 for name, part in self.by_part.items()}
+        parts = {name: known.get(name) for name in PARTS if name in known or name in self.absent}
+        average = None if self.average is None else self.average / 1000
+        return {"pj_per_bit": parts, "device_average_pj_per_bit": average, "source": self.source}
+
+
 def energy_table(name: str, *, place: str) -> EnergyTable:
     """Return the table of memory *name*. Raises `InputError` naming *place* for one that has none."""
     if name not in ENERGY:
@@ -210,3 +236,31 @@ def bill_of(name: str, device: Device, commands: tuple[int, ...], *, place: str)
             elif count > 0:
                 absent.add(part)
     return EnergyBill(known, tuple(part for part in PARTS if part in absent))
+
+
+def bits_moved(device: Device, commands: tuple[int, ...]) -> int:
+    """Return the bits that the column commands among *commands* moved."""
+    columns = sum(n for name, n in zip(COMMANDS, commands, strict=True) if name in ("RD", "RDA", "WR", "WRA"))
+    return 8 * device.transaction_bytes * columns
+
+
+def energy_of(device: Device, commands: tuple[int, ...]) -> BitEnergy:
+    """Return what a bit cost that *commands* moved over *device*, as far as sources say; refreshes are shared out.
+
+    Raises `ValueError` where nothing was moved.
+    """
+    bits = bits_moved(device, commands)
+    if not bits:
+        raise ValueError(f"{device.name}: no bit was moved")
+    table = energy_table(device.name, place="energy")
+    bill = bill_of(device.name, device, commands, place="energy")
+    by_part = {name: Fraction(bill.femtojoules[name], bits) for name in PARTS if bill.femtojoules.get(name)}
+    return BitEnergy(by_part, bill.absent, table.average, table.note)
+
+
+def average_energy_of(name: str) -> BitEnergy:
+    """Return what is known of a bit of memory *name* that no DRAM command moves: an average, or nothing."""
+    if name not in ENERGY:
+        return BitEnergy({}, ("access",), None, "none found")
+    table = ENERGY[name]
+    return BitEnergy({}, ("access",) if table.average is None else (), table.average, table.note)

@@ -3,10 +3,10 @@
 A page read keeps one plane busy for tR and then crosses its channel's bus into the buffer of the base die. Planes times
 dies give the parallelism; only pages in flight hide tR, and the buffer bounds them: bytes in flight = rate x latency
 (Little's law; 1.6 TB/s x 20 us = 32 MB). A read shorter than a page still moves the page. `pages` simulates one channel
-page by page; nothing here is an efficiency factor.
+page by page; nothing here is an efficiency factor. `endurance` says how long it lives.
 
 Not here: error correction, read disturb, wear levelling. What Gen1 parts do inside is not public: page bytes, planes,
-channels, program time and write amplification below are assumptions, marked so, and parameters.
+channels, program time and write amplification are assumptions, marked so where the stacks stand (`hwconfigs/memories`).
 
 Sources: press on the SanDisk and SK hynix announcement (OCP, February 2026); H3 (IEEE CAL 2026, HyperAccel blog) for
 20 us and the 40 MB buffer; secondary notes on Ma & Patterson (IEEE Computer 2026), table 3, for pages and cycles.
@@ -26,7 +26,7 @@ from archsim.errors import InputError, Problem
 from archsim.units import PS_PER_S, picoseconds_for
 
 __all__ = [
-    "FLASH",
+    "SECONDS_PER_YEAR",
     "Flash",
     "FlashFacts",
     "bytes_in_flight",
@@ -36,7 +36,7 @@ __all__ = [
     "years_to_wear_out",
 ]
 
-_SECONDS_PER_YEAR = 31_557_600
+SECONDS_PER_YEAR = 31_557_600
 """Of 365.25 days."""
 _COUNTS = ("capacity_bytes", "channels", "channel_bytes_per_s", "dies", "planes", "page_bytes", "read_ps", "program_ps",
            "buffer_bytes", "endurance_cycles")  # fmt: skip
@@ -140,14 +140,14 @@ def years_to_wear_out(flash: Flash, *, write_bytes_per_s: int | Fraction) -> flo
     if write_bytes_per_s == 0:
         return None
     programmed = write_bytes_per_s * flash.write_amplification
-    return float(Fraction(flash.capacity_bytes * flash.endurance_cycles) / programmed / _SECONDS_PER_YEAR)
+    return float(Fraction(flash.capacity_bytes * flash.endurance_cycles) / programmed / SECONDS_PER_YEAR)
 
 
 def refuse_writes(flash: Flash, *, what: str, forced: bool, place: str) -> None:
     """Raise `InputError` naming *place*, unless *forced*: *what* is written too often to live in flash."""
     if not forced:
         expected = f"data that is read and seldom written; {flash.name} wears out after {flash.endurance_cycles} cycles"
-        raise InputError(Problem(place, flash.name, what, f"{expected} (writes must be forced)"))
+        raise InputError(Problem(place, flash.name, what, f'{expected} (unless forced: flash.writes = "forced")'))
 
 
 def sustain_flash(flash: Flash, phase: Phase, *, ahead: bool, force_writes: bool, place: str) -> FlashFacts:
@@ -208,50 +208,3 @@ def _pages(flash: Flash, phase: Phase, weights: list[Fraction], planes: int) -> 
         yield Page(plane[chosen], phase.accesses[chosen].write, core_ps[chosen])
         plane[chosen] = (plane[chosen] + 1) % planes
         left[chosen] -= 1
-
-
-FLASH: dict[str, Flash] = {
-    "hbf-gen1": Flash(
-        name="hbf-gen1",
-        capacity_bytes=512_000_000_000,  # source: press, OCP announcement: 16 dies of 256 Gb
-        channels=16,  # assumption: one channel a die; not public
-        channel_bytes_per_s=100_000_000_000,  # source: press, OCP announcement: 1.6 TB/s a stack, over 16 channels
-        dies=16,  # source: press, OCP announcement
-        planes=512,  # assumption: the power of two that feeds the bus: 512 x 4,096 B / 20 us = 105 GB/s; not public
-        page_bytes=4096,  # source: notes on Ma & Patterson table 3; the paper's text says tens of kilobytes
-        read_ps=20_000_000,  # source: H3 (IEEE CAL 2026): 20 us; press says 10 to 20 us
-        program_ps=200_000_000,  # assumption: 200 us, single-level NAND; not public
-        buffer_bytes=40_000_000,  # source: H3 (IEEE CAL 2026): latency-hiding buffer of 40 MB
-        endurance_cycles=100_000,  # source: notes on Ma & Patterson: research cited there, single-level cells
-        write_amplification=Fraction(2),  # assumption: whole blocks rewritten half of the time; not public
-    ),
-    "hbf-gen2": Flash(
-        name="hbf-gen2",
-        capacity_bytes=1_000_000_000_000,  # source: SanDisk roadmap: 1 TB
-        channels=16,  # assumption: as Gen1
-        channel_bytes_per_s=125_000_000_000,  # source: SanDisk roadmap: above 2 TB/s a stack, over 16 channels
-        dies=16,  # assumption: as Gen1
-        planes=1024,  # assumption: the power of two that feeds the bus
-        page_bytes=4096,  # assumption: as Gen1
-        read_ps=20_000_000,  # assumption: as Gen1
-        program_ps=200_000_000,  # assumption: as Gen1
-        buffer_bytes=50_000_000,  # assumption: Gen1's 1.25 x rate x latency
-        endurance_cycles=100_000,  # assumption: as Gen1
-        write_amplification=Fraction(2),  # assumption: as Gen1
-    ),
-    "hbf-gen3": Flash(
-        name="hbf-gen3",
-        capacity_bytes=1_500_000_000_000,  # source: SanDisk roadmap: 1.5 TB
-        channels=16,  # assumption: as Gen1
-        channel_bytes_per_s=200_000_000_000,  # source: SanDisk roadmap: 3.2 TB/s a stack, over 16 channels
-        dies=16,  # assumption: as Gen1
-        planes=1024,  # assumption: the power of two that feeds the bus
-        page_bytes=4096,  # assumption: as Gen1
-        read_ps=20_000_000,  # assumption: as Gen1
-        program_ps=200_000_000,  # assumption: as Gen1
-        buffer_bytes=80_000_000,  # assumption: Gen1's 1.25 x rate x latency
-        endurance_cycles=100_000,  # assumption: as Gen1
-        write_amplification=Fraction(2),  # assumption: as Gen1
-    ),
-}
-"""Stacks by name."""

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from archsim.dram.channel import ChannelRun, simulate
-from archsim.dram.device import CLASSES, COMMANDS
+from archsim.dram.device import CLASSES, COMMANDS, Device
+from archsim.dram.energy import BitEnergy, energy_of
+from archsim.dram.glance import Glance
 from archsim.dram.patterns import Pattern
 from archsim.dram.profile import Profile
+from archsim.dram.standards import STANDARDS
 from archsim.dram.streams import Domain, Stream
 from archsim.dram.sustain import MemoryChannel
 from archsim.errors import InputError, Problem
-from archsim.units import PS_PER_S
+from archsim.units import PS_PER_S, exact_quantity, format_quantity
 
 __all__ = ["Load", "Probe", "probe"]
 
@@ -31,7 +34,7 @@ class Load:
 
     pattern: Pattern
     requests: int
-    """Requests per channel, on average."""
+    """Over all channels together."""
     window_bytes: int
     """Bytes in flight per channel; 0: as many as the controller's queues take."""
     latency_ps: int
@@ -47,6 +50,8 @@ class Probe:
     load: Load
     runs: tuple[ChannelRun, ...]
     """One a channel that had anything to do."""
+    loads: tuple[int, ...]
+    """Requests of each channel."""
 
     @property
     def peak_bytes_per_s(self) -> Fraction:
@@ -63,26 +68,73 @@ class Probe:
 
     @property
     def shares(self) -> dict[str, Fraction]:
-        """Share of the data buses' time by class, over all channels and the whole run, with `imbalance`."""
-        last = max(run.ticks for run in self.runs)
+        """Share of the data buses' time by class; sums to 1, and `transfer` is the share of peak.
+
+        One channel: in steady state, as `bytes_per_s`. Several: over the whole run, with `imbalance`.
+        """
         lanes = self.channel.device.lanes
-        whole = last * lanes * self.channel.channels
+        if len(self.runs) == 1 and self.channel.channels == 1:
+            return _steady_shares(self.runs[0])
+        whole = max(run.ticks for run in self.runs) * lanes * self.channel.channels
         found = {name: Fraction(sum(run.causes[k] for run in self.runs), whole) for k, name in enumerate(CLASSES)}
         return found | {"imbalance": 1 - sum(found.values(), Fraction(0))}
 
     @property
+    def channel_shares(self) -> tuple[Fraction, ...]:
+        """Share of the run that each channel's data buses moved data; empty for one channel."""
+        if self.channel.channels == 1:
+            return ()
+        device = self.channel.device
+        whole = max(run.ticks for run in self.runs) * device.lanes
+        return tuple(Fraction(load * device.burst_ticks, whole) for load in self.loads)
+
+    @property
     def read_latency_ps(self) -> Fraction | None:
         """Mean time of a read from the controller's door to its last data, plus the on-chip round trip."""
-        means = [run.read_latency_ticks for run in self.runs if run.read_latency_ticks is not None]
-        if not means:
+        reads = [(run.read_latency_ticks, _reads(run)) for run in self.runs if run.read_latency_ticks is not None]
+        if not reads:
             return None
-        return sum(means, Fraction(0)) / len(means) * self.channel.device.tick_ps + self.load.latency_ps
+        ticks = sum((mean * count for mean, count in reads), Fraction(0)) / sum(count for _, count in reads)
+        return ticks * self.channel.device.tick_ps + self.load.latency_ps
+
+    @property
+    def commands(self) -> tuple[int, ...]:
+        """Commands of all channels, aligned with `COMMANDS`."""
+        return tuple(sum(run.commands[k] for run in self.runs) for k in range(len(COMMANDS)))
+
+    @property
+    def energy(self) -> BitEnergy:
+        """Energy of a bit moved, from the commands that were sent."""
+        return energy_of(self.channel.device, self.commands)
+
+    def glance(self) -> Glance:
+        """Return the answer in the form that all kinds of memory share."""
+        device, channels = self.channel.device, self.channel.channels
+        lanes = _plural(device.lanes, "lane")
+        turn = f", {_size(self.channel.interleave_bytes)} of each in turn" if channels > 1 else ""
+        moved = self.load.requests * device.transaction_bytes
+        asked = f"{format_quantity(moved, 'bytes')} over {_plural(channels, 'channel')}{turn}"
+        window = f", {_size(self.load.window_bytes)} in flight" if self.load.window_bytes else ""
+        controller = f"{self.profile.name}, queue {self.profile.read_queue}{window}, refresh {self.profile.refresh}"
+        return Glance(
+            device=f"{device.name}{_pin_rate(device)}",
+            made_of=f"{_plural(channels, 'channel')} of {lanes} and {device.banks} banks",
+            pattern=self.load.pattern.text,
+            peak_bytes_per_s=self.peak_bytes_per_s,
+            bytes_per_s=self.bytes_per_s,
+            shares=self.shares,
+            read_latency_ps=self.read_latency_ps,
+            facts=(("asked for", asked), ("controller", controller), ("map", str(self.channel.address_map))),
+            channel_shares=self.channel_shares,
+            energy=self.energy,
+            content=self.as_json(),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the answer in SI units."""
         latency = self.read_latency_ps
-        commands = {name: sum(run.commands[k] for run in self.runs) for k, name in enumerate(COMMANDS)}
         return {
+            "kind": "dram",
             "standard": self.channel.device.name,
             "pattern": self.load.pattern.text,
             "profile": self.profile.name,
@@ -97,8 +149,38 @@ class Probe:
             "share_of_peak": float(self.bytes_per_s / self.peak_bytes_per_s),
             "read_latency_s": None if latency is None else float(latency / PS_PER_S),
             "causes": {name: float(part) for name, part in self.shares.items()},
-            "commands": {name: count for name, count in commands.items() if count},
+            "channel_shares": [float(share) for share in self.channel_shares],
+            "commands": {name: count for name, count in zip(COMMANDS, self.commands, strict=True) if count},
+            "energy": self.energy.as_json(),
         }
+
+
+def _size(size: int) -> str:
+    return exact_quantity(size, "bytes")
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _pin_rate(device: Device) -> str:
+    standard = STANDARDS.get(device.name)
+    if standard is None:
+        return ""
+    return f" at {format_quantity(standard.bits_per_clock * PS_PER_S / device.clock_ps, 'bits/s')} a pin"
+
+
+def _reads(run: ChannelRun) -> int:
+    return run.commands[COMMANDS.index("RD")] + run.commands[COMMANDS.index("RDA")]
+
+
+def _steady_shares(run: ChannelRun) -> dict[str, Fraction]:
+    """Return the steady state's shares: a lane that was done before counts as `queue`, as over the whole run."""
+    parts = dict(zip(CLASSES, run.steady_causes, strict=True))
+    moved = max(parts["transfer"], 1)
+    whole = max(Fraction(moved) / run.utilisation, Fraction(sum(parts.values())))
+    shares = {name: part / whole for name, part in parts.items()}
+    return shares | {"queue": shares["queue"] + 1 - sum(shares.values(), Fraction(0))}
 
 
 def probe(channel: MemoryChannel, profile: Profile, load: Load) -> Probe:
@@ -114,17 +196,20 @@ def probe(channel: MemoryChannel, profile: Profile, load: Load) -> Probe:
     domain = Domain(
         local * channel.channels, unit, channel.address_map.lowest_row_bit() + (channel.channels - 1).bit_length()
     )
-    stream = load.pattern.make(load.requests * channel.channels, domain)
+    stream = load.pattern.make(load.requests, domain)
     back = -int(-load.latency_ps // device.tick_ps)
+    parts = _spread(stream, channel)
+    window = max(load.window_bytes // unit, min(load.window_bytes, 1))
     runs = [
-        simulate(device, channel.address_map, profile, part, window=load.window_bytes // unit, return_ticks=back)
-        for part in _spread(stream, channel)
+        simulate(device, channel.address_map, profile, part, window=window, return_ticks=back)
+        for part in parts
+        if part.index.size
     ]
-    return Probe(channel, profile, load, tuple(runs))
+    return Probe(channel, profile, load, tuple(runs), tuple(part.index.size for part in parts))
 
 
 def _spread(stream: Stream, channel: MemoryChannel) -> list[Stream]:
-    """Return each channel's requests, in order, as addresses of its own; a channel without any is left out."""
+    """Return each channel's requests, in order, as addresses of its own."""
     granule = channel.interleave_bytes // channel.device.transaction_bytes
     if channel.channels == 1:
         return [stream]
@@ -132,4 +217,4 @@ def _spread(stream: Stream, channel: MemoryChannel) -> list[Stream]:
     row, owner = np.divmod(block, channel.channels)
     local = row * granule + within
     mine = (owner == number for number in range(channel.channels))
-    return [Stream(local[part], stream.write[part]) for part in mine if bool(part.any())]
+    return [Stream(local[part], stream.write[part]) for part in mine]

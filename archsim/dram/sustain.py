@@ -26,6 +26,7 @@ from archsim.dram.device import CLASSES, Device
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
 from archsim.dram.memo import key_of, recall, remember, shipped
 from archsim.dram.profile import Profile
+from archsim.dram.standards import Standard
 from archsim.dram.streams import Indices, Stream, draws
 from archsim.errors import InputError, Problem
 
@@ -35,6 +36,7 @@ __all__ = [
     "MemoryChannel",
     "answer_of",
     "canonical_phase",
+    "geometry_of",
     "local_run",
     "memory_channel",
     "question_of",
@@ -79,20 +81,30 @@ def memory_channel(
     without a timing table or a width that is no whole number of its lanes.
     """
     table = standard_named(standard, place="standard")
+    lanes, count, gbit = geometry_of(table, channel_bits=channel_bits, channels=channels, channel_bytes=channel_bytes)
+    device = build_device(
+        standard,
+        DeviceOptions(pin_bits_per_s=pin_bits_per_s, lanes=lanes, channel_gbit=gbit),
+        place="standard",
+    )
+    address_map = parse_map(map_text, device, place="map") if map_text else default_map(device)
+    return MemoryChannel(device, address_map, count, interleave_bytes)
+
+
+def geometry_of(table: Standard, *, channel_bits: int, channels: int, channel_bytes: int) -> tuple[int, int, int]:
+    """Return the lanes of a simulated channel, how many such channels there are, and the gigabits of one.
+
+    *channels* of *channel_bits* pins hold *channel_bytes* each. Raises `InputError` for a width that is no whole number
+    of lanes of *table*.
+    """
     if channel_bits % table.lane_bits:
-        expected = f"a multiple of {table.lane_bits}, the data pins of one {standard} lane"
+        expected = f"a multiple of {table.lane_bits}, the data pins of one {table.name} lane"
         raise InputError(Problem("memory", "channel_bits", str(channel_bits), expected))
     width = channel_bits // table.lane_bits
     paired = table.half_clocks or table.lane_bits == 64
     lanes = 2 if paired and width % 2 == 0 else 1
     gbit = max(channel_bytes * 8 * lanes // width // 2**30, 1)
-    device = build_device(
-        standard,
-        DeviceOptions(pin_bits_per_s=pin_bits_per_s, lanes=lanes, channel_gbit=min(gbit, table.refresh[-1][0])),
-        place="standard",
-    )
-    address_map = parse_map(map_text, device, place="map") if map_text else default_map(device)
-    return MemoryChannel(device, address_map, channels * (width // lanes), interleave_bytes)
+    return lanes, channels * (width // lanes), min(gbit, table.refresh[-1][0])
 
 
 def sustain(channel: MemoryChannel, profile: Profile, phase: Phase) -> ChannelFacts:

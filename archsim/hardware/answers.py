@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from archsim.dram.blend import blended, sustain_mixture
 from archsim.dram.closed_form import sustain_closed_form
@@ -15,9 +16,10 @@ from archsim.dram.profile import profile_named
 from archsim.dram.sram import Sram, sustain_sram
 from archsim.dram.standards import STANDARDS
 from archsim.dram.sustain import memory_channel
-from archsim.hardware.memory_spec import FlashSpec, MemorySpec, SramSpec
+from archsim.errors import InputError, Problem
+from archsim.hardware.memory_spec import FlashSpec, MemoryDeviceSpec, MemorySpec, SramSpec
 
-__all__ = ["answer_of", "fidelity_of", "flash_of", "sram_of"]
+__all__ = ["Stack", "answer_of", "fidelity_of", "flash_of", "sram_of", "stack_alone", "stack_of"]
 
 Answer = Callable[[Phase], ChannelFacts]
 
@@ -34,7 +36,7 @@ def answer_of(spec: MemorySpec, *, place: str) -> Answer:
     if device.flash is not None:
         return _flash_answer(spec, device.flash, place=place)
     if device.sram is not None:
-        return partial(_sram_answer, sram_of(spec, device.sram))
+        return partial(_sram_answer, sram_of(device, device.sram, stack_of(spec)))
     if device.standard in STANDARDS:
         return _command_answer(spec)
     return partial(_closed_form, spec)
@@ -51,17 +53,38 @@ def fidelity_of(spec: MemorySpec) -> str:
     return "closed form: refresh factor, and bytes in flight over latency"
 
 
-def flash_of(spec: MemorySpec, flash: FlashSpec) -> Flash:
-    """Return one stack of *spec* as flash."""
+class Stack(NamedTuple):
+    """What a chip, or the device's own table, says of one stack."""
+
+    channels: int
+    channel_bytes_per_s: Fraction
+    capacity_bytes: int
+
+
+def stack_of(spec: MemorySpec) -> Stack:
+    """Return one stack of *spec* as its chip drives it."""
+    return Stack(spec.channels_per_stack, spec.channel_peak_bytes_per_s, spec.stack_bytes)
+
+
+def stack_alone(device: MemoryDeviceSpec, *, place: str) -> Stack:
+    """Return one stack of *device* as it is made. Raises `InputError` naming *place* where its file does not say."""
+    if device.stack is None:
+        expected = "a table [stack] with channels, channel_rate and capacity, or a chip that states them"
+        raise InputError(Problem(place, f"{device.name}.stack", "", expected))
+    return Stack(device.stack.channels, Fraction(device.stack.channel_bytes_per_s), device.stack.capacity_bytes)
+
+
+def flash_of(device: MemoryDeviceSpec, flash: FlashSpec, stack: Stack) -> Flash:
+    """Return one *stack* of *device* as flash. Raises `InputError` for numbers that cannot be."""
     return Flash(
-        name=spec.device.name,
-        capacity_bytes=spec.stack_bytes,
-        channels=spec.channels_per_stack,
-        channel_bytes_per_s=int(spec.channel_peak_bytes_per_s),
+        name=device.name,
+        capacity_bytes=stack.capacity_bytes,
+        channels=stack.channels,
+        channel_bytes_per_s=int(stack.channel_bytes_per_s),
         dies=flash.dies,
         planes=flash.planes,
-        page_bytes=spec.device.page_bytes,
-        read_ps=spec.device.access_latency_ps,
+        page_bytes=device.page_bytes,
+        read_ps=device.access_latency_ps,
         program_ps=flash.program_ps,
         buffer_bytes=flash.buffer_bytes,
         endurance_cycles=flash.endurance_cycles,
@@ -69,17 +92,17 @@ def flash_of(spec: MemorySpec, flash: FlashSpec) -> Flash:
     )
 
 
-def sram_of(spec: MemorySpec, sram: SramSpec) -> Sram:
-    """Return one channel of *spec* as SRAM, whose clock follows from its peak: a word for each port."""
-    word_bytes = spec.device.page_bytes
+def sram_of(device: MemoryDeviceSpec, sram: SramSpec, stack: Stack) -> Sram:
+    """Return one channel of *stack* as SRAM, whose clock follows from its peak: a word for each port."""
+    word_bytes = device.page_bytes
     words = min(sram.ports, sram.banks)
     return Sram(
-        name=spec.device.name,
+        name=device.name,
         banks=sram.banks,
         ports=sram.ports,
         word_bytes=word_bytes,
-        clock_hz=int(spec.channel_peak_bytes_per_s / (words * word_bytes)),
-        access_ps=spec.device.access_latency_ps,
+        clock_hz=int(stack.channel_bytes_per_s / (words * word_bytes)),
+        access_ps=device.access_latency_ps,
     )
 
 
@@ -97,7 +120,7 @@ def _command_answer(spec: MemorySpec) -> Answer:
 
 
 def _flash_answer(spec: MemorySpec, table: FlashSpec, *, place: str) -> Answer:
-    flash = flash_of(spec, table)
+    flash = flash_of(spec.device, table, stack_of(spec))
     longest = _LONG_RUN_LAPS * flash.dies // flash.channels * flash.planes * flash.page_bytes
 
     # A34: weights and context blocks are asked for ahead, so that the stack's whole buffer is in flight.

@@ -26,7 +26,7 @@ from archsim.hardware.quantities import (
 )
 from archsim.units import exact_quantity, format_quantity
 
-__all__ = ["FlashSpec", "MemoryDeviceSpec", "MemorySpec", "Spec", "SramSpec", "refusal"]
+__all__ = ["FlashSpec", "MemoryDeviceSpec", "MemorySpec", "Spec", "SramSpec", "StackSpec", "refusal"]
 
 _DATASHEET_TOLERANCE = Fraction(2, 100)
 
@@ -72,6 +72,19 @@ class SramSpec(Spec):
     """Words that can be asked for in one clock."""
 
 
+class StackSpec(Spec):
+    """One stack or array as it is made, table `[stack]` of flash and SRAM, which have no standard that says so.
+
+    `archsim memory` asks it by itself. A chip states its own channels, pins and capacity and does not read this.
+    """
+
+    channels: Count
+    """Independent channels."""
+    channel_bytes_per_s: BytesPerSecond = Field(alias="channel_rate")
+    """Rate of one channel."""
+    capacity_bytes: Bytes = Field(alias="capacity")
+
+
 class MemoryDeviceSpec(Spec):
     """A kind of memory device, `hwconfigs/memories/*.toml`: DRAM, or flash or SRAM where it has that table.
 
@@ -96,6 +109,8 @@ class MemoryDeviceSpec(Spec):
     """Present where the device is flash."""
     sram: SramSpec | None = None
     """Present where the device is SRAM."""
+    stack: StackSpec | None = None
+    """One stack of flash or array of SRAM as it is made, so that it can be asked without a chip."""
     pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
     """Energy of moving one bit between array and host."""
 
@@ -106,6 +121,8 @@ class MemoryDeviceSpec(Spec):
             raise refusal("page", exact_quantity(self.page_bytes, "bytes"), expected)
         if self.flash is not None or self.sram is not None:
             return self._checked_without_refresh()
+        if self.stack is not None:
+            raise refusal("stack", "", "no such table: the channel of a DRAM follows from its standard")
         if self.refresh_interval_ps is None or self.refresh_cycle_ps is None:
             absent = "refresh_interval" if self.refresh_interval_ps is None else "refresh_cycle"
             raise refusal(absent, "", "tREFI and tRFC of a DRAM, or a table [flash] or [sram]")

@@ -10,7 +10,7 @@ import pytest
 from archsim.dram.facts import CAUSES, Access
 from archsim.dram.flash import years_to_wear_out
 from archsim.errors import InputError
-from archsim.hardware.answers import fidelity_of, flash_of
+from archsim.hardware.answers import fidelity_of, flash_of, stack_of
 from archsim.hardware.level import Level, levels_of
 from archsim.hardware.library import load_chip
 from archsim.hardware.spec import ChipSpec
@@ -83,7 +83,7 @@ def test_flash_refuses_writes_unless_forced_and_says_how_soon_it_would_wear_out(
         store(spec).sustain((Access(1, 4096, write=True),))
     memory = spec.memory["store"]
     assert memory.device.flash is not None
-    flash = flash_of(memory, memory.device.flash)
+    flash = flash_of(memory.device, memory.device.flash, stack_of(memory))
     years = 512e9 * 100_000 / (2 * 1e9) / (365.25 * 86400)
     assert years_to_wear_out(flash, write_bytes_per_s=10**9) == pytest.approx(years)
 

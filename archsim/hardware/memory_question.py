@@ -1,0 +1,296 @@
+"""What `archsim memory` asks: a memory meant by name, with what the user wants otherwise, and a pattern.
+
+A name is a standard (`HBM3`), a memory device, a chip or a system; of the last two the main memory is asked, or the one
+that is named. DRAM answers command by command, flash page by page, SRAM by banks and ports. A setting that a kind of
+memory does not have is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import NamedTuple
+
+from archsim.dram.address import default_map, parse_map
+from archsim.dram.build import DeviceOptions, build_device, standard_named
+from archsim.dram.glance import Glance
+from archsim.dram.patterns import Pattern, parse_pattern
+from archsim.dram.probe import Load, probe
+from archsim.dram.probe_flash import FlashLoad, probe_flash
+from archsim.dram.probe_sram import SramLoad, probe_sram
+from archsim.dram.profile import profile_named
+from archsim.dram.standards import STANDARDS, Standard
+from archsim.dram.sustain import MemoryChannel, geometry_of
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.files import read_toml
+from archsim.hardware.answers import Stack, flash_of, sram_of, stack_alone, stack_of
+from archsim.hardware.library import (
+    chip_names,
+    find_hardware,
+    load_chip,
+    load_memory_device,
+    load_system,
+    memory_device_names,
+    system_names,
+)
+from archsim.hardware.memory_spec import FlashSpec, MemoryDeviceSpec, MemorySpec, SramSpec
+from archsim.hardware.spec import ChipSpec
+
+__all__ = ["Settings", "answer_to"]
+
+_REQUESTS = 60_000
+"""Of one channel, and of each of several up to the number below in all."""
+_USUAL_REQUESTS = 1 << 20
+_MOST_REQUESTS = 1 << 24
+_DIES = {4: 1, 8: 2, 12: 3, 16: 4}
+"""Dies of a stack -> stack ids: four dies share one."""
+_OF_DRAM = ("profile", "map_text", "queue", "refresh", "standard", "timing_set", "pin_bits_per_s", "density_gbit",
+            "dies", "interleave_bytes", "total_bytes", "hot", "write_share")  # fmt: skip
+_OF_FLASH = ("buffer_bytes", "planes", "write_bytes_per_s", "force_writes", "page_bytes")
+_OF_SRAM = ("banks", "ports")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user wants; `None` (or false) where nothing was said."""
+
+    pattern: str
+    memory: str | None = None
+    window_bytes: int | None = None
+    latency_ps: int | None = None
+    channels: int | None = None
+    """Of DRAM; 0 means all of a chip's."""
+    profile: str | None = None
+    map_text: str | None = None
+    queue: int | None = None
+    refresh: str | None = None
+    standard: str | None = None
+    timing_set: str | None = None
+    pin_bits_per_s: int | None = None
+    density_gbit: int | None = None
+    dies: int | None = None
+    interleave_bytes: int | None = None
+    total_bytes: int | None = None
+    hot: bool = False
+    write_share: Fraction | None = None
+    buffer_bytes: int | None = None
+    page_bytes: int | None = None
+    planes: int | None = None
+    write_bytes_per_s: int | None = None
+    force_writes: bool = False
+    banks: int | None = None
+    ports: int | None = None
+
+    def refuse(self, names: tuple[str, ...], kind: str) -> None:
+        """Raise `InputError` naming every setting of *names* that was given to a memory of another *kind*."""
+        given = [field.name for field in fields(self) if field.name in names and getattr(self, field.name)]
+        if given:
+            raise InputError(*(Problem("", _option(name), "", f"no such option: {kind} has none") for name in given))
+
+
+def _option(name: str) -> str:
+    renamed = {"map_text": "map", "timing_set": "timings", "pin_bits_per_s": "pin-rate", "density_gbit": "density",
+               "interleave_bytes": "interleave", "total_bytes": "bytes", "write_share": "write-peak",
+               "buffer_bytes": "buffer", "page_bytes": "page", "write_bytes_per_s": "write-rate"}  # fmt: skip
+    return f"--{renamed.get(name, name).replace('_', '-')}"
+
+
+class _Target(NamedTuple):
+    """A memory that was asked for: its standard, and its device and chip where the name has them."""
+
+    standard: str
+    device: MemoryDeviceSpec | None
+    memory: MemorySpec | None
+    chip: ChipSpec | None
+
+
+def answer_to(name: str, settings: Settings) -> Glance:
+    """Return what the memory that *name* means answers.
+
+    Raises `InputError` for an unknown name, a setting that its kind does not have, or one that cannot be.
+    """
+    target, pattern = _target(name, settings.memory), parse_pattern(settings.pattern)
+    device = target.device
+    if device is not None and device.flash is not None:
+        return _ask_flash(target, device, device.flash, settings, pattern)
+    if device is not None and device.sram is not None:
+        return _ask_sram(target, device, device.sram, settings, pattern)
+    return _ask_dram(target, settings, pattern)
+
+
+def _target(name: str, memory: str | None) -> _Target:
+    standard = next((known for known in STANDARDS if known.casefold() == name.casefold()), None)
+    if standard is not None:
+        return _without_chip(_Target(standard, None, None, None), memory)
+    kind = _kind_of(name)
+    if kind == "memories":
+        device = load_memory_device(name)
+        return _without_chip(_Target(device.standard, device, None, None), memory)
+    chip = load_chip(name) if kind == "chips" else load_system(name).chip
+    chosen = memory or chip.main_memory
+    if chosen not in chip.memory:
+        hint = did_you_mean(chosen, chip.memory)
+        raise InputError(Problem("", "--memory", chosen, f"a memory of {chip.name}: {', '.join(chip.memory)}{hint}"))
+    spec = chip.memory[chosen]
+    return _Target(spec.device.standard, spec.device, spec, chip)
+
+
+def _without_chip(target: _Target, memory: str | None) -> _Target:
+    if memory is not None:
+        raise InputError(Problem("", "--memory", memory, "a chip or a system as DEVICE: only they have several"))
+    return target
+
+
+def _kind_of(name: str) -> str:
+    """Return the folder of hwconfigs in which *name* stands, or where its file would."""
+    for folder in ("memories", "chips", "systems"):
+        try:
+            path = find_hardware(name, folder=folder)
+        except InputError:
+            continue
+        content = read_toml(path)
+        return "systems" if "chip" in content else "chips" if "memory" in content else "memories"
+    if "/" in name or name.endswith(".toml"):
+        raise InputError(Problem(name, "", "", "a readable file of a memory device, chip or system at this path"))
+    known = [*STANDARDS, *memory_device_names(), *chip_names(), *system_names()]
+    listed = f"a standard ({', '.join(STANDARDS)}), a memory device ({', '.join(memory_device_names())}), "
+    raise InputError(
+        Problem(
+            "", "DEVICE", name[:80], f"{listed}a chip, a system or a path (`archsim list`){did_you_mean(name, known)}"
+        )
+    )
+
+
+def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
+    settings.refuse(_OF_FLASH, "DRAM")
+    settings.refuse(_OF_SRAM, "DRAM")
+    standard = standard_named(settings.standard or target.standard, place=_place(target, settings))
+    channel, all_channels = _channel(standard, target, settings)
+    window = latency = 0
+    if target.chip is not None and target.memory is not None:
+        window, latency = target.chip.bytes_in_flight // all_channels, target.memory.round_trip_ps
+    profile = settings.profile or (target.memory.controller if target.memory else "archsim")
+    unit = channel.device.transaction_bytes
+    requests = min(_REQUESTS * channel.channels, _USUAL_REQUESTS)
+    if settings.total_bytes is not None:
+        requests = -(-settings.total_bytes // unit)
+    if not 1 <= requests <= _MOST_REQUESTS:
+        raise InputError(Problem("", "--bytes", f"{settings.total_bytes} B", f"{unit} B to {_MOST_REQUESTS * unit} B"))
+    load = Load(pattern, requests, _or(settings.window_bytes, window), _or(settings.latency_ps, latency))
+    answer = probe(channel, profile_named(profile, queue=settings.queue, refresh=settings.refresh), load).glance()
+    return replace(answer, device=f"{target.chip.name}, {answer.device}") if target.chip else answer
+
+
+def _place(target: _Target, settings: Settings) -> str:
+    if settings.standard or target.standard in STANDARDS:
+        return "--standard"
+    return f"{target.standard} has no timing table; --standard takes another's"
+
+
+def _or(stated: int | None, otherwise: int) -> int:
+    return otherwise if stated is None else stated
+
+
+def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[MemoryChannel, int]:
+    """Return the channels that are asked, and how many of them the chip has."""
+    memory = target.memory
+    lanes, channels, density = None, 1, settings.density_gbit
+    if memory is not None:
+        lanes, channels, gbit = geometry_of(
+            standard,
+            channel_bits=memory.channel_bits,
+            channels=memory.channels,
+            channel_bytes=memory.stack_bytes // memory.channels_per_stack,
+        )
+        density = density or gbit
+    elif target.device is not None and settings.standard is None:
+        density = density or _density(standard, target.device)
+    device = build_device(
+        standard.name,
+        DeviceOptions(
+            pin_bits_per_s=settings.pin_bits_per_s or (memory.pin_bits_per_s if memory else None),
+            lanes=lanes,
+            channel_gbit=density,
+            stack_ids=_stack_ids(standard, settings.dies),
+            timing_set=settings.timing_set,
+            hot=settings.hot,
+            write_share=settings.write_share or Fraction(1),
+        ),
+    )
+    map_text = settings.map_text or (memory.address_map if memory and settings.standard is None else "")
+    address_map = parse_map(map_text, device, place="--map") if map_text else default_map(device)
+    granule = settings.interleave_bytes or (memory.interleave_bytes if memory else 256)
+    if settings.interleave_bytes is None:
+        granule = max(granule, device.transaction_bytes)
+    if settings.channels == 0 and memory is None:
+        raise InputError(Problem("", "--channels", "all", "a chip or a system as DEVICE, or a number"))
+    asked = channels if settings.channels == 0 else settings.channels or 1
+    return MemoryChannel(device, address_map, asked, granule), channels
+
+
+def _stack_ids(standard: Standard, dies: int | None) -> int:
+    if dies is None:
+        return DeviceOptions().stack_ids
+    if not standard.stack_ids:
+        raise InputError(Problem("", "--dies", str(dies), f"a standard with stack ids; {standard.name} has none"))
+    if dies not in _DIES:
+        raise InputError(Problem("", "--dies", str(dies), f"one of {', '.join(map(str, _DIES))}"))
+    return _DIES[dies]
+
+
+def _density(standard: Standard, device: MemoryDeviceSpec) -> int | None:
+    """Return the gigabits of a channel whose refresh takes as long as *device* states; `None` where none does."""
+    below = 0
+    for most, timing in standard.refresh:
+        if timing.ps == device.refresh_cycle_ps and below:
+            return min(most, 2 * below)
+        if timing.ps == device.refresh_cycle_ps:
+            return min(most, standard.default_channel_gbit)
+        below = most
+    return None
+
+
+def _ask_flash(
+    target: _Target, device: MemoryDeviceSpec, table: FlashSpec, settings: Settings, pattern: Pattern
+) -> Glance:
+    settings.refuse((*_OF_DRAM, "channels"), "flash")
+    settings.refuse(_OF_SRAM, "flash")
+    flash = flash_of(device, table, _stack(target, device))
+    flash = replace(
+        flash,
+        buffer_bytes=settings.buffer_bytes or flash.buffer_bytes,
+        page_bytes=settings.page_bytes or flash.page_bytes,
+        planes=settings.planes or flash.planes,
+    )
+    load = FlashLoad(
+        pattern=pattern,
+        stacks=target.memory.stacks if target.memory else 1,
+        window_bytes=settings.window_bytes or 0,
+        latency_ps=_or(settings.latency_ps, target.memory.round_trip_ps if target.memory else 0),
+        write_bytes_per_s=settings.write_bytes_per_s,
+        forced=settings.force_writes or table.writes == "forced",
+    )
+    return probe_flash(flash, load, place="--force-writes").glance()
+
+
+def _ask_sram(
+    target: _Target, device: MemoryDeviceSpec, table: SramSpec, settings: Settings, pattern: Pattern
+) -> Glance:
+    settings.refuse((*_OF_DRAM, "channels"), "SRAM")
+    settings.refuse(_OF_FLASH, "SRAM")
+    stack = _stack(target, device)
+    sram = sram_of(device, table, stack)
+    sram = replace(sram, banks=settings.banks or sram.banks, ports=settings.ports or sram.ports)
+    stacks = target.memory.stacks if target.memory else 1
+    load = SramLoad(
+        pattern=pattern,
+        channels=stacks * stack.channels,
+        capacity_bytes=stacks * stack.capacity_bytes,
+        window_bytes=settings.window_bytes or 0,
+        latency_ps=_or(settings.latency_ps, target.memory.round_trip_ps if target.memory else 0),
+    )
+    return probe_sram(sram, load).glance()
+
+
+def _stack(target: _Target, device: MemoryDeviceSpec) -> Stack:
+    return stack_alone(device, place=device.name) if target.memory is None else stack_of(target.memory)
