@@ -11,10 +11,10 @@ from fractions import Fraction
 
 from archsim.dram.device import Device
 
-__all__ = ["conflict_bound", "random_bound", "refresh_bound"]
+__all__ = ["conflict_bound", "random_bound", "refresh_bound", "ticks_between"]
 
 
-def _ticks(device: Device, level: str, first: str, then: str, *, window: int = 1) -> int:
+def ticks_between(device: Device, level: str, first: str, then: str, *, window: int = 1) -> int:
     """Return the longest such constraint at *level*, 0 where there is none."""
     at = device.levels.index(level) if level in device.levels else -1
     return max(
@@ -29,26 +29,26 @@ def random_bound(device: Device) -> Fraction:
     lane = device.levels[1]
     burst, banks = device.burst_ticks, device.banks // device.lanes
     bounds = [Fraction(1)]
-    if window := _ticks(device, lane, "ACT", "ACT", window=4):
+    if window := ticks_between(device, lane, "ACT", "ACT", window=4):
         bounds.append(Fraction(4 * burst, window))
-    if spacing := _ticks(device, lane, "ACT", "ACT"):
+    if spacing := ticks_between(device, lane, "ACT", "ACT"):
         bounds.append(Fraction(burst, spacing))
-    if cycle := _ticks(device, "ba", "ACT", "ACT"):
+    if cycle := ticks_between(device, "ba", "ACT", "ACT"):
         bounds.append(Fraction(banks * burst, cycle))
-    act = max(_ticks(device, "ch", "ACT", "ACT"), 1)
-    closing = max(_ticks(device, "ch", "PRE", "ACT"), 1)
-    column = _ticks(device, "ch", "RD", "ACT") if device.bus in (0, 3) else 0
+    act = max(ticks_between(device, "ch", "ACT", "ACT"), 1)
+    closing = max(ticks_between(device, "ch", "PRE", "ACT"), 1)
+    column = ticks_between(device, "ch", "RD", "ACT") if device.bus in (0, 3) else 0
     bounds.append(Fraction(burst, device.lanes * (act + closing + column)))
     return min(bounds)
 
 
 def conflict_bound(device: Device) -> Fraction:
     """Return the share of peak of reads that all open another row of one bank: one burst per tRC (tRAS + tRP)."""
-    opened = _ticks(device, "ba", "ACT", "PRE") + _ticks(device, "ba", "PRE", "ACT")
-    return Fraction(device.burst_ticks, max(_ticks(device, "ba", "ACT", "ACT"), opened) * device.lanes)
+    opened = ticks_between(device, "ba", "ACT", "PRE") + ticks_between(device, "ba", "PRE", "ACT")
+    return Fraction(device.burst_ticks, max(ticks_between(device, "ba", "ACT", "ACT"), opened) * device.lanes)
 
 
 def refresh_bound(device: Device) -> Fraction:
     """Return the share of time that refreshes of all banks at once leave."""
     lane = device.levels[device.scope_level]
-    return 1 - Fraction(_ticks(device, lane, "REFA", "ACT"), device.refresh_ticks)
+    return 1 - Fraction(ticks_between(device, lane, "REFA", "ACT"), device.refresh_ticks)

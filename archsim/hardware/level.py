@@ -16,7 +16,7 @@ from archsim.hardware.answers import answer_of
 from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
 from archsim.units import PS_PER_S
 
-__all__ = ["Level", "levels_of"]
+__all__ = ["Level", "levels_of", "memory_level"]
 
 _NO_CAUSES = (0,) * len(CAUSES)
 
@@ -33,6 +33,15 @@ class Level:
     channel_peak_bytes_per_s: Fraction
     sustain: Callable[[tuple[Access, ...]], ChannelFacts]
     """What one channel sustains when an operator issues these accesses together."""
+    holds: tuple[tuple[str, Fraction], ...] = ()
+    """The pipes that a transfer holds, each for a share of the transfer's time; empty: its own, of the level's name."""
+    inside: bool = False
+    """What is read stays in the memory: near-memory units take it, not the chip."""
+
+    @property
+    def pipes(self) -> tuple[tuple[str, Fraction], ...]:
+        """The pipes that a transfer holds, with the share of its time."""
+        return self.holds or ((self.name, Fraction(1)),)
 
     @property
     def peak_bytes_per_s(self) -> Fraction:
@@ -64,11 +73,12 @@ class Level:
 
 def levels_of(chip: ChipSpec) -> dict[str, Level]:
     """Return the memory levels of *chip* by name: its memories, then its caches."""
-    memories = {name: _memory_level(name, spec, chip) for name, spec in chip.memory.items()}
+    memories = {name: memory_level(name, spec, chip) for name, spec in chip.memory.items()}
     return memories | {name: _cache_level(name, spec) for name, spec in chip.cache.items()}
 
 
-def _memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
+def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
+    """Return *spec* as the chip's cores see it."""
     # A9: what the chip has in flight is spread evenly over the channels.
     window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
     answer = answer_of(spec, place=f"{chip.name}: memory.{name}")

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from archsim.errors import InputError, did_you_mean
 from archsim.hardware.memory_spec import MemoryDeviceSpec, MemorySpec, Spec, refusal
+from archsim.hardware.near_spec import NearMemorySpec, check_near_memory
 from archsim.hardware.placement_spec import PlacementSpec, check_placement
 from archsim.hardware.quantities import (
     Area,
@@ -40,6 +41,7 @@ __all__ = [
     "EngineSpec",
     "MemoryDeviceSpec",
     "MemorySpec",
+    "NearMemorySpec",
     "PlacementSpec",
     "RuntimeSpec",
     "Status",
@@ -115,6 +117,8 @@ class ChipSpec(Spec):
     """Both engines by name."""
     placement: PlacementSpec | None = None
     """Which memories hold which tensors; not stated: the main memory holds them all."""
+    near_memory: dict[Identifier, NearMemorySpec] = Field(default_factory=dict)
+    """Near-memory units by name."""
 
     @model_validator(mode="after")
     def _check_names(self) -> ChipSpec:
@@ -124,6 +128,9 @@ class ChipSpec(Spec):
             raise refusal("engine", ", ".join(self.engine), f"also the engine {', '.join(missing)}")
         if self.placement is not None and (wrong := check_placement(self.placement, self.memory, self.cache)):
             raise wrong
+        if taken := {*self.near_memory} & {*self.memory, *self.cache, "matrix", "vector"}:
+            raise refusal("near_memory", min(taken), "a name that no memory, cache or engine has")
+        check_near_memory(self.near_memory, self.memory)
         return self
 
 

@@ -7,11 +7,13 @@ simulations. `graph` gives the parts as a networkx graph, for drawing and for wh
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.level import Level, levels_of
+from archsim.hardware.nearmem import NearUnits, near_levels, near_units
 from archsim.hardware.spec import SystemSpec
 from archsim.network.collectives import CollectiveFacts, collective_facts
 from archsim.network.schedules import ALGORITHMS
@@ -21,7 +23,19 @@ from archsim.network.topology import Edge, Network, NetworkOptions, build_networ
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["System"]
+__all__ = ["PipeSpec", "System"]
+
+
+@dataclass(frozen=True, slots=True)
+class PipeSpec:
+    """A data path of a chip that a book is kept of."""
+
+    kind: str
+    """`"memory"`, `"cache"` or `"port"`: a link to a memory."""
+    level: str
+    """The level whose channels are its own."""
+    gate: str
+    """Pipes of one gate exclude each other."""
 
 
 class System:
@@ -30,7 +44,12 @@ class System:
     def __init__(self, spec: SystemSpec) -> None:
         self.spec = spec
         self.runtime = spec.runtime
-        self.levels: dict[str, Level] = levels_of(spec.chip)
+        self.near: dict[str, NearUnits] = near_units(spec.chip)
+        """Near-memory units by the memory that they sit on."""
+        self.levels: dict[str, Level] = near_levels(self.near, levels_of(spec.chip), spec.chip)
+        """Routes of transfers by name: memories and caches, and the arrays and operands of near-memory units."""
+        self.pipes: dict[str, PipeSpec] = _pipes(self)
+        """What serves transfers, by the name of its scope: each has a book of its own."""
         self.staging_bytes = spec.chip.staging_bytes
         """On-chip bytes that hold operands ahead of an engine."""
         self.stage_bytes = spec.chip.staging_bytes // spec.runtime.pipeline_stages
@@ -140,3 +159,19 @@ class System:
         chip = self.spec.chip
         kinds = (("memory", chip.memory), ("cache", chip.cache), ("engine", chip.engine))
         return [(name, kind) for kind, table in kinds for name in table]
+
+
+def _pipes(system: System) -> dict[str, PipeSpec]:
+    memories, units = system.spec.chip.memory, system.near
+    pipes: dict[str, PipeSpec] = {}
+    for name in (*memories, *system.spec.chip.cache):
+        if name not in units:
+            pipes[name] = PipeSpec("memory" if name in memories else "cache", name, name)
+            continue
+        unit = units[name]
+        blocked = unit.spec.host_access == "blocked"
+        pipes[f"{name}.phy"] = PipeSpec("memory", name, name if blocked else f"{name}.phy")
+        pipes[unit.array] = PipeSpec("memory", unit.array, name if blocked else unit.array)
+        if unit.spec.link_bytes_per_s is not None:
+            pipes[f"{name}.link"] = PipeSpec("port", unit.io, f"{name}.link")
+    return pipes

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Collective", "Groups", "Pipeline", "Plan", "Segment", "Task", "Transfer", "unrolled"]
+__all__ = ["Collective", "Groups", "Near", "Pipeline", "Plan", "Segment", "Task", "Transfer", "unrolled"]
 
 Groups = tuple[tuple[int, ...], ...]
 """Chips that exchange among themselves, group by group."""
@@ -33,6 +33,8 @@ class Transfer:
     write: bool
     run_bytes: int
     """Contiguous bytes before the address jumps."""
+    granule_bytes: int = 0
+    """Bytes that lie together on one channel; 0: as the level interleaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,17 @@ class Collective:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """The part of a task that units near a memory compute."""
+
+    memory: str
+    """The memory that they sit on."""
+    flops: int
+    useful_flops: int
+    """Without what replicas compute again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One kernel on every rank, or one collective over all of them."""
 
@@ -77,6 +90,14 @@ class Task:
     collective: Collective | None = None
     replica_flops: int = 0
     """Of `matrix_flops` those done beside the model's own: by replicated KV heads and routers, padded vocabulary."""
+    matrix_inputs: int = 0
+    """Elements of the activations that the product takes, all rows together."""
+    shards: int = 0
+    """Pieces of the KV cache that are attended to by themselves: a decoding sequence's tokens for one KV head."""
+    scores: int = 0
+    """Query-key products of all heads."""
+    near: Near | None = None
+    """What near-memory units compute of it; the other amounts are the host's."""
 
 
 @dataclass(frozen=True, slots=True)

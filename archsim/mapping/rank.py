@@ -162,6 +162,9 @@ class Rank:
             vector_flops=of_products.total(operator.vector_flops)[0] + self.widening_operations * widened,
             matrix_dtype=self.kv_dtype if operator.reads_kv else self.weight_dtype,
             matrix_rows=operator.matrix_rows,
+            matrix_inputs=max((shares.of(amount)[0] for amount in operator.activations_in), default=0),
+            shards=of_products.of(operator.shards)[0],
+            scores=of_products.of(operator.scores)[0],
         )
 
     def _combined(self, attention: list[Operator]) -> list[Task]:

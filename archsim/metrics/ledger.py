@@ -34,6 +34,7 @@ CLASS_ACCOUNT = {
     "issue": "host",
     "stage": "bubble",
     "ramp": "latency",
+    "switch": "latency",
     "latency": "latency",
 }
 """Class of the job that ran -> account of a gap that waited for it."""

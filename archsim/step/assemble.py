@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from archsim.errors import SimulationError
+from archsim.hardware.level import Level
 from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Segment, Task
 from archsim.metrics.ledger import Books, check_balance
 from archsim.network.collectives import CollectiveFacts
-from archsim.step.books import Accounts, engine_books, level_books, link_books
+from archsim.step.books import Accounts, beside_books, engine_books, level_books, link_books, near_books
 from archsim.step.exchange import Exchanges
 from archsim.step.record import ChannelUse, Scope, StepRecord
-from archsim.step.work import Work
+from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
 __all__ = ["Gaps", "Timeline", "assemble", "fold_name"]
@@ -50,7 +51,9 @@ def assemble(
     ]
     served += _link_rows([(facts, count) for _, facts, count in exchanged], system)
     pieces = sum(
-        fold.chips * fold.counts[task] * (sum(service.pieces for service in work.services) + 2 * len(work.chunks))
+        fold.chips
+        * fold.counts[task]
+        * (sum(service.pieces for service in work.services) + (3 if work.near else 2) * len(work.chunks))
         for fold in folds
         for task, work in fold.works.items()
     )
@@ -107,20 +110,31 @@ Row = tuple[Scope, tuple[int, str], Accounts]
 
 
 def _chip_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
-    memories = system.spec.chip.memory
-    # A scope's peak is the same on all ranks, whatever their own kernels are.
-    peak = max((system.matrix_rate(work.matrix_dtype) for work in works.values() if work.matrix_ps), default=0)
-    for name, level in system.levels.items():
-        kind = "memory" if name in memories else "cache"
+    for name, pipe in system.pipes.items():
+        own = system.levels[pipe.level]
         accounts = _total(
-            (level_books(service, level), fold.chips * fold.counts[task])
+            (books, fold.chips * fold.counts[task])
             for task, work in fold.works.items()
             for service in work.services
-            if service.level == name
+            for books in _on_pipe(service, name, own, system)
         )
-        rate = fold.chips * float(level.peak_bytes_per_s)
-        scope = Scope(f"{fold.name}.{name}", kind, "bytes", rate, channels=level.channels, chips=fold.chips)
+        rate = fold.chips * float(own.peak_bytes_per_s)
+        scope = Scope(f"{fold.name}.{name}", pipe.kind, "bytes", rate, channels=own.channels, chips=fold.chips)
         yield scope, (fold.rank, name), accounts
+    yield from _engine_rows(works, fold, system)
+
+
+def _on_pipe(service: Service, pipe: str, own: Level, system: System) -> Iterator[Accounts]:
+    """Yield what *service* books on *pipe*: its own bytes where it is the level's first, else what it holds beside."""
+    level = system.levels[service.level]
+    for place, (held, held_ps) in enumerate(service.held):
+        if held == pipe:
+            yield beside_books(service, level, own, held_ps) if place else level_books(service, level)
+
+
+def _engine_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
+    # A scope's peak is the same on all ranks, whatever their own kernels are.
+    peak = max((system.matrix_rate(work.matrix_dtype) for work in works.values() if work.matrix_ps), default=0)
     engines = {"matrix": peak, "vector": system.vector_rate}
     for name, flop_per_s in engines.items():
         if flop_per_s:
@@ -128,8 +142,14 @@ def _chip_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator
                 (engine_books(work, system, matrix_peak=peak).get(name, {}), fold.chips * fold.counts[task])
                 for task, work in fold.works.items()
             )
-            scope = Scope(f"{fold.name}.{name}", "engine", "flop", fold.chips * float(flop_per_s), chips=fold.chips)
-            yield scope, (fold.rank, name), accounts
+            yield _engine(fold, name, flop_per_s), (fold.rank, name), accounts
+    for units in system.near.values():
+        near = ((near_books(work, units), fold.chips * fold.counts[task]) for task, work in fold.works.items())
+        yield _engine(fold, units.name, units.peak_flop_per_s), (fold.rank, units.name), _total(near)
+
+
+def _engine(fold: _Fold, name: str, flop_per_s: int) -> Scope:
+    return Scope(f"{fold.name}.{name}", "engine", "flop", fold.chips * float(flop_per_s), chips=fold.chips)
 
 
 def _link_rows(exchanged: list[tuple[CollectiveFacts, int]], system: System) -> list[Row]:
@@ -169,5 +189,6 @@ def _check_rounding(scope: Scope, accounts: Accounts, *, jobs: int) -> None:
 def _uses(fold: _Fold, system: System) -> Iterator[ChannelUse]:
     for task, work in fold.works.items():
         for service in work.services:
-            if service.level in system.spec.chip.memory:
-                yield ChannelUse(f"{fold.name}.{service.level}", service, fold.counts[task])
+            pipe = service.held[0][0]
+            if system.pipes[pipe].kind == "memory":
+                yield ChannelUse(f"{fold.name}.{pipe}", service, fold.counts[task])

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 
 from archsim.dram.facts import CAUSES
 from archsim.hardware.level import Level
+from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["Accounts", "engine_books", "level_books", "link_books"]
+__all__ = ["Accounts", "beside_books", "engine_books", "level_books", "link_books", "near_books"]
 
 Accounts = dict[str, float]
 
@@ -36,6 +37,40 @@ def level_books(service: Service, level: Level) -> Accounts:
     for cause, parts in zip(CAUSES, facts.causes, strict=True):
         accounts[cause] = moved * parts / facts.transfer
     return {account: amount for account, amount in accounts.items() if amount}
+
+
+def beside_books(service: Service, level: Level, beside: Level, held_ps: int) -> Accounts:
+    """Return bytes by account for a *service* of *level* on a scope that it held beside, for *held_ps*.
+
+    The arrays behind an interface are held by what passes it. What they could have delivered meanwhile beyond the
+    interface's rate waits for it: `memory`.
+    """
+    share = dict(level.pipes)[beside.name]
+    factor = beside.peak_bytes_per_s * share / level.peak_bytes_per_s
+    more = float(factor)
+    accounts = {
+        account: amount if account.startswith(("useful", "overfetch")) else amount * more
+        for account, amount in level_books(service, level).items()
+    }
+    stretch = service.facts.total / service.facts.transfer
+    filled = level.channels * service.busiest_bytes * stretch * more
+    accounts["memory"] = service.moved_bytes * float(factor - 1)
+    accounts["rounding"] = float(beside.peak_bytes_per_s * held_ps / PS_PER_S) - filled
+    return {account: amount for account, amount in accounts.items() if amount}
+
+
+def near_books(work: Work, units: NearUnits) -> Accounts:
+    """Return FLOPs by account for one execution of *work* on *units*; the peak is their fastest type's."""
+    near = work.near
+    if near is None or near.memory != units.memory or not near.flops:
+        return {}
+    slower = units.peak_flop_per_s / units.flop_per_s(work.matrix_dtype)
+    return {
+        "useful": float(near.useful_flops),
+        "overfetch": float(near.flops - near.useful_flops),
+        "compute": near.flops * (slower - 1),
+        "rounding": units.peak_flop_per_s * work.near_ps / PS_PER_S - near.flops * slower,
+    }
 
 
 def engine_books(work: Work, system: System, *, matrix_peak: int) -> dict[str, Accounts]:

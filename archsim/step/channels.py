@@ -42,9 +42,10 @@ def channel_amounts(book: Accounts, uses: Iterable[ChannelUse], level: Level, *,
 
 def _add_use(amounts: npt.NDArray[np.float64], use: ChannelUse, level: Level, times: int) -> None:
     service, facts = use.service, use.service.facts
-    rows, rest = divmod(service.moved_bytes, level.row_bytes)
-    first_bytes = np.arange(level.channels) * level.interleave_bytes
-    moved = rows * level.interleave_bytes + np.clip(rest - first_bytes, 0, level.interleave_bytes).astype(np.float64)
+    granule = service.granule_bytes
+    rows, rest = divmod(service.moved_bytes, level.channels * granule)
+    first_bytes = np.arange(level.channels) * granule
+    moved = rows * granule + np.clip(rest - first_bytes, 0, granule).astype(np.float64)
     useful = moved * (service.useful_bytes / service.moved_bytes)
     stretch = facts.total / facts.transfer
     held = float(level.channel_peak_bytes_per_s * service.held_ps / PS_PER_S)

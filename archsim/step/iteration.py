@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from archsim.hardware.pipe import Pipe
+from archsim.hardware.pipe import Gate, Pipe
 from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
 from archsim.step.exchange import Exchanges
-from archsim.step.work import Chunk, Reads, Work
+from archsim.step.work import Chunk, Held, Reads, Work
 
 __all__ = ["Iteration", "Lap"]
 
@@ -81,15 +81,35 @@ class _Rank:
         self.index = index
         self.kernel_laps = kernel_laps
         """Lap of each kernel in order."""
-        self.levels = {name: Pipe(log, "memory", rank=index) for name in system.levels}
+        gates = {pipe.gate: Gate() for pipe in system.pipes.values()}
+        self.pipes = {name: Pipe(log, "memory", rank=index, gate=gates[p.gate]) for name, p in system.pipes.items()}
         self.matrix = Pipe(log, "compute", rank=index)
         self.vector = Pipe(log, "compute", rank=index)
+        self.near = {units.name: Pipe(log, "compute", rank=index) for units in system.near.values()}
         self.feeds = feeds
         self.kernels_started = 0
         self.issued = ROOT
         """The host's job that issued the latest task."""
         self.last = ROOT
         """The job whose end lets this rank go on."""
+        self._log = log
+
+    @property
+    def scopes(self) -> dict[str, Pipe]:
+        """Every part of the chip that has a book."""
+        return {**self.pipes, "matrix": self.matrix, "vector": self.vector, **self.near}
+
+    def hold(self, held: Held, now: int, *, lap: int) -> int:
+        """Serve one access on every pipe that it holds and return the job that ends last."""
+        (first, duration), *others = held
+        job = self.pipes[first].reserve(now, duration, enabled_by=self.last, lap=lap)
+        for name, more in others:
+            if self.pipes[name].gate is self.pipes[first].gate:
+                self.pipes[name].jobs.append(job)
+            else:
+                beside = self.pipes[name].reserve(now, more, enabled_by=self.last, lap=lap)
+                job = self._log.latest(job, beside)
+        return job
 
 
 @dataclass(slots=True)
@@ -225,6 +245,9 @@ class Iteration:
         number = rank.kernels_started
         rank.kernels_started += 1
         yield from self._delay(rank, "ramp", self._system.runtime.ramp_ps, lap=lap)
+        if work.near is not None:
+            switch_ps = self._system.near[work.near.memory].spec.mode_switch_ps
+            yield from self._delay(rank, "switch", switch_ps, lap=lap)
         self._read(rank, number)
         written = ROOT
         for index, chunk in enumerate(work.chunks):
@@ -236,9 +259,8 @@ class Iteration:
             for feed in rank.feeds:
                 feed.staged_bytes -= feed.chunks[number][index][1]
             self._read(rank, number)
-            for level, duration in chunk.writes:
-                job = rank.levels[level].reserve(self.kernel.now_ps, duration, enabled_by=rank.last, lap=lap)
-                written = self.log.latest(written, job)
+            for held in chunk.writes:
+                written = self.log.latest(written, rank.hold(held, self.kernel.now_ps, lap=lap))
         rank.last = self.log.latest(rank.last, written)
         yield from self._until(rank.last)
 
@@ -248,9 +270,10 @@ class Iteration:
             yield self.kernel.wait_ps(wait)
 
     def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
-        # A14: both engines start a chunk together.
+        # A14: all engines start a chunk together.
         now, last = self.kernel.now_ps, rank.last
-        for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)):
+        near = [(rank.near[name], duration) for name, duration in chunk.near]
+        for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps), *near):
             if duration:
                 last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
         return last
@@ -262,9 +285,8 @@ class Iteration:
                 kernel, index = place
                 lap = rank.kernel_laps[kernel]
                 self.read_ahead_laps = max(self.read_ahead_laps, lap - rank.kernel_laps[running])
-                for level, duration, latency_ps in feed.chunks[kernel][index][0]:
-                    job = rank.levels[level].reserve(now, duration, enabled_by=rank.last, lap=lap)
-                    job = self._arrive(job, latency_ps, rank=rank.index, lap=lap)
+                for held, latency_ps in feed.chunks[kernel][index][0]:
+                    job = self._arrive(rank.hold(held, now, lap=lap), latency_ps, rank=rank.index, lap=lap)
                     feed.arrived[place] = self.log.latest(feed.arrived.get(place, ROOT), job)
 
     def _arrive(self, job: int, latency_ps: int, *, rank: int, lap: int) -> int:

@@ -17,7 +17,7 @@ class Scope:
     name: str
     """Address such as `chip0-7.hbm` or `link.chip0-switch0`."""
     kind: str
-    """`"memory"`, `"cache"`, `"engine"` or `"link"`."""
+    """`"memory"`, `"cache"`, `"engine"`, `"link"`, or `"port"`: a chip's link to a memory of its own."""
     unit: str
     """`"bytes"` or `"flop"`."""
     peak_per_s: float

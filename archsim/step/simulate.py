@@ -19,6 +19,7 @@ from archsim.metrics.ledger import gaps_of
 from archsim.step.assemble import Gaps, Timeline, assemble
 from archsim.step.exchange import Exchanges, exchanges_of
 from archsim.step.iteration import Iteration, Lap
+from archsim.step.offload import offloaded
 from archsim.step.record import StepRecord
 from archsim.step.work import Work, works_of
 
@@ -33,6 +34,7 @@ def simulate_step(plan: Plan, system: System) -> StepRecord:
 
     Raises `SimulationError` if the books of any scope do not balance to 1e-9.
     """
+    plan = offloaded(plan, system)
     works, exchanges = works_of(plan, system), exchanges_of(plan, system)
     timeline = _timeline(plan, works, exchanges, system)
     return assemble(plan, works, exchanges, system, timeline=timeline)
@@ -52,7 +54,7 @@ def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system:
         ]
         iteration = Iteration(laps, works, exchanges, system, ranks=len(ranks), sequences=plan.sequences)
         iteration.run()
-        by_lap = _gaps_by_lap(iteration, system)
+        by_lap = _gaps_by_lap(iteration)
         extra = _extra_laps(plan, shown, iteration, by_lap)
         if extra is not None:
             return _extrapolated(iteration, by_lap, extra)
@@ -61,14 +63,12 @@ def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system:
         limit *= 2
 
 
-def _gaps_by_lap(iteration: Iteration, system: System) -> list[Gaps]:
+def _gaps_by_lap(iteration: Iteration) -> list[Gaps]:
     """Return for each lap the gaps that lie in it; a gap across several laps is cut at their starts."""
     by_lap: list[Gaps] = [{} for _ in iteration.lap_start]
     pipes = [((-1, "network"), iteration.flows, iteration.end)]
     for rank in iteration.ranks:
-        pipes += [((rank.index, name), rank.levels[name].jobs, rank.last) for name in system.levels]
-        pipes += [((rank.index, "matrix"), rank.matrix.jobs, rank.last)]
-        pipes += [((rank.index, "vector"), rank.vector.jobs, rank.last)]
+        pipes += [((rank.index, name), pipe.jobs, rank.last) for name, pipe in rank.scopes.items()]
     close = iteration.log.end[iteration.end]
     # Before the first lap there is only the host's own work, which belongs to the first.
     borders = [0, *iteration.lap_start[1:], close]

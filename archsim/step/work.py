@@ -8,21 +8,27 @@ on-chip staging divided by the runtime's pipeline depth.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypedDict
 
 from archsim.dram.facts import Access, ChannelFacts
 from archsim.hardware.level import Level
+from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
-from archsim.mapping.plan import Plan, Task, Transfer
+from archsim.mapping.plan import Near, Plan, Task, Transfer
 from archsim.units import picoseconds_for
 
-__all__ = ["Chunk", "Service", "Work", "works_of"]
+__all__ = ["Chunk", "Held", "Service", "Work", "work_of", "works_of"]
 
 MOST_CHUNKS = 32
 """A2: a kernel is cut into at most 32 chunks; coarser than a real tile, it overstates fill and drain by 1/32."""
 
-Reads = tuple[tuple[str, int, int], ...]
-"""(level, duration in ps, latency to the first byte in ps) of each level read."""
+Held = tuple[tuple[str, int], ...]
+"""(pipe, duration in ps) of what one access holds at once."""
+Reads = tuple[tuple[Held, int], ...]
+"""(what is held, latency to the first byte in ps) of each level read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,9 @@ class Chunk:
     bound_bytes: int
     matrix_ps: int
     vector_ps: int
-    writes: tuple[tuple[str, int], ...]
-    """(level, duration in ps)."""
+    near: Held
+    """Near-memory units and how long they compute."""
+    writes: tuple[Held, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,18 @@ class Service:
     moved_bytes: int
     busiest_bytes: int
     """Sum over chunks of the busiest channel's bytes."""
-    held_ps: int
-    """Time the level was held, rounded up chunk by chunk."""
+    held: Held
+    """Pipes of the level and how long they were held, rounded up chunk by chunk."""
     pieces: int
     """Jobs that were rounded up."""
     facts: ChannelFacts
+    granule_bytes: int
+    """Bytes that lie together on one channel."""
+
+    @property
+    def held_ps(self) -> int:
+        """Time the level itself was held."""
+        return self.held[0][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +85,31 @@ class Work:
     matrix_ps: int
     vector_ps: int
     matrix_dtype: str
+    near: Near | None
+    near_ps: int
 
 
 def works_of(plan: Plan, system: System) -> dict[Task, Work]:
     """Return the work of every different kernel in *plan*."""
     ranks = (plan.segments, *plan.others)
     tasks = {task: None for segments in ranks for segment in segments for task in segment.tasks if not task.collective}
-    return {task: _work(task, system) for task in tasks}
+    return {task: work_of(task, system) for task in tasks}
 
 
-def _work(task: Task, system: System) -> Work:
-    read_bytes = sum(transfer.bytes for transfer in task.transfers if not transfer.write)
-    stage_bytes = max(1, system.stage_bytes)
-    count = max(1, min(MOST_CHUNKS, -(-read_bytes // stage_bytes)))
+def work_of(task: Task, system: System) -> Work:
+    """Return the work of one kernel."""
+    count = _chunk_count(task, system)
     facts = {name: level.sustain(_accesses(task, level)) for name, level in system.levels.items() if _uses(task, name)}
     pieces = {t: _cut(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
     matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
     vector = _cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
-    chunks = tuple(_chunk(index, pieces, facts, matrix[index], vector[index]) for index in range(count))
+    near = _near_times(task, count, system)
+    chunks = tuple(
+        Chunk(**_moved(index, pieces, system.levels, facts), matrix_ps=matrix[index], vector_ps=vector[index],
+              near=near[index])
+        for index in range(count)
+    )  # fmt: skip
     services = tuple(_service(t, pieces[t], system.levels[t.level], facts[t.level]) for t in task.transfers if t.bytes)
     return Work(
         chunks=chunks,
@@ -100,7 +120,28 @@ def _work(task: Task, system: System) -> Work:
         matrix_ps=sum(matrix),
         vector_ps=sum(vector),
         matrix_dtype=task.matrix_dtype,
+        near=task.near,
+        near_ps=sum(duration for held in near for _, duration in held),
     )
+
+
+def _chunk_count(task: Task, system: System) -> int:
+    """Return the stages of a kernel: as many as its reads fill staging, or the buffers of the units that read them."""
+    stages = Fraction(0)
+    units = system.near.get(task.near.memory) if task.near else None
+    for transfer in task.transfers:
+        if not transfer.write:
+            room = units.units * units.spec.buffer_bytes if units and transfer.level == units.array else 0
+            stages += Fraction(transfer.bytes, room or max(1, system.stage_bytes))
+    return max(1, min(MOST_CHUNKS, -int(-stages // 1)))
+
+
+def _near_times(task: Task, count: int, system: System) -> list[Held]:
+    if task.near is None or not task.near.flops:
+        return [()] * count
+    units: NearUnits = system.near[task.near.memory]
+    times = _cut_time(task.near.flops, count, units.flop_per_s(task.matrix_dtype))
+    return [((units.name, duration),) for duration in times]
 
 
 def _uses(task: Task, level: str) -> bool:
@@ -121,6 +162,7 @@ Piece = tuple[int, int, int]
 
 def _cut(transfer: Transfer, count: int, level: Level, facts: ChannelFacts) -> list[Piece]:
     # Cuts fall on whole rows of granules, so that only the last piece can load the channels unevenly.
+    level = replace(level, interleave_bytes=transfer.granule_bytes) if transfer.granule_bytes else level
     moved = level.moved_bytes(transfer.bytes, max(1, transfer.run_bytes))
     rows = moved // level.row_bytes
     edges = [index * rows // count * level.row_bytes for index in range(count)] + [moved]
@@ -141,29 +183,51 @@ def _padded_flops(task: Task, system: System) -> int:
     return task.matrix_flops * tile // rows if 0 < rows < tile else task.matrix_flops
 
 
-def _chunk(
-    index: int, pieces: dict[Transfer, list[Piece]], facts: dict[str, ChannelFacts], matrix_ps: int, vector_ps: int
-) -> Chunk:
+class _Moved(TypedDict):
+    """What a chunk moves."""
+
+    streamed: Reads
+    bound: Reads
+    streamed_bytes: int
+    bound_bytes: int
+    writes: tuple[Held, ...]
+
+
+def _moved(
+    index: int, pieces: dict[Transfer, list[Piece]], levels: dict[str, Level], facts: dict[str, ChannelFacts]
+) -> _Moved:
     streamed = {t: cut[index] for t, cut in pieces.items() if not t.write and t.tensor == "weights"}
     bound = {t: cut[index] for t, cut in pieces.items() if not t.write and t.tensor != "weights"}
     written = {t: cut[index] for t, cut in pieces.items() if t.write}
-    return Chunk(
-        streamed=tuple((level, ps, facts[level].first_access_ps) for level, ps in _held_ps(streamed).items()),
-        bound=tuple((level, ps, facts[level].first_access_ps) for level, ps in _held_ps(bound).items()),
-        streamed_bytes=sum(moved for moved, _, _ in streamed.values()),
-        bound_bytes=sum(moved for moved, _, _ in bound.values()),
-        matrix_ps=matrix_ps,
-        vector_ps=vector_ps,
-        writes=tuple(_held_ps(written).items()),
+    return _Moved(
+        streamed=tuple((held, facts[level].first_access_ps) for level, held in _held(streamed, levels).items()),
+        bound=tuple((held, facts[level].first_access_ps) for level, held in _held(bound, levels).items()),
+        streamed_bytes=_staged(streamed, levels),
+        bound_bytes=_staged(bound, levels),
+        writes=tuple(_held(written, levels).values()),
     )
 
 
-def _held_ps(pieces: dict[Transfer, Piece]) -> dict[str, int]:
-    held: dict[str, int] = {}
+def _staged(pieces: dict[Transfer, Piece], levels: dict[str, Level]) -> int:
+    """Return the bytes that come to the chip: what units read from their arrays does not."""
+    return sum(moved for transfer, (moved, _, _) in pieces.items() if not levels[transfer.level].inside)
+
+
+def _held(pieces: dict[Transfer, Piece], levels: dict[str, Level]) -> dict[str, Held]:
+    durations: dict[str, list[int]] = {}
     for transfer, (moved, _, duration) in pieces.items():
         if moved:
-            held[transfer.level] = held.get(transfer.level, 0) + duration
-    return held
+            durations.setdefault(transfer.level, []).append(duration)
+    return {level: _on_pipes(levels[level], each) for level, each in durations.items()}
+
+
+def _on_pipes(level: Level, durations: Iterable[int]) -> Held:
+    each = list(durations)
+    return tuple((pipe, sum(_share(ps, share) for ps in each)) for pipe, share in level.pipes)
+
+
+def _share(duration_ps: int, share: Fraction) -> int:
+    return -(-duration_ps * share.numerator // share.denominator)
 
 
 def _service(transfer: Transfer, cut: list[Piece], level: Level, facts: ChannelFacts) -> Service:
@@ -173,7 +237,8 @@ def _service(transfer: Transfer, cut: list[Piece], level: Level, facts: ChannelF
         useful_bytes=transfer.useful_bytes,
         moved_bytes=sum(moved for moved, _, _ in cut),
         busiest_bytes=sum(most for _, most, _ in cut),
-        held_ps=sum(duration for _, _, duration in cut),
+        held=_on_pipes(level, [duration for moved, _, duration in cut if moved]),
         pieces=sum(1 for moved, _, _ in cut if moved),
         facts=facts,
+        granule_bytes=transfer.granule_bytes or level.interleave_bytes,
     )

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from archsim.hardware.library import resolved_toml
 from archsim.mapping.parallelism import WAYS
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
+from archsim.metrics.mixing import useful_share
 from archsim.result import (
     SCHEMA,
     Latency,
     ParallelismFacts,
+    PhaseResult,
     Provenance,
     RequestColumns,
     RequestCounts,
@@ -179,7 +181,7 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         throughput=measured.throughput,
         latency_s=measured.latency_s,
         mbu=decode.mbu if decode else None,
-        mbu_array=None,
+        mbu_array=_array_mbu(design, decode),
         mfu=decode.mfu if decode else None,
         ledger=ledger_of(parts, wholes),
         phases=phases,
@@ -198,8 +200,19 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
 def _main_scope(design: Design, parts: Sequence[Part], wholes: Sequence[Whole]) -> str:
     """Return the scope of the main memory of all chips."""
     scopes = [whole.scope for whole in wholes] or list(parts[0].scopes)
-    suffix = f".{design.spec.chip.main_memory}"
+    main = design.spec.chip.main_memory
+    suffix = f".{main}.phy" if main in design.system.near else f".{main}"
     return next(scope.name for scope in scopes if scope.kind == "memory" and scope.name.endswith(suffix))
+
+
+def _array_mbu(design: Design, decode: PhaseResult | None) -> float | None:
+    """Return the useful share of the arrays' peak while decoding; None where no memory has units near it."""
+    if decode is None or not design.system.near:
+        return None
+    main = design.spec.chip.main_memory
+    memory = main if main in design.system.near else next(iter(design.system.near))
+    book = next(book for scope, book in decode.ledger.items() if scope.endswith(f".{memory}.array"))
+    return useful_share(book.accounts)
 
 
 def _saturation(design: Design, served: Served) -> Saturation | None:

@@ -115,7 +115,7 @@ def _add_channels(
     rows: _Rows, records: Sequence[StepRecord], whole: Window, system: System, *, scope: Scope, source: str
 ) -> None:
     """Add the channels of *scope*, whose books stand under *source* in the records."""
-    level = system.levels[scope.name.rpartition(".")[2]]
+    level = system.levels[system.pipes[scope.name.partition(".")[2]].level]
     peak = scope.peak_per_s / level.channels
     named = [(f"{scope.name}.ch{channel}", peak, _unit(scope)) for channel in range(level.channels)]
     books: list[Amounts] = []

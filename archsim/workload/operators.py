@@ -64,6 +64,10 @@ class Operator:
     vector_flops: tuple[Amount, ...] = ()
     reads_kv: bool = False
     """The products multiply activations with KV, not with weights."""
+    shards: Amount = _NOTHING
+    """Pieces of the cache that are attended to by themselves: decoding sequences times KV heads."""
+    scores: Amount = _NOTHING
+    """Query-key products of all heads."""
     exchange: str = ""
     """`"all_reduce"` or `"all_gather"` of `exchange_elements`; empty for a kernel."""
     exchange_elements: Amount = _NOTHING
@@ -199,6 +203,8 @@ def _attention_kernel(model: Model, name: str, tokens: int, *, pairs: int, kv_to
         matrix_rows=rows,
         vector_flops=(Amount(_SOFTMAX * pairs * model.heads, "ranks"),),
         reads_kv=True,
+        shards=Amount(tokens * model.kv_heads, "kv_heads") if name == "attention_decode" else _NOTHING,
+        scores=Amount(pairs * model.heads, "ranks"),
     )
 
 
