@@ -19,7 +19,7 @@ import tomllib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from archsim.errors import InputError, Problem, did_you_mean
 
@@ -33,6 +33,7 @@ __all__ = [
     "read_json",
     "read_toml",
     "refuse_existing",
+    "replaced_file",
     "write_atomically",
     "write_gzip_atomically",
     "written_directory",
@@ -55,6 +56,7 @@ _SINGULAR = {
     "runtimes": "runtime",
     "models": "model",
     "samplers": "trace",
+    "studies": "study",
 }
 """Folder of bundled files -> what a message calls one of them."""
 
@@ -228,13 +230,23 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises `InputError` where the file cannot be written.
     """
+    with replaced_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write that becomes *path* when the block ends without an exception.
+
+    Raises `InputError` where the file cannot be written.
+    """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

@@ -44,6 +44,7 @@ from archsim.workload.trace import Trace, load_trace
 __all__ = [
     "AUTO",
     "SEARCH_BATCH",
+    "Bench",
     "ClosedLoop",
     "Trial",
     "evaluate_step",
@@ -81,7 +82,7 @@ class _Setup:
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "costs", StepCosts(self._simulate))
+        object.__setattr__(self, "costs", StepCosts(self.simulate))
 
     @classmethod
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
@@ -95,7 +96,8 @@ class _Setup:
         replicas = tuple(replicas_of(sizes, system.network)) if sizes.replicas > 1 else ()
         return cls(spec, model, bits, spread, placement, cut, system, replicas)
 
-    def _simulate(self, batch: Batch) -> StepRecord:
+    def simulate(self, batch: Batch) -> StepRecord:
+        """Return the record of one iteration of *batch*."""
         if self.spread.parallelism.pp > 1:
             schedule = self.spread.pipeline or DRAINED
             return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
@@ -214,6 +216,30 @@ def run(
     return result_of_replay(setup.design, served)
 
 
+class Bench:
+    """A model placed on a system, to be asked for many single decode iterations: what they share is made once.
+
+    *precision* and *parallelism* are as in `run`, but for `"auto"`. Raises `InputError` for what does not divide.
+    """
+
+    def __init__(
+        self, system: SystemSpec, model: Model, *, precision: str | None = None, parallelism: str | None = None
+    ) -> None:
+        self._setup = _Setup.of(system, model, precision, parallelism)
+        self._design = self._setup.design
+
+    def step(self, *, batch: int, context: int) -> Result:
+        """Evaluate one iteration as `evaluate_step` does. Raises `InputError` where the batch does not fit."""
+        setup, model = self._setup, self._setup.model
+        if context > model.max_context:
+            expected = f"at most {model.max_context:,} tokens, the context of {model.name}"
+            raise InputError(Problem("", "--context", str(context), expected))
+        shares = split_evenly(batch, len(setup.replicas) or 1)
+        setup.placement.check_batch(shares[0], context)
+        steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
+        return result_of_step(self._design, steps, shares, context=context)
+
+
 def evaluate_step(
     system: SystemSpec,
     model: Model,
@@ -232,14 +258,7 @@ def evaluate_step(
     if parallelism == AUTO:
         trials = search_parallelism(system, model, batch=batch, context=context, precision=precision)
         parallelism = trials[0].parallelism
-    if context > model.max_context:
-        expected = f"at most {model.max_context:,} tokens, the context of {model.name}"
-        raise InputError(Problem("", "--context", str(context), expected))
-    setup = _Setup.of(system, model, precision, parallelism)
-    shares = split_evenly(batch, len(setup.replicas) or 1)
-    setup.placement.check_batch(shares[0], context)
-    knots = [setup.costs.knot(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
-    return result_of_step(setup.design, [setup.costs.records[knot] for knot in knots], shares, context=context)
+    return Bench(system, model, precision=precision, parallelism=parallelism).step(batch=batch, context=context)
 
 
 @dataclass(frozen=True, slots=True)

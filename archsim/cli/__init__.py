@@ -19,7 +19,9 @@ from archsim.errors import ArchsimError, did_you_mean
 
 __all__ = ["COMMANDS", "group", "main"]
 
-COMMANDS = ("compare", "run", "show", "list", "trace", "memory", "network", "validate", "cache", "schema")
+COMMANDS = (
+    "compare", "run", "sweep", "study", "show", "list", "trace", "memory", "network", "validate", "cache", "schema",
+)  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
 _INTERRUPTED = 130

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def implementation_names() -> list[str]:
     return bundled_names("hwconfigs", "collectives", (".toml",))
 
 
+@lru_cache(maxsize=64)
 def load_implementation(name: str, chip: str) -> Implementation:
     """Return the implementation *name* with the parameters for *chip* (a name such as `h100-sxm`).
 

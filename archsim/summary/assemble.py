@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from archsim.hardware.library import resolved_toml
 from archsim.mapping.parallelism import WAYS
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
 from archsim.metrics.mixing import useful_share
@@ -191,7 +190,7 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         carbon=None,
         tables=Tables(
             ledger=ledger_columns(steps, parts, wholes, ledgers.fleet, design.system),
-            resolved_toml=resolved_toml(design.spec),
+            resolved_toml=design.resolved_toml,
             requests=measured.columns,
         ),
     )

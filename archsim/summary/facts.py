@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ _FIDELITY = {
 """Which mechanism answered for each floor but the memory, which depends on the chip."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Design:
     """What was run: a model placed on a system."""
 
@@ -61,6 +62,16 @@ class Design:
     """Empty where there is one."""
     options: str = ""
     """Further words of `--parallel`, each with its comma."""
+
+    @cached_property
+    def resolved_toml(self) -> str:
+        """The whole system as one file."""
+        return resolved_toml(self.spec)
+
+    @cached_property
+    def config_digest(self) -> str:
+        """Digest of that file."""
+        return digest_of(self.resolved_toml.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +163,7 @@ def step_provenance(design: Design, steps: Sequence[StepRecord], *, options: str
     return Provenance(
         archsim_version=ARCHSIM_VERSION,
         command=f"{command_of(design)} {options}",
-        config_digest=digest_of(resolved_toml(design.spec).encode()),
+        config_digest=design.config_digest,
         trace_name=None,
         trace_digest=None,
         sampled=False,
@@ -170,7 +181,7 @@ def provenance_of(design: Design, served: Served) -> Provenance:
     return Provenance(
         archsim_version=ARCHSIM_VERSION,
         command=f"{command_of(design)} {trace.options} --seed {served.seed}{slo}",
-        config_digest=digest_of(resolved_toml(design.spec).encode()),
+        config_digest=design.config_digest,
         trace_name=trace.name,
         trace_digest=trace.digest,
         sampled=trace.sampled,

@@ -1,0 +1,96 @@
+"""What the commands about studies share: the summary of a store, on screen and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from archsim.study.cases import Outcome
+    from archsim.study.fronts import Ranking
+    from archsim.study.store import Store
+    from archsim.study.study import Study
+    from archsim.study.sweep import Tally
+
+__all__ = ["print_summary"]
+
+_MOST = 10
+_MESSAGES = 5
+
+
+def print_summary(study: Study, store: Store, *, tally: Tally, as_json: bool) -> None:
+    """Print what became of the points of *store* and the best of them."""
+    from archsim.study.fronts import ranked
+
+    ranking = ranked(store.rows(status="done"), study.spec.objective, study.limits, most=_MOST)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_summary(study, store, tally, ranking), indent=2, allow_nan=False))
+        return
+    _print_table(study, store, tally, ranking)
+
+
+def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking) -> dict[str, Any]:
+    return {
+        "study": study.spec.name,
+        "store": str(store.path),
+        "points": study.space.points,
+        "rows": store.counts(),
+        "feasible": ranking.feasible,
+        "run": {"done": tally.done, "failed": tally.failed, "infeasible": tally.infeasible, "left": tally.left},
+        "best": [_point(outcome) for outcome in ranking.best],
+        "front": [_point(outcome) for outcome in ranking.front],
+    }
+
+
+def _point(outcome: Outcome) -> dict[str, Any]:
+    return {"point": outcome.point, "inputs": outcome.inputs, "metrics": outcome.metrics}
+
+
+def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> None:
+    from archsim.report import table
+    from archsim.report.study_text import Column, best_points
+    from archsim.study.metrics import METRICS
+
+    screen = table.console()
+    counts = store.counts()
+    rate = f", {tally.done / tally.wall_s:,.1f} points/s" if tally.done and tally.wall_s else ""
+    screen.print(f"{study.spec.title}")
+    states = ", ".join(f"{count:,} {status}" for status, count in counts.items()) or "none"
+    screen.print(f"{store.path}: {sum(counts.values()):,} of {study.space.points:,} points ({states}); "
+                 f"{tally.done:,} now in {tally.wall_s:,.1f} s{rate}")  # fmt: skip
+    if tally.elsewhere:
+        screen.print(f"{tally.elsewhere:,} points are being run by another process")
+    for message, count in _messages(store).items():
+        screen.print(f"{count:,} x {message}", markup=False)
+    if not ranking.feasible:
+        if counts.get("done"):
+            screen.print(f"no point keeps the constraints: {'; '.join(limit.text for limit in study.limits)}")
+        return
+    names = dict.fromkeys(
+        [objective.metric for objective in study.spec.objective]
+        + [constraint.metric for constraint in study.spec.constraint]
+    )
+    columns = [Column(name, METRICS[name].unit) for name in names]
+    on_front = {outcome.point for outcome in ranking.front}
+    rows = [(o.point, o.point in on_front, o.inputs, o.metrics) for o in ranking.best]
+    goal = study.spec.objective[0]
+    screen.print(f"{ranking.feasible:,} keep the constraints; best by {goal.metric} ({goal.goal}):" if study.limits
+                 else f"best by {goal.metric} ({goal.goal}):", "", best_points(rows, columns), sep="\n")  # fmt: skip
+    if len(study.spec.objective) > 1:
+        screen.print(f"* one of {len(ranking.front):,} points on the Pareto front")
+
+
+def _messages(store: Store) -> dict[str, int]:
+    """Return the most frequent messages of points that were not run or failed."""
+    from collections import Counter
+
+    found: Counter[str] = Counter()
+    for status in ("failed", "infeasible"):
+        for outcome in store.rows(status=status):
+            found[f"{status}: {outcome.error.splitlines()[0][:200]}"] += 1
+            if len(found) > 100 * _MESSAGES:
+                break
+    return dict(found.most_common(_MESSAGES))

@@ -1,0 +1,137 @@
+"""Metrics of a point: a flat table of names, each a number read off a system or a result.
+
+A new metric is one row of `METRICS`. One that `of_system` states is known before anything runs: a point that breaks a
+constraint on it is not simulated. Names carry SI units; a metric that is absent is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archsim.hardware.spec import SystemSpec
+from archsim.result import Result
+from archsim.units import parse_quantity
+
+__all__ = ["METRICS", "Metric", "Number", "metrics_of", "number_of", "system_metrics"]
+
+Number = float | int | None
+"""A metric of a point; None: absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a point."""
+
+    title: str
+    """What it is, for axes of figures."""
+    unit: str
+    """SI unit as printed; empty: a plain number."""
+    dimension: str = ""
+    """Key of `archsim.units.UNITS` in which constraints are written; empty: a plain number."""
+    of_result: Callable[[Result], Number] | None = None
+    of_system: Callable[[SystemSpec], Number] | None = None
+
+
+def _times_chips(value: Fraction | None, spec: SystemSpec) -> float | None:
+    return None if value is None else float(value * spec.chips)
+
+
+def _account(group: str) -> Callable[[Result], Number]:
+    """Return the share of the main memory's decode ledger in accounts whose name begins with *group*."""
+
+    def share(result: Result) -> float | None:
+        phase = result.phases.get("decode")
+        if phase is None:
+            return None
+        accounts = phase.ledger[result.system.main_memory].accounts
+        return sum(accounts[name] for name in sorted(accounts) if name.startswith(group))
+
+    return share
+
+
+METRICS: dict[str, Metric] = {
+    "tokens_per_s": Metric("output tokens/s", "1/s", of_result=lambda r: r.throughput.output_tokens_per_s),
+    "tokens_per_s_per_chip": Metric(
+        "output tokens/s per chip", "1/s", of_result=lambda r: r.throughput.output_tokens_per_s_per_chip
+    ),
+    "tpot_s_mean": Metric("mean time per output token", "s", "s", of_result=lambda r: r.latency_s.tpot.mean),
+    "tpot_s_p50": Metric("median time per output token", "s", "s", of_result=lambda r: r.latency_s.tpot.p50),
+    "tpot_s_p99": Metric("time per output token, p99", "s", "s", of_result=lambda r: r.latency_s.tpot.p99),
+    "ttft_s_p50": Metric("median time to first token", "s", "s", of_result=lambda r: r.latency_s.ttft.p50),
+    "ttft_s_p99": Metric("time to first token, p99", "s", "s", of_result=lambda r: r.latency_s.ttft.p99),
+    "e2e_s_p50": Metric("median end-to-end latency", "s", "s", of_result=lambda r: r.latency_s.e2e.p50),
+    "tokens_per_s_per_user": Metric(
+        "tokens/s of one user", "1/s", of_result=lambda r: 1 / r.latency_s.tpot.p50 if r.latency_s.tpot.p50 else None
+    ),
+    "mbu": Metric("MBU", "", "share", of_result=lambda r: r.mbu),
+    "mbu_array": Metric("MBU of the array", "", "share", of_result=lambda r: r.mbu_array),
+    "mfu": Metric("MFU", "", "share", of_result=lambda r: r.mfu),
+    "waits_for_network": Metric("peak x time lost to the network", "", "share", of_result=_account("network")),
+    "waits_for_latency": Metric("peak x time lost to latency", "", "share", of_result=_account("latency")),
+    "completed": Metric("completed requests", "", of_result=lambda r: r.requests.completed),
+    "rejected": Metric("rejected requests", "", of_result=lambda r: r.requests.rejected),
+    "saturation_tokens_per_s": Metric(
+        "output tokens/s at saturation", "1/s",
+        of_result=lambda r: r.saturation.output_tokens_per_s if r.saturation else None,
+    ),
+    "saturation_requests_per_s": Metric(
+        "requests/s at saturation", "1/s", of_result=lambda r: r.saturation.requests_per_s if r.saturation else None
+    ),
+    "energy_j_per_token": Metric(
+        "energy per output token", "J", of_result=lambda r: r.energy.joules_per_output_token if r.energy else None
+    ),
+    "average_w": Metric("mean power", "W", "W", of_result=lambda r: r.energy.average_watts if r.energy else None),
+    "usd_per_million_tokens": Metric(
+        "USD per million output tokens", "USD",
+        of_result=lambda r: r.cost.usd_per_million_output_tokens if r.cost else None,
+    ),
+    "g_co2e_per_million_tokens": Metric(
+        "g CO2e per million output tokens", "g",
+        of_result=lambda r: r.carbon.g_co2e_per_million_output_tokens if r.carbon else None,
+    ),
+    "weight_bytes": Metric("bytes of weights", "B", "bytes", of_result=lambda r: r.model.weight_bytes),
+    "kv_bytes_per_token": Metric("KV bytes per token", "B", "bytes", of_result=lambda r: r.model.kv_bytes_per_token),
+    "chips": Metric("chips", "", of_system=lambda s: s.chips),
+    "tdp_w": Metric("TDP of all chips", "W", "W", of_system=lambda s: _times_chips(s.chip.tdp_watts, s)),
+    "die_mm2": Metric("compute silicon of all chips", "mm2", of_system=lambda s: _times_chips(s.chip.die_mm2, s)),
+    "price_usd": Metric("price of all chips", "USD", "USD", of_system=lambda s: _times_chips(s.chip.price_usd, s)),
+    "memory_bytes": Metric(
+        "main memory of all chips", "B", "bytes",
+        of_system=lambda s: s.chips * s.chip.memory[s.chip.main_memory].capacity_bytes,
+    ),
+    "memory_bytes_per_s": Metric(
+        "peak of the main memory, all chips", "B/s", "bytes/s",
+        of_system=lambda s: float(s.chips * s.chip.memory[s.chip.main_memory].peak_bytes_per_s),
+    ),
+}  # fmt: skip
+"""Name -> metric, in the order of columns of an export."""
+
+
+def system_metrics(spec: SystemSpec) -> dict[str, Number]:
+    """Return the metrics that *spec* alone states."""
+    return {name: metric.of_system(spec) for name, metric in METRICS.items() if metric.of_system is not None}
+
+
+def metrics_of(result: Result, spec: SystemSpec) -> dict[str, Number]:
+    """Return every metric of *result*, which was run on *spec*."""
+    known = system_metrics(spec)
+    return {
+        name: metric.of_result(result) if metric.of_result is not None else known[name]
+        for name, metric in METRICS.items()
+    }
+
+
+def number_of(metric: str, value: str | float) -> float:
+    """Return *value*, a number or a text with a unit, in the SI unit of *metric*. Raises `ValueError`."""
+    dimension = METRICS[metric].dimension
+    if isinstance(value, str):
+        if not dimension:
+            raise ValueError("a number without quotes")
+        return float(parse_quantity(value, dimension))
+    if dimension not in {"", "share"}:
+        parse_quantity(value, dimension)
+    if not abs(value) < float("inf"):
+        raise ValueError("a finite number")
+    return float(value)
