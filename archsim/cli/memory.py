@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from archsim.hardware.memory_question import Settings
+    from archsim.hardware.memory_settings import Settings
 
 __all__ = ["command"]
 
@@ -100,7 +100,7 @@ def _variants(options: Options, sweep: str | None) -> list[tuple[str, Options]]:
 
 
 def _settings(options: Options) -> Settings:
-    from archsim.hardware.memory_question import Settings
+    from archsim.hardware.memory_settings import Settings
 
     return Settings(
         pattern=options["pattern"],

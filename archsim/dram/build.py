@@ -7,7 +7,7 @@ clocks of the command bus shifts it: `ticks + (n_preceding - 1) - (n_following -
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from archsim.dram.device import Constraint, Device
@@ -21,6 +21,8 @@ _NEEDED = (
     "tREFI", "tRFCpb", "tRREFD", "tCCDS", "tCCDL",
 )  # fmt: skip
 _READS, _WRITES = ("RD", "RDA"), ("WR", "WRA")
+_SPLIT_BUS = 3
+"""Command slots of a controller that sends ACT-1 and ACT-2 apart; see `Device.bus`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class DeviceOptions:
     """Refresh twice as often, as above 85 degrees Celsius."""
     write_share: Fraction = Fraction(1)
     """Peak of writes as a share of the peak of reads."""
+    split_activate: bool = False
+    """Send ACT-1 and ACT-2 apart and start the data clock on demand, where the standard has two commands."""
     timings: Mapping[str, Timing] = field(default_factory=dict)
     """Timings that replace those of the set."""
 
@@ -64,6 +68,9 @@ def build_device(name: str, options: DeviceOptions | None = None, *, place: str 
     lanes = options.lanes or (2 if standard.half_clocks or standard.lane_bits == 64 else 1)
     gbit = 1 << (max(options.channel_gbit or standard.default_channel_gbit, 1) - 1).bit_length()
     clocks = _clocks(standard, options, clock_ps, gbit, place)
+    split = _split(standard, clock_ps) if options.split_activate else None
+    if split is not None:
+        standard = replace(standard, activate_clocks=1, bus=_SPLIT_BUS)
     ticks = 2 if standard.half_clocks else 1
     burst = standard.burst_length // standard.bits_per_clock * ticks
     stacks = options.stack_ids if standard.stack_ids else 1
@@ -86,7 +93,7 @@ def build_device(name: str, options: DeviceOptions | None = None, *, place: str 
         write_ticks=in_ticks["CWL"] + burst,
         constraints=_constraints(standard, in_ticks, levels, options.write_share, ticks),
         bus=standard.bus,
-        split_activate=None,
+        split_activate=split,
         refresh_ticks=in_ticks["tREFI"],
         refresh_bank_interval_ticks=max(in_ticks["tREFI"] * lanes // banks, 1),
         refresh_bank_ticks=in_ticks["tRFCpb"],
@@ -121,6 +128,13 @@ def _clocks(standard: Standard, options: DeviceOptions, clock_ps: Fraction, gbit
     clocks["tRFC"] = refreshes[0].in_clocks(clock_ps)
     clocks["tREFI"] //= 2 if options.hot else 1
     return clocks
+
+
+def _split(standard: Standard, clock_ps: Fraction) -> tuple[int, int, int] | None:
+    parts = standard.split_activate
+    if parts is None:
+        return None
+    return parts.within.in_clocks(clock_ps), parts.guard.in_clocks(clock_ps), parts.clock_tail.in_clocks(clock_ps)
 
 
 def _tree(standard: Standard, lanes: int, stacks: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -196,7 +210,7 @@ def _pairs(level: int, first: tuple[str, ...], then: tuple[str, ...], ticks: int
 
 def _lane_columns(t: dict[str, int], write_share: Fraction) -> list[Constraint]:
     """Column commands of one data lane."""
-    turn = t.get("tRTW", t["CL"] + t["BL"] + 2 - t["CWL"])
+    turn = t.get("tRTW", t["CL"] + t["BL"] + 2 + t.get("tWPRE", 0) - t["CWL"])
     slow = -int(-t["BL"] // write_share)
     return [
         *_pairs(1, _READS, _READS, max(t["BL"], t["tCCDS"])),
@@ -236,7 +250,7 @@ def _group(t: dict[str, int], level: int, write_share: Fraction) -> list[Constra
     return [
         *_pairs(level, _READS, _READS, t["tCCDL"]),
         *_pairs(level, _WRITES, _WRITES, max(slow, t.get("tCCDLWR", t["tCCDL"]))),
-        *_pairs(level, _WRITES, _READS, t["CWL"] + t["BL"] + t["tWTRL"]),
+        *_pairs(level, _WRITES, _READS, t["CWL"] + t.get("BLL", t["BL"]) + t["tWTRL"]),
         Constraint(level, "ACT", "ACT", t["tRRDL"]),
     ]
 

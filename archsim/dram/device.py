@@ -62,7 +62,8 @@ class Device:
     """From the write command to its last data."""
     constraints: tuple[Constraint, ...]
     bus: int
-    """Command slots of a tick: 0 one command, 1 one column and one row command, 2 the same in half clocks."""
+    """Command slots of a tick: 0 one command, 1 one column and one row command, 2 the same in half clocks, 3 one
+    command, with ACT in two (`split_activate`)."""
     split_activate: tuple[int, int, int] | None
     """LPDDR5 and LPDDR6: ACT1 to the latest ACT2, guard before it, how long a burst keeps the data clock (ticks)."""
     refresh_ticks: int

@@ -17,7 +17,7 @@ from archsim.dram.streams import Domain, Stream, draws, make_stream
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import parse_quantity
 
-__all__ = ["PATTERNS", "Pattern", "parse_pattern", "plain_accesses"]
+__all__ = ["PATTERNS", "Pattern", "on_one_channel", "parse_pattern", "plain_accesses"]
 
 PATTERNS = {
     "seq": "reads in order",
@@ -167,6 +167,23 @@ def plain_accesses(pattern: Pattern, unit_bytes: int, capacity_bytes: int) -> tu
         most = f"at most {capacity_bytes} B: the memory ends there"
         raise InputError(Problem("--pattern", "pattern", pattern.text, most))
     return accesses
+
+
+def on_one_channel(
+    accesses: tuple[Access, ...], *, unit_bytes: int, channels: int, granule_bytes: int
+) -> tuple[Access, ...]:
+    """Return *accesses* as one of *channels* sees them that take turns every *granule_bytes*, whole units.
+
+    A run keeps its share of useful bytes in a unit, and loses what lies on other channels.
+    """
+    granule = max(granule_bytes // unit_bytes, 1)
+
+    def local(run_bytes: int) -> int:
+        units = -(-run_bytes // unit_bytes)
+        here = units // channels if units >= channels * granule else min(units, granule)
+        return max(run_bytes * here // units, 1)
+
+    return tuple(Access(access.bytes, local(access.run_bytes), access.write) for access in accesses)
 
 
 def _count(text: str, place: str, pattern: str) -> int:

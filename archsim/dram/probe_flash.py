@@ -15,7 +15,7 @@ from archsim.dram.energy import BitEnergy, average_energy_of
 from archsim.dram.facts import CAUSES, Phase
 from archsim.dram.flash import Flash, FlashFacts, bytes_in_flight, sustain_flash
 from archsim.dram.glance import Glance
-from archsim.dram.patterns import Pattern, plain_accesses
+from archsim.dram.patterns import Pattern, on_one_channel, plain_accesses
 from archsim.units import PS_PER_S, exact_quantity, format_quantity
 
 __all__ = ["FlashLoad", "FlashProbe", "probe_flash"]
@@ -33,6 +33,8 @@ class FlashLoad:
 
     pattern: Pattern
     stacks: int
+    interleave_bytes: int
+    """Consecutive bytes on one channel before the next channel's turn, over all stacks."""
     window_bytes: int
     """Bytes that the cores have in flight per channel; 0: reads are announced ahead and fill the buffer."""
     latency_ps: int
@@ -94,7 +96,8 @@ class FlashProbe:
         made_of = f"{stacks} stack{'' if stacks == 1 else 's'} of {flash.channels} channels, {flash.dies} dies x "
         return Glance(
             device=f"{flash.name}, High Bandwidth Flash",
-            made_of=f"{made_of}{flash.planes} planes, pages of {_size(flash.page_bytes)}",
+            made_of=f"{made_of}{flash.planes} planes, pages of {_size(flash.page_bytes)}, "
+            f"{_size(self.load.interleave_bytes)} of each channel in turn",
             pattern=self.load.pattern.text,
             peak_bytes_per_s=self.peak_bytes_per_s,
             bytes_per_s=self.bytes_per_s,
@@ -138,6 +141,7 @@ class FlashProbe:
             "pattern": self.load.pattern.text,
             "stacks": self.load.stacks,
             "channels": self.load.stacks * self.flash.channels,
+            "interleave_bytes": self.load.interleave_bytes,
             "page_bytes": self.flash.page_bytes,
             "buffer_bytes": self.flash.buffer_bytes,
             "window_bytes": self.load.window_bytes,
@@ -165,6 +169,12 @@ def probe_flash(flash: Flash, load: FlashLoad, *, place: str) -> FlashProbe:
     accesses = plain_accesses(load.pattern, flash.page_bytes, load.stacks * flash.capacity_bytes)
     total = sum(access.bytes for access in accesses)
     writing = Fraction(sum(access.bytes for access in accesses if access.write), total)
+    accesses = on_one_channel(
+        accesses,
+        unit_bytes=flash.page_bytes,
+        channels=load.stacks * flash.channels,
+        granule_bytes=load.interleave_bytes,
+    )
     scaled = tuple(replace(access, bytes=access.bytes * flash.page_bytes) for access in accesses)
     phase = Phase(scaled, load.window_bytes or _BUFFERED, load.latency_ps)
     facts = sustain_flash(flash, phase, ahead=not load.window_bytes, force_writes=load.forced, place=place)

@@ -12,7 +12,7 @@ from typing import Any
 from archsim.dram.energy import BitEnergy, average_energy_of
 from archsim.dram.facts import CAUSES, Phase
 from archsim.dram.glance import Glance
-from archsim.dram.patterns import Pattern, plain_accesses
+from archsim.dram.patterns import Pattern, on_one_channel, plain_accesses
 from archsim.dram.sram import Sram, SramFacts, sustain_sram
 from archsim.units import PS_PER_S, exact_quantity, format_quantity
 
@@ -28,6 +28,8 @@ class SramLoad:
 
     pattern: Pattern
     channels: int
+    interleave_bytes: int
+    """Consecutive bytes on one channel before the next channel's turn."""
     capacity_bytes: int
     """Of all channels."""
     window_bytes: int
@@ -100,6 +102,7 @@ class SramProbe:
             "device": self.sram.name,
             "pattern": self.load.pattern.text,
             "channels": self.load.channels,
+            "interleave_bytes": self.load.interleave_bytes,
             "banks": self.sram.banks,
             "ports": self.sram.ports,
             "word_bytes": self.sram.word_bytes,
@@ -117,6 +120,9 @@ class SramProbe:
 def probe_sram(sram: Sram, load: SramLoad) -> SramProbe:
     """Ask *load* of *sram*. Raises `InputError` for a pattern that needs rows, or a run larger than the memory."""
     accesses = plain_accesses(load.pattern, sram.word_bytes, load.capacity_bytes)
+    accesses = on_one_channel(
+        accesses, unit_bytes=sram.word_bytes, channels=load.channels, granule_bytes=load.interleave_bytes
+    )
     phase = Phase(accesses, load.window_bytes or _ENDLESS, load.latency_ps)
     return SramProbe(sram, load, sustain_sram(sram, phase))
 

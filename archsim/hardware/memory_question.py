@@ -1,13 +1,12 @@
 """What `archsim memory` asks: a memory meant by name, with what the user wants otherwise, and a pattern.
 
 A name is a standard (`HBM3`), a memory device, a chip or a system; of the last two the main memory is asked, or the one
-that is named. DRAM answers command by command, flash page by page, SRAM by banks and ports. A setting that a kind of
-memory does not have is refused, never ignored.
+that is named. DRAM answers command by command, flash page by page, SRAM by banks and ports.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -33,66 +32,20 @@ from archsim.hardware.library import (
     memory_device_names,
     system_names,
 )
+from archsim.hardware.memory_settings import OF_DRAM, OF_FLASH, OF_SRAM, Settings
 from archsim.hardware.memory_spec import FlashSpec, MemoryDeviceSpec, MemorySpec, SramSpec
 from archsim.hardware.spec import ChipSpec
 
-__all__ = ["Settings", "answer_to"]
+__all__ = ["answer_to"]
 
 _REQUESTS = 60_000
 """Of one channel, and of each of several up to the number below in all."""
+_SPLITTING = ("ramulator2",)
+"""Controllers that put other commands between the two of an activation, where a standard has two."""
 _USUAL_REQUESTS = 1 << 20
 _MOST_REQUESTS = 1 << 24
-_DIES = {4: 1, 8: 2, 12: 3, 16: 4}
-"""Dies of a stack -> stack ids: four dies share one."""
-_OF_DRAM = ("profile", "map_text", "queue", "refresh", "standard", "timing_set", "pin_bits_per_s", "density_gbit",
-            "dies", "interleave_bytes", "total_bytes", "hot", "write_share")  # fmt: skip
-_OF_FLASH = ("buffer_bytes", "planes", "write_bytes_per_s", "force_writes", "page_bytes")
-_OF_SRAM = ("banks", "ports")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a user wants; `None` (or false) where nothing was said."""
-
-    pattern: str
-    memory: str | None = None
-    window_bytes: int | None = None
-    latency_ps: int | None = None
-    channels: int | None = None
-    """Of DRAM; 0 means all of a chip's."""
-    profile: str | None = None
-    map_text: str | None = None
-    queue: int | None = None
-    refresh: str | None = None
-    standard: str | None = None
-    timing_set: str | None = None
-    pin_bits_per_s: int | None = None
-    density_gbit: int | None = None
-    dies: int | None = None
-    interleave_bytes: int | None = None
-    total_bytes: int | None = None
-    hot: bool = False
-    write_share: Fraction | None = None
-    buffer_bytes: int | None = None
-    page_bytes: int | None = None
-    planes: int | None = None
-    write_bytes_per_s: int | None = None
-    force_writes: bool = False
-    banks: int | None = None
-    ports: int | None = None
-
-    def refuse(self, names: tuple[str, ...], kind: str) -> None:
-        """Raise `InputError` naming every setting of *names* that was given to a memory of another *kind*."""
-        given = [field.name for field in fields(self) if field.name in names and getattr(self, field.name)]
-        if given:
-            raise InputError(*(Problem("", _option(name), "", f"no such option: {kind} has none") for name in given))
-
-
-def _option(name: str) -> str:
-    renamed = {"map_text": "map", "timing_set": "timings", "pin_bits_per_s": "pin-rate", "density_gbit": "density",
-               "interleave_bytes": "interleave", "total_bytes": "bytes", "write_share": "write-peak",
-               "buffer_bytes": "buffer", "page_bytes": "page", "write_bytes_per_s": "write-rate"}  # fmt: skip
-    return f"--{renamed.get(name, name).replace('_', '-')}"
+_DIES = {4: 1, 8: 2, 12: 4, 16: 4}
+"""Dies of a stack -> stack ids: four dies share one, and a field of bits holds a power of two."""
 
 
 class _Target(NamedTuple):
@@ -112,10 +65,12 @@ def answer_to(name: str, settings: Settings) -> Glance:
     target, pattern = _target(name, settings.memory), parse_pattern(settings.pattern)
     device = target.device
     if device is not None and device.flash is not None:
-        return _ask_flash(target, device, device.flash, settings, pattern)
-    if device is not None and device.sram is not None:
-        return _ask_sram(target, device, device.sram, settings, pattern)
-    return _ask_dram(target, settings, pattern)
+        answer = _ask_flash(target, device, device.flash, settings, pattern)
+    elif device is not None and device.sram is not None:
+        answer = _ask_sram(target, device, device.sram, settings, pattern)
+    else:
+        answer = _ask_dram(target, settings, pattern)
+    return replace(answer, device=f"{target.chip.name}, {answer.device}") if target.chip else answer
 
 
 def _target(name: str, memory: str | None) -> _Target:
@@ -162,8 +117,8 @@ def _kind_of(name: str) -> str:
 
 
 def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
-    settings.refuse(_OF_FLASH, "DRAM")
-    settings.refuse(_OF_SRAM, "DRAM")
+    settings.refuse(OF_FLASH, "DRAM")
+    settings.refuse(OF_SRAM, "DRAM")
     standard = standard_named(settings.standard or target.standard, place=_place(target, settings))
     channel, all_channels = _channel(standard, target, settings)
     window = latency = 0
@@ -177,8 +132,7 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
     if not 1 <= requests <= _MOST_REQUESTS:
         raise InputError(Problem("", "--bytes", f"{settings.total_bytes} B", f"{unit} B to {_MOST_REQUESTS * unit} B"))
     load = Load(pattern, requests, _or(settings.window_bytes, window), _or(settings.latency_ps, latency))
-    answer = probe(channel, profile_named(profile, queue=settings.queue, refresh=settings.refresh), load).glance()
-    return replace(answer, device=f"{target.chip.name}, {answer.device}") if target.chip else answer
+    return probe(channel, profile_named(profile, queue=settings.queue, refresh=settings.refresh), load).glance()
 
 
 def _place(target: _Target, settings: Settings) -> str:
@@ -215,6 +169,7 @@ def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[M
             timing_set=settings.timing_set,
             hot=settings.hot,
             write_share=settings.write_share or Fraction(1),
+            split_activate=_splits(settings, memory),
         ),
     )
     map_text = settings.map_text or (memory.address_map if memory and settings.standard is None else "")
@@ -226,6 +181,12 @@ def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[M
         raise InputError(Problem("", "--channels", "all", "a chip or a system as DEVICE, or a number"))
     asked = channels if settings.channels == 0 else settings.channels or 1
     return MemoryChannel(device, address_map, asked, granule), channels
+
+
+def _splits(settings: Settings, memory: MemorySpec | None) -> bool:
+    """Say whether the controller sends ACT-1 and ACT-2 apart; one that refreshes banks beside others does not."""
+    profile = settings.profile or (memory.controller if memory else "archsim")
+    return profile in _SPLITTING and settings.refresh != "overlapped_bank"
 
 
 def _stack_ids(standard: Standard, dies: int | None) -> int:
@@ -253,8 +214,8 @@ def _density(standard: Standard, device: MemoryDeviceSpec) -> int | None:
 def _ask_flash(
     target: _Target, device: MemoryDeviceSpec, table: FlashSpec, settings: Settings, pattern: Pattern
 ) -> Glance:
-    settings.refuse((*_OF_DRAM, "channels"), "flash")
-    settings.refuse(_OF_SRAM, "flash")
+    settings.refuse((*OF_DRAM, "channels"), "flash")
+    settings.refuse(OF_SRAM, "flash")
     flash = flash_of(device, table, _stack(target, device))
     flash = replace(
         flash,
@@ -265,6 +226,7 @@ def _ask_flash(
     load = FlashLoad(
         pattern=pattern,
         stacks=target.memory.stacks if target.memory else 1,
+        interleave_bytes=_granule(target, settings, flash.page_bytes),
         window_bytes=settings.window_bytes or 0,
         latency_ps=_or(settings.latency_ps, target.memory.round_trip_ps if target.memory else 0),
         write_bytes_per_s=settings.write_bytes_per_s,
@@ -276,8 +238,8 @@ def _ask_flash(
 def _ask_sram(
     target: _Target, device: MemoryDeviceSpec, table: SramSpec, settings: Settings, pattern: Pattern
 ) -> Glance:
-    settings.refuse((*_OF_DRAM, "channels"), "SRAM")
-    settings.refuse(_OF_FLASH, "SRAM")
+    settings.refuse((*OF_DRAM, "channels"), "SRAM")
+    settings.refuse(OF_FLASH, "SRAM")
     stack = _stack(target, device)
     sram = sram_of(device, table, stack)
     sram = replace(sram, banks=settings.banks or sram.banks, ports=settings.ports or sram.ports)
@@ -285,11 +247,20 @@ def _ask_sram(
     load = SramLoad(
         pattern=pattern,
         channels=stacks * stack.channels,
+        interleave_bytes=_granule(target, settings, sram.word_bytes),
         capacity_bytes=stacks * stack.capacity_bytes,
         window_bytes=settings.window_bytes or 0,
         latency_ps=_or(settings.latency_ps, target.memory.round_trip_ps if target.memory else 0),
     )
     return probe_sram(sram, load).glance()
+
+
+def _granule(target: _Target, settings: Settings, unit_bytes: int) -> int:
+    stated = settings.interleave_bytes
+    if stated is not None and stated % unit_bytes:
+        expected = f"a multiple of {unit_bytes} B, the smallest access"
+        raise InputError(Problem("", "--interleave", f"{stated} B", expected))
+    return stated or max(target.memory.interleave_bytes if target.memory else 0, unit_bytes)
 
 
 def _stack(target: _Target, device: MemoryDeviceSpec) -> Stack:

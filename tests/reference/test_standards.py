@@ -17,14 +17,17 @@ from pathlib import Path
 import pytest
 
 from archsim.dram.build import DeviceOptions, build_device
-from archsim.dram.described import ramulator2_device
+from archsim.dram.channel import simulate
+from archsim.dram.described import ramulator2_device, ramulator2_map, ramulator2_profile
 from archsim.dram.device import Device
+from archsim.dram.patterns import parse_pattern
+from archsim.dram.streams import Domain
 
 CASES = {
     "HBM2": ("HBM2_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=16)),
     "HBM3": ("HBM3_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=8, stack_ids=2)),
     "HBM4": ("HBM4_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=8, stack_ids=2)),
-    "LPDDR5": ("LPDDR5_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=16)),
+    "LPDDR5": ("LPDDR5_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=16, split_activate=True)),
     "DDR5": ("DDR5_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=64)),
     "GDDR6": ("GDDR6_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=8)),
     "GDDR7": ("GDDR7_mapB_q32_FRFCFS_Open_AllBank", DeviceOptions(channel_gbit=8)),
@@ -44,16 +47,10 @@ REFRESH = [
 
 Pair = tuple[str, str]
 
-_TWO_CLOCKS = "an ACT of two clocks stands for ACT1 and ACT2, which the reference sends apart"
-_LONG_BURST = "the reference counts the longer burst of 4 clocks within a bank group"
-_PREAMBLE = "the reference adds a write preamble of 2 clocks"
-_READ_END = "the reference waits read latency + 1 clock, 3 more than the end of the burst + 2"
 _ROW_CYCLE = "the reference rounds tRAS, tRP and tRC up one by one: 53 + 27 > 79; ours is their sum"
 _DENSITY = "the reference takes 350 ns for 8 Gb of a pseudochannel, ours 450 ns for 16 Gb of a channel"
 _ONE_BANK = "a bank is refreshed again only when its refresh is over; the reference spaces the commands alone"
 _GROUP_REFRESH = "the reference spaces ACT and one-bank refresh by tRRD_L within a bank group"
-_COMMAND_GAP = "the reference has 15 clocks of tRREFD"
-_PRECHARGES = "tPPD of 2 clocks as GDDR7, where the reference has 1"
 _CLOSED_FIRST = "rows are closed before REFA, and that takes longer; the reference states the wait besides"
 _OPEN_LONG = "a row stays open for tRAS; the reference has no such wait of a PREA"
 
@@ -62,18 +59,12 @@ DIFFERENCES: dict[str, dict[Pair, tuple[int, str]]] = {
     "HBM3": {("REFB", "REFB"): (312, _ONE_BANK)},
     "HBM4": {("REFB", "REFB"): (544, _ONE_BANK), ("ACT", "REFB"): (2, _GROUP_REFRESH)},
     "LPDDR5": {
-        **dict.fromkeys(((first, then) for first, then in OPEN + CLOSING + REFRESH if "ACT" in (first, then)),
-                        (2, _TWO_CLOCKS)),
-        ("WR", "RD"): (2, _LONG_BURST),
         ("PREA", "REFA"): (2, "tRPab of 17 clocks, where the reference has tRP"),
         ("REFB", "REFB"): (40, _ONE_BANK),
     },
-    "DDR5": {("RD", "WR"): (2, _PREAMBLE)},
+    "DDR5": {},
     "GDDR6": {
         **dict.fromkeys([("ACT", "ACT"), ("ACT", "REFA"), ("ACT", "REFB")], (1, _ROW_CYCLE)),
-        **dict.fromkeys([("PRE", "PRE"), ("PRE", "PREA"), ("PREA", "PREA")], (1, _PRECHARGES)),
-        **dict.fromkeys([("REFB", "ACT"), ("REFB", "REFB")], (7, _COMMAND_GAP)),
-        ("RD", "WR"): (3, _READ_END),
     },
     "GDDR7": {
         ("RD", "REFA"): (29, _CLOSED_FIRST),
@@ -151,6 +142,27 @@ def test_waits_between_commands_equal_those_of_the_reference(name: str, shared: 
         if pair not in known or clocks > known[pair][0]
     ]
     assert unexplained == []
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_every_listed_difference_is_one(name: str, shared: Path) -> None:
+    """What `DIFFERENCES` names still differs: a mended table drops its entry."""
+    found = {pair for _, pair, _ in _differences(*_devices(name, shared))}
+    assert set(DIFFERENCES[name]) <= found
+
+
+@pytest.mark.parametrize("pattern", ["seq", "rand", "chunk:4KiB", "conflict", "mix:2:1"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_our_tables_sustain_what_the_reference_devices_do(name: str, pattern: str, shared: Path) -> None:
+    """Same map, controller and stream: within 2 %, 5 % for HBM2, which refreshes for 450 ns instead of 350."""
+    key, _ = CASES[name]
+    reference, own = _devices(name, shared)
+    parameters = json.loads((shared / "reference" / "dram" / "params_ramulator2.json").read_text(encoding="utf-8"))[key]
+    address_map, profile = ramulator2_map(parameters), ramulator2_profile(parameters)
+    domain = Domain(1 << address_map.bits, own.transaction_bytes, address_map.lowest_row_bit())
+    stream = parse_pattern(pattern).make(2_000 if pattern == "conflict" else 20_000, domain)
+    shares = [float(simulate(device, address_map, profile, stream).utilisation) for device in (own, reference)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05 if name == "HBM2" else 0.02)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -34,6 +34,7 @@ DDR5 = Standard(
             ),
             "tRFCpb": ns("130", "assumption: tRFCsb of 16 Gb as DDR5 datasheets state; Ramulator 2.1 has none"),
             "tRREFD": ns("30", "assumption: tREFSBRD as DDR5 datasheets state; Ramulator 2.1 has none"),
+            "tWPRE": clocks(2, f"{_RAMULATOR}: write preamble in its read-to-write wait"),
             "tPPD": clocks(2, f"{_RAMULATOR}: nPPD"),
             "tCCDS": clocks(8, f"{_RAMULATOR}: nCCDS"),
         },

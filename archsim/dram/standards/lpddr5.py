@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archsim.dram.standards.table import Standard, at_grade, clocks, ns
+from archsim.dram.standards.table import Split, Standard, at_grade, clocks, ns
 
 __all__ = ["LPDDR5", "LPDDR5_GRADE", "LPDDR5_REFRESH"]
 
@@ -19,6 +19,7 @@ LPDDR5_GRADE = {
     "tPBR2PBR": ns("90", f"{_RAMULATOR}: nPBR2PBR, 72 clocks of 1250 ps"),
     "tPPD": clocks(2, f"{_RAMULATOR}: nPPD"),
     "tCCDS": clocks(2, f"{_RAMULATOR}: nCCDS"),
+    "BLL": clocks(4, f"{_RAMULATOR}: nBL_max, what a burst of 16 takes of its own bank group"),
     "tCCDL": clocks(4, f"{_RAMULATOR}: nCCDL"),
 }  # fmt: skip
 LPDDR5_REFRESH = (
@@ -46,4 +47,9 @@ LPDDR5 = Standard(
     sets={"ramulator2.1": LPDDR5_GRADE},
     refresh=LPDDR5_REFRESH,
     default_channel_gbit=16,
+    split_activate=Split(
+        within=clocks(8, f"{_RAMULATOR}: nAAD, ACT-1 to the latest ACT-2"),
+        guard=clocks(1, f"{_RAMULATOR}: clocks kept free for an ACT-2 that is due"),
+        clock_tail=clocks(3, f"{_RAMULATOR}: nBL_min 2 + nWCKPST 1, how long a burst keeps the data clock running"),
+    ),
 )

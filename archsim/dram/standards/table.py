@@ -4,7 +4,8 @@ A set of timings keeps every number as it was published: in nanoseconds, or in c
 Public presets state clocks at one speed grade; `at_grade` keeps their nanoseconds, so that another grade's clocks are
 computed anew. Names: `tRCDRD` row to read, `tRCDWR` row to write, `tRP`, `tRAS`, `tRC`, `tWR`, `tRTP`, `CL` and `CWL`
 (column to data), `tCCDS/L/R` (column to column in another bank group, the same one, another stack id), `tRRDS/L`,
-`tFAW`, `tWTRS/L` (end of write data to read), `tRTW` (read to write command), `tPPD`, `tREFI`, `tRFCpb`, `tRREFD`.
+`tFAW`, `tWTRS/L` (end of write data to read), `tRTW` (read to write command), or `tWPRE` (preamble that a write adds to
+it), `BLL` (burst as its own bank group counts it), `tPPD`, `tREFI`, `tRFCpb`, `tRREFD`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Standard", "Timing", "at_grade", "clocks", "ns"]
+__all__ = ["Split", "Standard", "Timing", "at_grade", "clocks", "ns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ def at_grade(clock_ps: int, source: str, values: Mapping[str, int]) -> dict[str,
         name: Timing(Fraction(count * clock_ps), 0, f"{source}: {count} clocks of {clock_ps} ps")
         for name, count in values.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Activation in two commands, between which others may go, and a data clock that is started when it is needed."""
+
+    within: Timing
+    """From ACT-1 to the latest ACT-2."""
+    guard: Timing
+    """Time before that in which nothing else starts."""
+    clock_tail: Timing
+    """How long a burst keeps the data clock running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +97,5 @@ class Standard:
     """All-bank refresh time by channel density: `(gigabits at most, tRFCab)`, ascending."""
     default_channel_gbit: int
     """Density of a channel where none is given."""
+    split_activate: Split | None = None
+    """Present where ACT comes in two commands; a controller may send both together, which takes `activate_clocks`."""

@@ -1,0 +1,63 @@
+"""What a user may want of a memory beyond its pattern, and which kinds of memory know it.
+
+Data alone: `memory_question` asks. A setting that a kind of memory does not have is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from fractions import Fraction
+
+from archsim.errors import InputError, Problem
+
+__all__ = ["OF_DRAM", "OF_FLASH", "OF_SRAM", "Settings"]
+
+OF_DRAM = ("profile", "map_text", "queue", "refresh", "standard", "timing_set", "pin_bits_per_s", "density_gbit",
+            "dies", "total_bytes", "hot", "write_share")  # fmt: skip
+OF_FLASH = ("buffer_bytes", "planes", "write_bytes_per_s", "force_writes", "page_bytes")
+OF_SRAM = ("banks", "ports")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user wants; `None` (or false) where nothing was said."""
+
+    pattern: str
+    memory: str | None = None
+    window_bytes: int | None = None
+    latency_ps: int | None = None
+    channels: int | None = None
+    """Of DRAM; 0 means all of a chip's."""
+    profile: str | None = None
+    map_text: str | None = None
+    queue: int | None = None
+    refresh: str | None = None
+    standard: str | None = None
+    timing_set: str | None = None
+    pin_bits_per_s: int | None = None
+    density_gbit: int | None = None
+    dies: int | None = None
+    interleave_bytes: int | None = None
+    total_bytes: int | None = None
+    hot: bool = False
+    write_share: Fraction | None = None
+    buffer_bytes: int | None = None
+    page_bytes: int | None = None
+    planes: int | None = None
+    write_bytes_per_s: int | None = None
+    force_writes: bool = False
+    banks: int | None = None
+    ports: int | None = None
+
+    def refuse(self, names: tuple[str, ...], kind: str) -> None:
+        """Raise `InputError` naming every setting of *names* that was given to a memory of another *kind*."""
+        given = [field.name for field in fields(self) if field.name in names and getattr(self, field.name)]
+        if given:
+            raise InputError(*(Problem("", _option(name), "", f"no such option: {kind} has none") for name in given))
+
+
+def _option(name: str) -> str:
+    renamed = {"map_text": "map", "timing_set": "timings", "pin_bits_per_s": "pin-rate", "density_gbit": "density",
+               "interleave_bytes": "interleave", "total_bytes": "bytes", "write_share": "write-peak",
+               "buffer_bytes": "buffer", "page_bytes": "page", "write_bytes_per_s": "write-rate"}  # fmt: skip
+    return f"--{renamed.get(name, name).replace('_', '-')}"
