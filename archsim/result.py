@@ -20,9 +20,11 @@ from archsim.metrics.columns import LedgerColumns, RequestColumns
 __all__ = [
     "ARCHSIM_VERSION",
     "SCHEMA",
+    "Energy",
     "Latency",
     "LedgerColumns",
     "ModelFacts",
+    "PhasePower",
     "PhaseResult",
     "Provenance",
     "RequestColumns",
@@ -203,13 +205,38 @@ class Saturation(_Row):
     """The largest loss of the main memory in the decode phase, or what kept the rate from rising."""
 
 
-class Energy(_Row):
-    """Energy of the whole run."""
+class PhasePower(_Row):
+    """Energy of the chips and links in the part of a run in which iterations were of one kind."""
 
-    joules_per_output_token: FiniteFloat
-    average_watts: FiniteFloat
+    joules: FiniteFloat
+    chip_watts: FiniteFloat
+    """Average power of one chip with its memories and its share of the links."""
     by_part: dict[str, FiniteFloat]
     """Part -> joules."""
+
+
+class Energy(_Row):
+    """Energy of the whole run; low and high are the ends of what sources state, else equal to the figure between."""
+
+    joules: FiniteFloat
+    joules_low: FiniteFloat
+    joules_high: FiniteFloat
+    joules_per_output_token: FiniteFloat | None
+    """Of all chips, links and hosts over the tokens of the completed requests; None without any."""
+    joules_per_output_token_low: FiniteFloat | None
+    joules_per_output_token_high: FiniteFloat | None
+    average_watts: FiniteFloat
+    """Of the whole system."""
+    by_part: dict[str, FiniteFloat]
+    """Part -> joules, of the parts whose energy is known."""
+    absent: list[str]
+    """Parts that worked at a cost that no source states: sums are lower bounds while one stands here."""
+    phases: dict[PhaseName, PhasePower]
+    """Those that occurred."""
+    tdp_watts: FiniteFloat | None
+    """Thermal design power of one chip."""
+    over_tdp: list[PhaseName]
+    """Phases in which a chip's average power exceeds it: a machine would throttle, or the figures are too high."""
 
 
 class Cost(_Row):

@@ -98,7 +98,8 @@ def _keys_of_dict(kinds: tuple[Any, ...], value: Any, prefix: Key) -> Iterator[K
         for name, table in present.items():
             yield from possible_keys(inner, table if isinstance(table, dict) else {}, (*prefix, name))
     else:
-        for name in typing.get_args(name_type):
+        named = typing.get_origin(name_type) is typing.Literal
+        for name in typing.get_args(name_type) if named else present:
             yield (*prefix, name)
 
 

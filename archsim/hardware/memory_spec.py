@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from archsim.hardware.quantities import (
+    Area,
     BitsPerSecond,
     Bytes,
     BytesOrNone,
@@ -112,7 +113,22 @@ class MemoryDeviceSpec(Spec):
     stack: StackSpec | None = None
     """One stack of flash or array of SRAM as it is made, so that it can be asked without a chip."""
     pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
-    """Energy of moving one bit between array and host."""
+    """Energy of moving one bit between array and host, as a chip sees it while streaming."""
+    low_pj_per_bit: PicojoulesPerBit | None = Field(alias="energy_low", default=None)
+    """Lower end, where sources give a range."""
+    high_pj_per_bit: PicojoulesPerBit | None = Field(alias="energy_high", default=None)
+    """Upper end, where sources give a range."""
+    footprint_mm2: Area | None = Field(alias="footprint", default=None)
+    """Area that one stack or package takes up."""
+
+    @model_validator(mode="after")
+    def _check_energy(self) -> MemoryDeviceSpec:
+        middle = self.pj_per_bit
+        for key, bound, sign in (("energy_low", self.low_pj_per_bit, 1), ("energy_high", self.high_pj_per_bit, -1)):
+            if bound is not None and (middle is None or sign * bound > sign * middle):
+                side = "at most" if sign > 0 else "at least"
+                raise refusal(key, exact_quantity(bound / 10**12, "J/bit"), f"{side} the key energy")
+        return self
 
     @model_validator(mode="after")
     def _check_geometry(self) -> MemoryDeviceSpec:

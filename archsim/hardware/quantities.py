@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StringConstraints
 
@@ -21,9 +21,11 @@ __all__ = [
     "BytesOrNone",
     "BytesPerSecond",
     "Count",
+    "Dtype",
     "FlopPerSecond",
     "Identifier",
     "PicojoulesPerBit",
+    "PicojoulesPerFlop",
     "Picoseconds",
     "PositivePicoseconds",
     "Price",
@@ -87,6 +89,7 @@ _POSITIVE_PICOSECONDS = Quantity("s", scale=PS_PER_S, most=_HOUR_PS)
 _SHARE = Quantity("share", whole=False, may_be_zero=True)
 _RATIO = Quantity("share", whole=False, most=1000)
 _PJ_PER_BIT = Quantity("J/bit", scale=10**12, whole=False)
+_PJ_PER_FLOP = Quantity("J/flop", scale=10**12, whole=False)
 _WATTS = Quantity("W", whole=False)
 _AREA = Quantity("m2", scale=10**6, whole=False)
 _PRICE = Quantity("USD", whole=False)
@@ -101,10 +104,13 @@ PositivePicoseconds = Annotated[int, _POSITIVE_PICOSECONDS, _reads(_POSITIVE_PIC
 Share = Annotated[Fraction, _SHARE, _reads(_SHARE), Field(lt=1)]
 Ratio = Annotated[Fraction, _RATIO, _reads(_RATIO)]
 PicojoulesPerBit = Annotated[Fraction, _PJ_PER_BIT, _reads(_PJ_PER_BIT)]
+PicojoulesPerFlop = Annotated[Fraction, _PJ_PER_FLOP, _reads(_PJ_PER_FLOP)]
 Watts = Annotated[Fraction, _WATTS, _reads(_WATTS)]
 Area = Annotated[Fraction, _AREA, _reads(_AREA)]
 Price = Annotated[Fraction, _PRICE, _reads(_PRICE)]
 
+Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "fp4", "int8", "int4", "mxint8", "mxint4"]
+"""Element types an engine may have a rate for."""
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
 """A number of things: a bare whole number."""
 Identifier = Annotated[str, StringConstraints(strict=True, pattern=r"\A[a-z][a-z0-9_]{0,31}\z")]

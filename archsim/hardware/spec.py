@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from archsim.errors import InputError, did_you_mean
+from archsim.hardware.energy_spec import EnergySpec, check_energy
 from archsim.hardware.memory_spec import MemoryDeviceSpec, MemorySpec, Spec, refusal
 from archsim.hardware.near_spec import NearMemorySpec, check_near_memory
 from archsim.hardware.placement_spec import PlacementSpec, check_placement
@@ -22,8 +23,10 @@ from archsim.hardware.quantities import (
     Bytes,
     BytesPerSecond,
     Count,
+    Dtype,
     FlopPerSecond,
     Identifier,
+    PicojoulesPerBit,
     Picoseconds,
     PositivePicoseconds,
     Price,
@@ -51,8 +54,6 @@ __all__ = [
 
 Status = Literal["shipped", "announced", "claimed", "hypothetical"]
 """How much of a design exists: on sale; announced by its maker; claimed without figures; invented for a study."""
-Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "fp4", "int8", "int4", "mxint8", "mxint4"]
-"""Element types an engine may have a rate for."""
 _MOST_CHIPS = 2**16
 """The wires of a system are laid out one by one."""
 
@@ -107,6 +108,8 @@ class ChipSpec(Spec):
     """Thermal design power."""
     die_mm2: Area | None = Field(alias="die_area", default=None)
     """Silicon of the compute dies."""
+    package_mm2: Area | None = Field(alias="package_area", default=None)
+    """Package or interposer that carries the dies and the memories."""
     price_usd: Price | None = Field(alias="price", default=None)
     """Street or list price of one."""
     memory: dict[Identifier, MemorySpec] = Field(min_length=1)
@@ -115,10 +118,18 @@ class ChipSpec(Spec):
     """Caches by name."""
     engine: dict[Literal["matrix", "vector"], EngineSpec]
     """Both engines by name."""
+    energy: EnergySpec | None = None
+    """What it draws; not stated: absent in every result."""
     placement: PlacementSpec | None = None
     """Which memories hold which tensors; not stated: the main memory holds them all."""
     near_memory: dict[Identifier, NearMemorySpec] = Field(default_factory=dict)
     """Near-memory units by name."""
+
+    @model_validator(mode="after")
+    def _check_energy(self) -> ChipSpec:
+        if self.energy is not None and "matrix" in self.engine:
+            check_energy(self.energy, self.memory, self.cache, self.engine["matrix"].flop_per_s)
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> ChipSpec:
@@ -166,6 +177,10 @@ class TopologySpec(Spec):
     """Rate of outer links: scale-out ports, dragonfly global links, wafer stitches; by default that of a link."""
     outer_latency_ps: PositivePicoseconds | None = Field(alias="outer_latency", default=None)
     """Latency of outer links, given with their rate."""
+    link_pj_per_bit: PicojoulesPerBit | None = Field(alias="link_energy", default=None)
+    """Energy of a bit over one link, both ends; outer links included unless they have their own."""
+    outer_pj_per_bit: PicojoulesPerBit | None = Field(alias="outer_energy", default=None)
+    """Energy of a bit over one outer link."""
     edges: tuple[EdgeSpec, ...] = ()
     """The links of the topology `edges`, each one direction."""
 
@@ -250,6 +265,8 @@ class SystemSpec(Spec):
     """How a model is spread where nobody says, as `--parallel` reads it; not stated: what follows from the chips."""
     host_time: Ratio | None = None
     """Time of host work over what the runtime states; not stated: as the runtime states it."""
+    host_watts: Watts | None = Field(alias="host_power", default=None)
+    """Drawn all the time by what is neither chip nor link: hosts, fans, network cards, losses of supplies."""
 
     @model_validator(mode="after")
     def _check_size(self) -> SystemSpec:

@@ -13,6 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from archsim.report.energy_text import energy_cells, energy_lines
 from archsim.report.views import (
     account_label,
     largest_losses,
@@ -63,6 +64,8 @@ _TRACE_COLUMNS = (
     _Column("TPOT p50", 8),
     _Column("p99", 8),
     _Column("MBU", 6),
+    _Column("J/token", 8),
+    _Column("W/chip", 7),
     _Column("largest losses while decoding", None, "left"),
 )
 _SATURATION_COLUMNS = (
@@ -106,6 +109,7 @@ def trace_row(result: Result, names: Sequence[str]) -> Table:
         f"{result.requests.rejected:,}",
         *(_seconds(value) for value in (ttft.p50, ttft.p99, tpot.p50, tpot.p99)),
         percent(result.mbu),
+        *energy_cells(result),
         ", ".join(f"{account_label(account)} {percent(fraction)}" for account, fraction in lost) or "-",
     )
     return table
@@ -173,6 +177,7 @@ def _summary_lines(result: Result) -> list[tuple[str, str]]:
     lines.append(("output tokens/s", f"{_number(rate.output_tokens_per_s, 1)} ({per_chip} per chip)"))
     lines += [(name, _spread(summary)) for name, summary in _latencies(result) if summary.mean is not None]
     lines.append(("decode MBU, MFU", f"{percent(result.mbu)}, {percent(result.mfu)}"))
+    lines += energy_lines(result)
     return lines
 
 

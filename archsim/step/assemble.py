@@ -70,6 +70,7 @@ def assemble(
         collectives=tuple(sorted({(task.kind, task.bytes, facts.algorithm) for task, facts, _ in exchanged})),
         jobs=pieces,
         event_count=timeline.event_count,
+        matrix_flops=_matrix_flops(folds),
     )
 
 
@@ -95,6 +96,15 @@ def _folds(plan: Plan, works: dict[Task, Work]) -> list[_Fold]:
         own = {task: work for task, work in works.items() if counts[task]}
         folds.append(_Fold(fold_name(chips[rank], size), size, simulated, counts, own))
     return folds
+
+
+def _matrix_flops(folds: Iterable[_Fold]) -> tuple[tuple[str, int], ...]:
+    flops: Counter[str] = Counter()
+    for fold in folds:
+        for task in fold.works:
+            if task.matrix_flops:
+                flops[task.matrix_dtype] += fold.chips * fold.counts[task] * task.matrix_flops
+    return tuple(sorted(flops.items()))
 
 
 def _counts(segments: Iterable[Segment]) -> Counter[Task]:

@@ -60,6 +60,7 @@ def simulate_pipeline(pipeline: Pipeline, system: System, *, schedule: str = DRA
         collectives=_collectives(pipeline, runs, sends[: len(runs) - 1]),
         jobs=sum(run.jobs for of_stage in runs for run in of_stage),
         event_count=sum(run.event_count for run in known.values()),
+        matrix_flops=_matrix_flops(runs),
     )
 
 
@@ -125,6 +126,14 @@ def _displaced(scope: Scope, accounts: Accounts, foreign: float) -> Accounts:
         return accounts
     left = {account: amount * (1 - foreign / waiting) for account, amount in accounts.items() if account != "useful"}
     return {"useful": accounts.get("useful", 0.0) + foreign} | left
+
+
+def _matrix_flops(runs: Runs) -> tuple[tuple[str, int], ...]:
+    flops: Counter[str] = Counter()
+    for of_stage in runs:
+        for run in of_stage:
+            flops.update(dict(run.matrix_flops))
+    return tuple(sorted(flops.items()))
 
 
 def _uses(runs: Runs) -> Iterator[ChannelUse]:

@@ -54,3 +54,5 @@ class StepRecord:
     """Jobs whose time was rounded up, over all chips and repetitions."""
     event_count: int
     """Events that the simulation processed."""
+    matrix_flops: tuple[tuple[str, int], ...] = ()
+    """(element type, FLOPs done on the matrix engines of all chips), without rows that only fill a tile."""

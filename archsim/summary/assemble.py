@@ -32,6 +32,7 @@ from archsim.serving.costs import FINE_BITS
 from archsim.serving.record import PhaseUse, Window
 from archsim.step.record import StepRecord
 from archsim.summary.books import ledger_of, phase_results, seconds
+from archsim.summary.energy import energy_of
 from archsim.summary.facts import (
     Design,
     Served,
@@ -185,7 +186,13 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         ledger=ledger_of(parts, wholes),
         phases=phases,
         saturation=measured.saturation,
-        energy=None,
+        energy=energy_of(
+            design.spec,
+            parts,
+            steps,
+            simulated_s=measured.simulated_s,
+            output_tokens=measured.tokens.output,
+        ),
         cost=None,
         carbon=None,
         tables=Tables(

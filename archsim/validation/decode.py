@@ -19,7 +19,7 @@ from archsim.validation.network import Row, row
 from archsim.validation.published import DECODE
 from archsim.validation.table import Record, number, read_table, whole
 
-__all__ = ["COLUMNS", "suite"]
+__all__ = ["COLUMNS", "Shape", "identity_of", "request_of", "shape_of", "suite"]
 
 COLUMNS = ("system", "chips", "model", "precision", "batch", "input_len", "output_len", "metric", "value")
 """The columns that the schema needs; `notes` and `source` say the engine where they are there."""
@@ -116,7 +116,7 @@ def _rows(records: Iterable[Record]) -> Iterator[Row]:
         predicted, reason = _predict(record)
         if record["metric"] == "e2e_time" and _ended_early(record, paces.get(_run(record))):
             predicted, reason = None, "ended before its stated output: shorter than its own decode time a token allows"
-        yield row(_identity(record), record["metric"], expected, predicted, reason)
+        yield row(identity_of(record), record["metric"], expected, predicted, reason)
 
 
 def _run(record: Record) -> tuple[str, ...]:
@@ -132,7 +132,8 @@ def _ended_early(record: Record, pace: float | None) -> bool:
     return bool(pace and taken and output and taken < _WHOLE_RUN * pace * output)
 
 
-def _identity(record: Record) -> str:
+def identity_of(record: Record) -> str:
+    """Return what a report calls the row *record*."""
     engine = _runtime(record)
     lengths = f"{record['input_len'] or '-'}/{record['output_len'] or '-'}"
     return (
@@ -154,18 +155,19 @@ def _predict(record: Record) -> tuple[float | None, str | None]:
     precision = precision_of(record["precision"])
     if precision is None:
         return None, f"no model of the precision {record['precision']!r}"
-    shape, chips = _shape(record), whole(record, "chips")
+    shape, chips = shape_of(record), whole(record, "chips")
     if shape is None or not chips:
         return None, "chips, batch or lengths are not stated as numbers"
     try:
-        made = machine(_request(record, precision, chips))
+        made = machine(request_of(record, precision, chips))
         value = metric(made, shape)
     except ArchsimError as error:
         return None, str(error)
     return value * _UNITS.get(record.get("unit", ""), 1.0), None
 
 
-def _shape(record: Record) -> Shape | None:
+def shape_of(record: Record) -> Shape | None:
+    """Return what *record* runs; None where batch or lengths are not stated."""
     batch = whole(record, "batch")
     prompt, output = whole(record, "input_len"), whole(record, "output_len")
     if record["metric"].startswith(("prefill", "latency_prefill", "ttft")):
@@ -178,7 +180,8 @@ def _shape(record: Record) -> Shape | None:
     return Shape(batch, prompt, output)
 
 
-def _request(record: Record, precision: str, chips: int) -> Request:
+def request_of(record: Record, precision: str, chips: int) -> Request:
+    """Return the machine that *record* names."""
     runtime = _runtime(record)
     pipelined = _PIPELINED in record.get("source", "").casefold() and chips > 1
     return Request(

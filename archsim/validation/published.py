@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from archsim.validation.table import Record
 
-__all__ = ["DECODE", "KERNELS", "SERVING"]
+__all__ = ["DECODE", "KERNELS", "POWER", "SERVING"]
 
 _COLUMNS = ("system", "chips", "model", "precision", "batch", "input_len", "output_len", "metric", "value", "unit",
             "source")  # fmt: skip
@@ -39,6 +39,17 @@ _FIGURES = (
 
 DECODE: tuple[Record, ...] = tuple(dict(zip(_COLUMNS, map(str, cells), strict=True)) for cells in _FIGURES)
 """Figures of the decode suite as rows of its schema."""
+
+_POWER_METRIC = "average_power_fraction_of_tdp"
+_POWERS = tuple(
+    ("a100-80gb", chips, "llama2-70b", "fp16", batch, prompt, 128, _POWER_METRIC, share, "", _SPLITWISE)
+    for chips, batch, prompt, share in (
+        (2, 1, 512, 0.736), (4, 1, 512, 0.599), (8, 1, 512, 0.435), (2, 16, 512, 0.794), (8, 16, 512, 0.458),
+        (2, 1, 4096, 0.679), (8, 1, 4096, 0.387),
+    )
+)  # fmt: skip
+POWER: tuple[Record, ...] = tuple(dict(zip(_COLUMNS, map(str, cells), strict=True)) for cells in _POWERS)
+"""Figures of the power suite as rows of the decode schema."""
 
 _KERNEL_COLUMNS = ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us")
 _PRODUCTS = (

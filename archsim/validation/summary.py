@@ -25,6 +25,7 @@ SUITES: dict[str, str] = {
     "kernels": "archsim.validation.kernels",
     "decode": "archsim.validation.decode",
     "serving": "archsim.validation.serving",
+    "power": "archsim.validation.power",
 }
 """Suite -> the module that holds it; a module is imported when its suite runs."""
 

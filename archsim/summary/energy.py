@@ -1,0 +1,152 @@
+"""The energy of a run: what every part did in each phase, times what it costs.
+
+A memory, cache or link is charged for every byte that it moved, useful or not; an engine for the FLOPs done, without
+rows that only fill a tile (A35); a chip for the time, and once more for the time in which iterations run. What the
+books say of bytes is what the energy is computed from, so both tell one story.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from archsim.hardware.energy import energy_costs
+from archsim.hardware.spec import SystemSpec
+from archsim.metrics.accounts import ACCOUNTS, GROUPS
+from archsim.metrics.energy import Bill, JoulesPer, Use, bill
+from archsim.metrics.mixing import Amounts
+from archsim.network.layouts import LAYOUTS
+from archsim.result import Energy, PhaseName, PhasePower
+from archsim.step.record import StepRecord
+from archsim.summary.books import PHASE_OF, iterations, phase_amounts, seconds
+from archsim.summary.parts import Part
+
+__all__ = ["energy_of"]
+
+_MOVED = [ACCOUNTS.index(account) for account in (*GROUPS["useful"], *GROUPS["moved"])]
+_VECTOR = "vector"
+_BITS = 8
+
+
+def energy_of(
+    spec: SystemSpec, parts: Sequence[Part], steps: Sequence[StepRecord], *, simulated_s: float, output_tokens: int
+) -> Energy | None:
+    """Return the energy of the run that *parts*, one a replica, and the iterations *steps* describe.
+
+    None where no part that did something has a known cost.
+    """
+    costs = energy_costs(spec)
+    activity = _Activity(spec, parts, steps)
+    phases = activity.uses(costs)
+    host = Use("host", simulated_s, costs["host"])
+    whole = bill([*(use for uses in phases.values() for use in uses), host])
+    if not whole.by_part:
+        return None
+    powers = {name: _power(bill(uses), activity.chip_seconds(name)) for name, uses in phases.items()}
+    tdp = None if spec.chip.tdp_watts is None else float(spec.chip.tdp_watts)
+    return _energy(whole, powers, tdp, simulated_s=simulated_s, output_tokens=output_tokens)
+
+
+def _energy(
+    whole: Bill, powers: dict[PhaseName, PhasePower], tdp: float | None, *, simulated_s: float, output_tokens: int
+) -> Energy:
+    per_token = [whole.joules, whole.joules_low, whole.joules_high]
+    middle, low, high = [joules / output_tokens if output_tokens else None for joules in per_token]
+    over = [name for name, power in powers.items() if tdp is not None and power.chip_watts > tdp]
+    return Energy(
+        joules=whole.joules,
+        joules_low=whole.joules_low,
+        joules_high=whole.joules_high,
+        joules_per_output_token=middle,
+        joules_per_output_token_low=low,
+        joules_per_output_token_high=high,
+        average_watts=whole.joules / simulated_s if simulated_s else 0.0,
+        by_part=whole.by_part,
+        absent=list(whole.absent),
+        phases=powers,
+        tdp_watts=tdp,
+        over_tdp=over,
+    )
+
+
+def _power(spent: Bill, chip_s: float) -> PhasePower:
+    return PhasePower(
+        joules=spent.joules,
+        chip_watts=spent.joules / chip_s if chip_s else 0.0,
+        by_part=spent.by_part,
+    )
+
+
+class _Activity:
+    """What the parts of all replicas did, phase by phase."""
+
+    def __init__(self, spec: SystemSpec, parts: Sequence[Part], steps: Sequence[StepRecord]) -> None:
+        self._spec = spec
+        self._parts = parts
+        self._steps = steps
+        self._outer = _outer_links(spec)
+
+    def uses(self, costs: dict[str, JoulesPer | None]) -> dict[PhaseName, list[Use]]:
+        """Return phase -> what each part of the chips and links did in it."""
+        found: dict[PhaseName, list[Use]] = {}
+        for part in self._parts:
+            for phase, amounts, time_s in self._spans(part):
+                uses = found.setdefault(phase, [])
+                chip_s = time_s * self._chips(part)
+                uses.append(Use("chip.idle", chip_s, costs["chip.idle"]))
+                if phase != "none":
+                    uses.append(Use("chip.active", chip_s, costs["chip.active"]))
+                if amounts is not None:
+                    uses += self._moved(part, amounts, costs)
+            for phase, dtype, flops in self._flops(part):
+                uses = found.setdefault(phase, [])
+                uses.append(Use(f"chip.matrix.{dtype}", flops, costs.get(f"chip.matrix.{dtype}")))
+        return found
+
+    def chip_seconds(self, phase: PhaseName) -> float:
+        """Return the time of *phase*, each chip's counted."""
+        return math.fsum(
+            time_s * self._chips(part) for part in self._parts for name, _, time_s in self._spans(part) if name == phase
+        )
+
+    def _spans(self, part: Part) -> Iterator[tuple[PhaseName, Amounts | None, float]]:
+        for phase, (amounts, time_fine) in phase_amounts(part.columns, part.total.phases).items():
+            yield phase, amounts, seconds(time_fine)
+        if part.total.idle_fine:
+            yield "none", None, seconds(part.total.idle_fine)
+
+    def _chips(self, part: Part) -> int:
+        suffix = f".{self._spec.chip.main_memory}"
+        return sum(scope.chips for scope in part.scopes if scope.kind == "memory" and scope.name.endswith(suffix))
+
+    def _moved(self, part: Part, amounts: Amounts, costs: dict[str, JoulesPer | None]) -> Iterator[Use]:
+        for row, scope in enumerate(part.scopes):
+            amount = math.fsum(amounts[row, _MOVED].tolist())
+            if scope.kind == "link":
+                name = "outer_link" if scope.name in self._outer else "link"
+                yield Use(name, _BITS * amount, costs[name])
+                continue
+            where = scope.name.partition(".")[2]
+            if scope.kind == "memory":
+                for level in (f"chip.{where}.device", f"chip.{where}.path"):
+                    yield Use(level, _BITS * amount, costs.get(level))
+            elif scope.unit == "bytes":
+                yield Use(f"chip.{where}", _BITS * amount, costs.get(f"chip.{where}"))
+            elif where == _VECTOR:
+                yield Use("chip.vector", amount, costs["chip.vector"])
+
+    def _flops(self, part: Part) -> Iterator[tuple[PhaseName, str, float]]:
+        for phase, use in part.total.phases.items():
+            for knot, count in sorted(iterations(use).items()):
+                for dtype, flops in self._steps[knot].matrix_flops:
+                    yield PHASE_OF[phase], dtype, count * flops
+
+
+def _outer_links(spec: SystemSpec) -> frozenset[str]:
+    """Return the scopes of the links of the outer tier."""
+    network = spec.network
+    if network.topology == "edges":
+        return frozenset()
+    wires = LAYOUTS[network.topology](spec.chips, network.shape).wires
+    ends = [pair for wire in wires if wire.tier for pair in ((wire.a, wire.b), (wire.b, wire.a))]
+    return frozenset(f"link.{src}-{dst}" for src, dst in ends)
