@@ -57,12 +57,16 @@ class FlowTimes(NamedTuple):
 
 
 def route_flows(network: Network, flows: Sequence[Flow]) -> Routed:
-    """Look up every flow's route and path latency."""
+    """Look up every flow's route and path latency. Links are those that a flow passes, in the network's order."""
     routes = [network.route(flow.src, flow.dst) for flow in flows]
-    waits = [flow.wait_s + network.latency_ps(route) * 1e-12 for flow, route in zip(flows, routes, strict=True)]
+    latency_s = {route: network.latency_ps(route) * 1e-12 for route in dict.fromkeys(routes)}
+    passed = sorted({link for route in latency_s for link in route})
+    place = {link: number for number, link in enumerate(passed)}
+    short = {route: tuple(place[link] for link in route) for route in latency_s}
+    waits = [flow.wait_s + latency_s[route] for flow, route in zip(flows, routes, strict=True)]
     return Routed(
-        capacity=[float(link.bytes_per_s) for link in network.links],
-        routes=routes,
+        capacity=[float(network.links[link].bytes_per_s) for link in passed],
+        routes=[short[route] for route in routes],
         bytes=[float(flow.bytes) for flow in flows],
         start_s=[flow.start_s for flow in flows],
         wait_s=waits,

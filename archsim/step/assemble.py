@@ -18,7 +18,7 @@ from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["Gaps", "Timeline", "assemble", "fold_name"]
+__all__ = ["Gaps", "Timeline", "assemble", "fold_name", "link_scopes"]
 
 Gaps = dict[tuple[int, str], Counter[str]]
 """(rank or -1, part) -> account -> picoseconds that the part stood still."""
@@ -39,9 +39,18 @@ def fold_name(first: int, size: int) -> str:
 
 
 def assemble(
-    plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system: System, *, timeline: Timeline
+    plan: Plan,
+    works: dict[Task, Work],
+    exchanges: Exchanges,
+    system: System,
+    *,
+    timeline: Timeline,
+    links: tuple[Scope, ...],
 ) -> StepRecord:
-    """Return the record of *plan*. Raises `SimulationError` where a scope's books do not balance."""
+    """Return the record of *plan* with the scopes *links* of the network.
+
+    Raises `SimulationError` where a scope's books do not balance.
+    """
     folds = _folds(plan, works)
     served = [row for fold in folds for row in _chip_rows(works, fold, system)]
     exchanged = [
@@ -49,7 +58,6 @@ def assemble(
         for task, count in _counts(plan.segments).items()
         if task.collective is not None
     ]
-    served += _link_rows([(facts, count) for _, facts, count in exchanged], system)
     pieces = sum(
         fold.chips
         * fold.counts[task]
@@ -61,10 +69,11 @@ def assemble(
     for scope, place, accounts in served:
         books[scope.name] = _balanced(scope, accounts, timeline.gaps.get(place, Counter()), timeline.time_ps)
         _check_rounding(scope, books[scope.name], jobs=pieces)
+    books |= _link_books(links, [(facts, count) for _, facts, count in exchanged], timeline, jobs=pieces)
     return StepRecord(
         phase=plan.phase,
         time_ps=timeline.time_ps,
-        scopes=tuple(scope for scope, _, _ in served),
+        scopes=(*(scope for scope, _, _ in served), *links),
         books=books,
         uses=tuple(use for fold in folds for use in _uses(fold, system)),
         collectives=tuple(sorted({(task.kind, task.bytes, facts.algorithm) for task, facts, _ in exchanged})),
@@ -162,16 +171,27 @@ def _engine(fold: _Fold, name: str, flop_per_s: int) -> Scope:
     return Scope(f"{fold.name}.{name}", "engine", "flop", fold.chips * float(flop_per_s), chips=fold.chips)
 
 
-def _link_rows(exchanged: list[tuple[CollectiveFacts, int]], system: System) -> list[Row]:
+def link_scopes(system: System) -> tuple[Scope, ...]:
+    """Return the scopes of all links, in the order of the network's."""
     links = system.network.links if system.spec.chips > 1 else ()
-    return [
-        (
-            Scope(link.name, "link", "bytes", float(link.bytes_per_s)),
-            (-1, "network"),
-            link_books(exchanged, index, link.bytes_per_s),
-        )
-        for index, link in enumerate(links)
-    ]
+    return tuple(Scope(link.name, "link", "bytes", float(link.bytes_per_s)) for link in links)
+
+
+def _link_books(
+    links: tuple[Scope, ...], exchanged: list[tuple[CollectiveFacts, int]], timeline: Timeline, *, jobs: int
+) -> Books:
+    """Return the books of all links; those of one rate that carry the same bytes share one."""
+    gaps = timeline.gaps.get((-1, "network"), Counter())
+    known: dict[tuple[float, ...], Accounts] = {}
+    books: Books = {}
+    alike = zip((scope.peak_per_s for scope in links), *(facts.link_bytes for facts, _ in exchanged), strict=True)
+    for index, (scope, key) in enumerate(zip(links, alike, strict=True)):
+        if key not in known:
+            accounts = link_books(exchanged, index, int(scope.peak_per_s))
+            known[key] = _balanced(scope, accounts, gaps, timeline.time_ps)
+            _check_rounding(scope, known[key], jobs=jobs)
+        books[scope.name] = known[key]
+    return books
 
 
 def _total(parts: Iterator[tuple[Accounts, int]]) -> Accounts:

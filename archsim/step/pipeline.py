@@ -8,19 +8,21 @@ bytes take the place of what a link waits for meanwhile, in proportion.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from archsim.errors import SimulationError
 from archsim.hardware.system import System
-from archsim.mapping.plan import Pipeline, Plan
+from archsim.mapping.plan import Pipeline
 from archsim.metrics.ledger import Books, check_balance
 from archsim.network.collectives import CollectiveFacts
+from archsim.step.assemble import link_scopes
 from archsim.step.books import Accounts
 from archsim.step.exchange import returns_of, sends_of
 from archsim.step.record import ChannelUse, Scope, StepRecord
-from archsim.step.simulate import simulate_step
+from archsim.step.simulate import simulate_steps
 from archsim.step.stages import DRAINED, PIPELINES, Schedule
 from archsim.units import PS_PER_S
 
@@ -37,10 +39,8 @@ def simulate_pipeline(pipeline: Pipeline, system: System, *, schedule: str = DRA
 
     Raises `SimulationError` where books do not balance.
     """
-    known: dict[Plan, StepRecord] = {}
-    for plan in (plan for plans in pipeline.stages for plan in plans):
-        if plan not in known:
-            known[plan] = simulate_step(plan, system)
+    known = simulate_steps((plan for plans in pipeline.stages for plan in plans), system)
+    links = link_scopes(system)
     runs = [[known[plan] for plan in plans] for plans in pipeline.stages]
     sends = [sends_of(pipeline, stage, system) for stage in range(len(runs) - 1)]
     if schedule != DRAINED:
@@ -49,13 +49,13 @@ def simulate_pipeline(pipeline: Pipeline, system: System, *, schedule: str = DRA
         [[run.time_ps for run in of_stage] for of_stage in runs],
         [[sent.duration_ps for sent in sent_on] for sent_on in sends],
     )
-    chips, links = _chip_books(pipeline, runs, timed), _link_books(runs, sends, timed)
+    books = _chip_books(pipeline, runs, timed) | _link_books(links, runs, sends, timed)
     own = [scope for of_stage in runs for scope in of_stage[0].scopes if scope.kind != "link"]
     return StepRecord(
         phase=runs[0][0].phase,
         time_ps=timed.time_ps,
-        scopes=(*own, *(scope for scope in runs[0][0].scopes if scope.kind == "link")),
-        books=chips | links,
+        scopes=(*own, *links),
+        books=books,
         uses=tuple(_uses(runs)),
         collectives=_collectives(pipeline, runs, sends[: len(runs) - 1]),
         jobs=sum(run.jobs for of_stage in runs for run in of_stage),
@@ -86,18 +86,31 @@ def _once(accounts: Accounts, needed: int, read: int) -> Accounts:
     return accounts
 
 
-def _link_books(runs: Runs, sends: Sends, schedule: Schedule) -> Books:
-    """Return the books of the links: each follows the stage that exchanges most over it, and carries all bytes."""
+def _link_books(links: tuple[Scope, ...], runs: Runs, sends: Sends, schedule: Schedule) -> Books:
+    """Return the books of the links: each follows the stage that exchanges most over it, and carries all bytes.
+
+    Links that are booked alike in every run share one book there, and here if they carry the same between stages.
+    """
     books: Books = {}
-    links = [scope for scope in runs[0][0].scopes if scope.kind == "link"]
-    for index, scope in enumerate(links):
-        by_stage = [_total(of_stage, scope) for of_stage in runs]
-        carried = [accounts.get("useful", 0.0) for accounts in by_stage]
-        owner = carried.index(max(carried))
-        foreign = sum(carried) - carried[owner] + sum(facts.link_bytes[index] for sent in sends for facts in sent)
-        own = _closed(scope, by_stage[owner], schedule.gaps[owner], schedule.time_ps)
-        books[scope.name] = _displaced(scope, own, foreign)
+    known: dict[tuple[float, ...], Accounts] = {}
+    between = [facts.link_bytes for sent in sends for facts in sent]
+    sent_bytes = map(sum, zip(*between, strict=True)) if between else itertools.repeat(0, len(links))
+    different = {id(run): run for of_stage in runs for run in of_stage}.values()
+    alike = zip(*([id(run.books[scope.name]) for scope in links] for run in different), strict=True)
+    for scope, sent, same in zip(links, sent_bytes, alike, strict=True):
+        key = (scope.peak_per_s, sent, *same)
+        if key not in known:
+            known[key] = _link_book(scope, runs, sent, schedule)
+        books[scope.name] = known[key]
     return books
+
+
+def _link_book(scope: Scope, runs: Runs, sent: int, schedule: Schedule) -> Accounts:
+    by_stage = [_total(of_stage, scope) for of_stage in runs]
+    carried = [accounts.get("useful", 0.0) for accounts in by_stage]
+    owner = carried.index(max(carried))
+    own = _closed(scope, by_stage[owner], schedule.gaps[owner], schedule.time_ps)
+    return _displaced(scope, own, sum(carried) - carried[owner] + sent)
 
 
 def _total(of_stage: Sequence[StepRecord], scope: Scope) -> Accounts:

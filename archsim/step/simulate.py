@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
 from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Task
 from archsim.metrics.ledger import gaps_of
-from archsim.step.assemble import Gaps, Timeline, assemble
+from archsim.step.assemble import Gaps, Timeline, assemble, link_scopes
 from archsim.step.exchange import Exchanges, exchanges_of
 from archsim.step.iteration import Iteration, Lap
 from archsim.step.offload import offloaded
 from archsim.step.record import StepRecord
 from archsim.step.work import Work, works_of
 
-__all__ = ["simulate_step"]
+__all__ = ["simulate_step", "simulate_steps"]
 
 FIRST_LAPS = 2
 """The fewest laps that can show a period."""
@@ -34,10 +36,25 @@ def simulate_step(plan: Plan, system: System) -> StepRecord:
 
     Raises `SimulationError` if the books of any scope do not balance to 1e-9.
     """
-    plan = offloaded(plan, system)
-    works, exchanges = works_of(plan, system), exchanges_of(plan, system)
-    timeline = _timeline(plan, works, exchanges, system)
-    return assemble(plan, works, exchanges, system, timeline=timeline)
+    return simulate_steps((plan,), system)[plan]
+
+
+def simulate_steps(plans: Iterable[Plan], system: System) -> dict[Plan, StepRecord]:
+    """Return what `simulate_step` does for each of *plans*.
+
+    Plans that differ in their chips alone, and whose collectives take equally long there, have one timeline.
+    """
+    records: dict[Plan, StepRecord] = {}
+    timelines: dict[tuple[Plan, tuple[int, ...]], Timeline] = {}
+    links = link_scopes(system)
+    for whole in dict.fromkeys(plans):
+        plan = offloaded(whole, system)
+        works, exchanges = works_of(plan, system), exchanges_of(plan, system)
+        alike = (replace(plan, placed=()), tuple(facts.duration_ps for facts in exchanges.values()))
+        if alike not in timelines:
+            timelines[alike] = _timeline(plan, works, exchanges, system)
+        records[whole] = assemble(plan, works, exchanges, system, timeline=timelines[alike], links=links)
+    return records
 
 
 def _timeline(plan: Plan, works: dict[Task, Work], exchanges: Exchanges, system: System) -> Timeline:

@@ -16,7 +16,7 @@ from archsim.mapping.plan import Collective, Pipeline, Plan, Segment, Task, Tran
 from archsim.mapping.sharding import Cut, stage_layers
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
-from archsim.step.simulate import simulate_step
+from archsim.step.simulate import simulate_step, simulate_steps
 from archsim.step.stages import DRAINED, PIPELINES
 from archsim.units import PS_PER_S
 from archsim.workload.batch import Batch
@@ -230,3 +230,16 @@ def test_iterations_that_differ_in_turns_count_as_their_mean() -> None:
     assert found.time_ps == -(-(finished[1199] - finished[239]) // 960)
     for row, gaps in zip(runs, found.gaps, strict=True):
         assert sum(gaps.values()) == found.time_ps - sum(row)
+
+
+def test_stages_that_are_alike_share_a_timeline_and_nothing_changes() -> None:
+    """Four stages on the nodes of a dragonfly: what is simulated together equals each plan by itself, to the bit."""
+    system = load_system("groq-576", ["chips=32", "network.shape=[8, 9, 4]"])
+    model = load_model("llama-3.1-8b")
+    ways = Parallelism.parse("tp=8,pp=4")
+    pipeline = Cut.of(model, Precision.parse("w8a16kv16"), ways, system).pipeline(Batch.of_decode(4, 400))
+    plans = [plan for plans in pipeline.stages for plan in plans]
+    parts = System(system)
+    together = simulate_steps(plans, parts)
+    for plan in plans:
+        assert together[plan] == simulate_step(plan, parts)
