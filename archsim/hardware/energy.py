@@ -1,8 +1,8 @@
 """What each part of a system costs in joules, read off its specs: by bit, by FLOP, by second.
 
 Names of parts are those of results: `chip.hbm.device` (the memory itself), `chip.hbm.path` (from its pins to the
-engines), `chip.l2`, `chip.matrix.bf16`, `chip.vector`, `chip.idle`, `chip.active`, `link`, `outer_link`, `host`. A part
-that has no figure maps to None.
+engines), `chip.l2`, `chip.matrix.bf16`, `chip.vector`, `chip.pnm.array` and `chip.pnm` (what near-memory units read,
+and their arithmetic), `chip.idle`, `chip.active`, `link`, `outer_link`, `host`. A part without a figure maps to None.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ def _chip_costs(chip: ChipSpec) -> Costs:
         costs[f"chip.{name}.path"] = _cost(*(figures.path_pj_per_bit.get(name) for figures in (middle, low, high)))
     for name in chip.cache:
         costs[f"chip.{name}"] = _cost(*(figures.cache_pj_per_bit.get(name) for figures in (middle, low, high)))
+    for name, unit in chip.near_memory.items():
+        costs[f"chip.{name}.array"] = _cost(unit.pj_per_bit)
+        costs[f"chip.{name}"] = _cost(unit.pj_per_flop)
     for dtype in chip.engine["matrix"].flop_per_s:
         found = (figures.matrix_pj_per_flop.get(dtype) for figures in (middle, low, high))
         costs[f"chip.matrix.{dtype}"] = _cost(*found)

@@ -22,6 +22,7 @@ from archsim.hardware.quantities import (
     FlopPerSecond,
     Identifier,
     PicojoulesPerBit,
+    PicojoulesPerFlop,
     Picoseconds,
     PositivePicoseconds,
 )
@@ -86,6 +87,8 @@ class NearMemorySpec(Spec):
     """Rate at which operands and results pass, where the memory hangs on a link and not on the chip's own pins."""
     pj_per_bit: PicojoulesPerBit | None = Field(alias="energy", default=None)
     """Energy of a bit from the cells to the unit."""
+    pj_per_flop: PicojoulesPerFlop | None = Field(alias="flop_energy", default=None)
+    """Energy of a FLOP on the unit."""
 
     @model_validator(mode="after")
     def _check_level(self) -> NearMemorySpec:

@@ -24,7 +24,9 @@ from archsim.summary.parts import Part
 __all__ = ["energy_of"]
 
 _MOVED = [ACCOUNTS.index(account) for account in (*GROUPS["useful"], *GROUPS["moved"])]
-_VECTOR = "vector"
+_MATRIX = "matrix"
+_ARRAY, _PHY = ".array", ".phy"
+"""Endings of the two books of a memory with near-memory units."""
 _BITS = 8
 
 
@@ -116,8 +118,8 @@ class _Activity:
             yield "none", None, seconds(part.total.idle_fine)
 
     def _chips(self, part: Part) -> int:
-        suffix = f".{self._spec.chip.main_memory}"
-        return sum(scope.chips for scope in part.scopes if scope.kind == "memory" and scope.name.endswith(suffix))
+        folds = {scope.name.partition(".")[0]: scope.chips for scope in part.scopes if scope.kind != "link"}
+        return sum(folds.values())
 
     def _moved(self, part: Part, amounts: Amounts, costs: dict[str, JoulesPer | None]) -> Iterator[Use]:
         for row, scope in enumerate(part.scopes):
@@ -127,13 +129,23 @@ class _Activity:
                 yield Use(name, _BITS * amount, costs[name])
                 continue
             where = scope.name.partition(".")[2]
-            if scope.kind == "memory":
-                for level in (f"chip.{where}.device", f"chip.{where}.path"):
+            if where.endswith(_ARRAY):
+                yield self._near_reads(part, amounts, row, costs)
+            elif scope.kind == "memory":
+                memory = where.removesuffix(_PHY)
+                for level in (f"chip.{memory}.device", f"chip.{memory}.path"):
                     yield Use(level, _BITS * amount, costs.get(level))
-            elif scope.unit == "bytes":
-                yield Use(f"chip.{where}", _BITS * amount, costs.get(f"chip.{where}"))
-            elif where == _VECTOR:
-                yield Use("chip.vector", amount, costs["chip.vector"])
+            elif where != _MATRIX:
+                amount *= _BITS if scope.unit == "bytes" else 1
+                yield Use(f"chip.{where}", amount, costs.get(f"chip.{where}"))
+
+    def _near_reads(self, part: Part, amounts: Amounts, row: int, costs: dict[str, JoulesPer | None]) -> Use:
+        """Return what near-memory units read: bytes that arrays delivered and the interface did not pass on."""
+        fold, memory = part.scopes[row].name.removesuffix(_ARRAY).split(".")
+        names = [scope.name for scope in part.scopes]
+        beyond = amounts[row, _MOVED] - amounts[names.index(f"{fold}.{memory}{_PHY}"), _MOVED]
+        unit = next(name for name, unit in self._spec.chip.near_memory.items() if unit.memory == memory)
+        return Use(f"chip.{unit}.array", _BITS * math.fsum(beyond.clip(min=0.0).tolist()), costs[f"chip.{unit}.array"])
 
     def _flops(self, part: Part) -> Iterator[tuple[PhaseName, str, float]]:
         for phase, use in part.total.phases.items():

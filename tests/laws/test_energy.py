@@ -149,3 +149,14 @@ def _tables(spec: SystemSpec) -> dict[str, object]:
     from archsim.hardware.fields import tables_of  # noqa: PLC0415
 
     return tables_of(spec.chip)
+
+
+def test_what_units_near_the_memory_read_is_charged_once_and_at_their_figure() -> None:
+    """Attention at the base die: the KV cache at 1.7 pJ/bit and not at the 3.9 + 8 of the way to the engines."""
+    result = step(load_system("h100-sxm8-pnm", ["chip.near_memory.pnm.place=attention"]), batch=8)
+    parts, ledger = energy(result).by_part, result.ledger
+    read_s = ledger["chip0-7.hbm.array"].accounts["useful_kv_read"] * ledger["chip0-7.hbm.array"].peak_per_s
+    assert parts["chip.pnm.array"] == pytest.approx(8 * read_s * result.simulated_s * 1.7e-12, rel=0.02)
+    assert parts["chip.idle"] == pytest.approx(8 * 75 * result.simulated_s, rel=1e-9)
+    plain = energy(step(load_system("h100-sxm8"), batch=8)).by_part
+    assert parts["chip.hbm.device"] < plain["chip.hbm.device"]
