@@ -37,6 +37,8 @@ class Level:
     """The pipes that a transfer holds, each for a share of the transfer's time; empty: its own, of the level's name."""
     inside: bool = False
     """What is read stays in the memory: near-memory units take it, not the chip."""
+    ahead_bytes: int = 0
+    """Buffer through which it is read ahead of the kernels; 0: none."""
 
     @property
     def pipes(self) -> tuple[tuple[str, Fraction], ...]:
@@ -80,7 +82,7 @@ def levels_of(chip: ChipSpec) -> dict[str, Level]:
 def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
     """Return *spec* as the chip's cores see it."""
     # A9: what the chip has in flight is spread evenly over the channels.
-    window_bytes = max(chip.bytes_in_flight // spec.channels, spec.device.burst_bytes)
+    window_bytes = max((spec.outstanding_bytes or chip.bytes_in_flight) // spec.channels, spec.device.burst_bytes)
     answer = answer_of(spec, place=f"{chip.name}: memory.{name}")
     memo: dict[tuple[Access, ...], ChannelFacts] = {}
 
@@ -96,6 +98,7 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
         burst_bytes=spec.device.burst_bytes,
         channel_peak_bytes_per_s=spec.channel_peak_bytes_per_s,
         sustain=sustain,
+        ahead_bytes=spec.ahead_bytes,
     )
 
 

@@ -19,6 +19,7 @@ from archsim.hardware.quantities import (
     BytesOrNone,
     BytesPerSecond,
     Count,
+    Identifier,
     PicojoulesPerBit,
     PositivePicoseconds,
     Ratio,
@@ -186,6 +187,13 @@ class MemorySpec(Spec):
     """Profile of the memory controller: a key of `archsim.dram.profile.PROFILES`."""
     address_map: str = ""
     """Bits of a channel's addresses, lowest first (`pc1 bg2 co5 ba2 sid1 ro14`); empty takes the controller's own."""
+    prefetch_bytes: Bytes | None = Field(alias="prefetch_buffer", default=None)
+    """Buffer through which weights and KV are read ahead of the kernels that need them; not stated: the buffers of
+    flash stacks, and none for other devices, whose reads wait for the chip's staging."""
+    through: Identifier | None = None
+    """Memory in which the buffer lies, where engines cannot read this one: its bytes land there and are read again."""
+    outstanding_bytes: Bytes | None = Field(alias="outstanding", default=None)
+    """Read bytes in flight to this memory, where DMA engines of its own ask for them; not stated: the chip's."""
     datasheet_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None)
     """Bandwidth of the datasheet: the cross-check of pin rate x width, never used in a simulation."""
 
@@ -209,6 +217,13 @@ class MemorySpec(Spec):
             expected = f"less than the capacity, {exact_quantity(self.capacity_bytes, 'bytes')}"
             raise refusal("reserved", exact_quantity(self.reserved_bytes, "bytes"), expected)
         return self
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes of the buffer through which it is read ahead of the kernels; 0: none."""
+        if self.prefetch_bytes is not None:
+            return self.prefetch_bytes
+        return self.stacks * self.device.flash.buffer_bytes if self.device.flash else 0
 
     @property
     def channels(self) -> int:

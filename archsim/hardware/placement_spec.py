@@ -53,6 +53,8 @@ def check_placement(
                 return refusal(f"placement.{key}", name, expected)
             if len(set(names)) < len(names):
                 return refusal(f"placement.{key}", ", ".join(names), "each memory once")
+            if key == "activations" and name in memories and memories[name].through:
+                return refusal("placement.activations", name, "memories that engines read themselves")
             flash = memories[name].device.flash if name in memories else None
             if flash is not None and key in {"kv", "activations"} and flash.writes == "refused":
                 return refusal(

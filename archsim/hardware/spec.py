@@ -137,6 +137,18 @@ class ChipSpec(Spec):
             raise refusal("main_memory", self.main_memory, f"one of the chip's memories: {', '.join(self.memory)}")
         if missing := [name for name in ("matrix", "vector") if name not in self.engine]:
             raise refusal("engine", ", ".join(self.engine), f"also the engine {', '.join(missing)}")
+        for name, memory in self.memory.items():
+            if memory.through is not None and (
+                memory.through not in self.memory or self.memory[memory.through].through
+            ):
+                others = [other for other, spec in self.memory.items() if other != name and not spec.through]
+                raise refusal(
+                    f"memory.{name}.through", memory.through, f"a memory that engines read: {', '.join(others)}"
+                )
+            if memory.through is not None and not memory.ahead_bytes:
+                raise refusal(
+                    f"memory.{name}.prefetch_buffer", "", f"the room in {memory.through} that its bytes land in"
+                )
         if self.placement is not None and (wrong := check_placement(self.placement, self.memory, self.cache)):
             raise wrong
         if taken := {*self.near_memory} & {*self.memory, *self.cache, "matrix", "vector"}:

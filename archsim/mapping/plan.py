@@ -25,7 +25,7 @@ class Transfer:
     level: str
     """Name of a memory or cache of the chip: `"hbm"`, `"l2"`."""
     tensor: str
-    """`"weights"`, `"kv_read"`, `"kv_write"` or `"activations"`."""
+    """`"weights"`, `"kv_read"`, `"kv_write"`, `"activations"`, or `"moved"`."""
     bytes: int
     """Bytes moved."""
     useful_bytes: int
@@ -35,6 +35,10 @@ class Transfer:
     """Contiguous bytes before the address jumps."""
     granule_bytes: int = 0
     """Bytes that lie together on one channel; 0: as the level interleaves."""
+    ahead: bool = False
+    """Read ahead of its kernel, through the memory's own prefetch buffer."""
+    staged_by: str = ""
+    """The memory whose bytes these are, on their way through this one: its tensor is `"moved"`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ the runtime's paged cache, keys and values of one layer and rank together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 from archsim.hardware.spec import ChipSpec, PlacementSpec, SystemSpec
 from archsim.mapping.parallelism import Parallelism
@@ -63,6 +64,10 @@ class Rank:
     """Caches and memories by the bytes of activations that they hold; the last one takes what is left."""
     caches: Parts
     """All caches of the chip."""
+    ahead: frozenset[str]
+    """Memories that are read ahead of kernels, through buffers of their own."""
+    through: Mapping[str, str]
+    """Memory that engines cannot read -> the one that its bytes land in."""
     weight_dtype: str
     kv_dtype: str
     widening_operations: int
@@ -92,6 +97,8 @@ class Rank:
             kv_read_from=((chip.main_memory, 1),),
             activations_in=_activation_levels(chip),
             caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
+            ahead=frozenset(name for name, memory in chip.memory.items() if memory.ahead_bytes),
+            through={name: memory.through for name, memory in chip.memory.items() if memory.through},
             weight_dtype=matrix_dtype((precision.weight_bits, precision.activation_bits), dtypes, what=chip.name),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv_bits), dtypes, what=chip.name),
             widening_operations=system.runtime.widening_operations if widened else 0,
@@ -189,7 +196,23 @@ class Rank:
     def _weights(self, operator: Operator, shares: Shares) -> tuple[Transfer, ...]:
         handled, useful = shares.total(operator.weights, bits=self.weight_bits)
         row = -(-operator.weight_run_elements * self.weight_bits // 8)
-        return _cut_transfers(self.weights_in, "weights", (handled, useful), write=False, run_bytes=row or handled)
+        amounts = (handled, useful)
+        return self._staged(_cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled))
+
+    def _staged(self, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
+        """Return *transfers* with what they move on the way: bytes that land in another memory and are read again."""
+        found: list[Transfer] = []
+        for transfer in transfers:
+            early = transfer.level in self.ahead and not transfer.write
+            found.append(replace(transfer, ahead=early) if early else transfer)
+            upper, size, run = self.through.get(transfer.level), transfer.bytes, transfer.run_bytes
+            if upper and early:
+                lands = partial(Transfer, upper, "moved", size, size, run_bytes=run, staged_by=transfer.level)
+                found += [lands(write=True), lands(write=False)]
+            elif upper:
+                # What is written passes twice: from the engines, and on to the memory behind.
+                found.append(Transfer(upper, "moved", 2 * size, 2 * size, write=True, run_bytes=run))
+        return tuple(found)
 
     def _kv(self, operator: Operator) -> tuple[Transfer, ...]:
         block, token = self.kv_block_bytes, self.kv_token_bytes
@@ -203,7 +226,7 @@ class Rank:
         amounts = self.cache_shares.of(Amount(elements, "kv_heads"), bits=self.kv_bits)
         write = tensor == "kv_write"
         parts = self.kv_in if write else self.kv_read_from
-        return _cut_transfers(parts, tensor, amounts, write=write, run_bytes=run_bytes)
+        return self._staged(_cut_transfers(parts, tensor, amounts, write=write, run_bytes=run_bytes))
 
     def _activations(self, read: tuple[int, int], written: tuple[int, int]) -> tuple[Transfer, ...]:
         total = read[0] + written[0]

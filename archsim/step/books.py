@@ -18,9 +18,14 @@ from archsim.network.collectives import CollectiveFacts
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["Accounts", "beside_books", "engine_books", "level_books", "link_books", "near_books"]
+__all__ = ["Accounts", "account_of", "beside_books", "engine_books", "level_books", "link_books", "near_books"]
 
 Accounts = dict[str, float]
+
+
+def account_of(tensor: str) -> str:
+    """Return the account of bytes of *tensor*: what only passes through a memory is `moved`, all else is useful."""
+    return tensor if tensor == "moved" else f"useful_{tensor}"
 
 
 def level_books(service: Service, level: Level) -> Accounts:
@@ -29,7 +34,7 @@ def level_books(service: Service, level: Level) -> Accounts:
     slots = level.channels * service.busiest_bytes
     stretch = facts.total / facts.transfer
     accounts = {
-        f"useful_{service.tensor}": float(service.useful_bytes),
+        account_of(service.tensor): float(service.useful_bytes),
         "overfetch": float(moved - service.useful_bytes),
         "imbalance": (slots - moved) * stretch,
         "rounding": float(level.peak_bytes_per_s * service.held_ps / PS_PER_S) - slots * stretch,

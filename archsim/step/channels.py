@@ -14,7 +14,7 @@ import numpy.typing as npt
 from archsim.dram.facts import CAUSES
 from archsim.hardware.level import Level
 from archsim.metrics.accounts import ACCOUNTS
-from archsim.step.books import Accounts, level_books
+from archsim.step.books import Accounts, account_of, level_books
 from archsim.step.record import ChannelUse
 from archsim.units import PS_PER_S
 
@@ -50,7 +50,7 @@ def _add_use(amounts: npt.NDArray[np.float64], use: ChannelUse, level: Level, ti
     stretch = facts.total / facts.transfer
     held = float(level.channel_peak_bytes_per_s * service.held_ps / PS_PER_S)
     columns = {
-        f"useful_{service.tensor}": useful,
+        account_of(service.tensor): useful,
         "overfetch": moved - useful,
         "imbalance": (service.busiest_bytes - moved) * stretch,
         "rounding": np.full(level.channels, held - service.busiest_bytes * stretch),

@@ -2,10 +2,10 @@
 
 A kernel starts after the runtime's launch gap and ramp, reads its operands chunk by chunk into on-chip staging,
 computes each chunk when it has arrived and writes results back. Reads run ahead of the engine as far as staging has
-room. A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works kernel by
-kernel does not. A runtime without a captured graph has a host that issues the tasks one after the other, ahead of the
-chip: a task starts when the chip is ready for it and the host has issued it. Every job is logged with its binding
-predecessor; where the time went is read off that log afterwards.
+room (`feeds`). A runtime that prefetches by stream reads the weights of later kernels ahead as well; one that works
+kernel by kernel does not. A runtime without a captured graph has a host that issues the tasks one after the other,
+ahead of the chip: a task starts when the chip is ready for it and the host has issued it. Every job is logged with its
+binding predecessor; where the time went is read off that log afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
 from archsim.step.exchange import Exchanges
-from archsim.step.work import Chunk, Held, Reads, Work
+from archsim.step.feeds import Feed, Place, feeds_of
+from archsim.step.work import Chunk, Held, Work
 
 __all__ = ["Iteration", "Lap"]
 
@@ -37,47 +38,10 @@ class Lap:
         return self.by_rank[rank if len(self.by_rank) > 1 else 0]
 
 
-@dataclass(slots=True)
-class _Feed:
-    """The reads of one rank that wait for staging room (A12): a queue over the chunks of all kernels."""
-
-    chunks: list[list[tuple[Reads, int]]]
-    """For each kernel in order, its chunks as (reads, bytes)."""
-    room_bytes: list[int]
-    """For each kernel, staging as its chunks find it."""
-    ahead: bool
-    """Whether it may read for kernels that have not started."""
-    kernel: int = 0
-    chunk: int = 0
-    staged_bytes: int = 0
-    arrived: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(kernel, chunk) -> job that brought its last byte."""
-
-    def next(self, running: int) -> tuple[int, int] | None:
-        """Return the next (kernel, chunk) that there is room for while kernel *running* runs, or None."""
-        last = len(self.chunks) - 1 if self.ahead else running
-        while self.kernel <= last and self.chunk == len(self.chunks[self.kernel]):
-            self.kernel, self.chunk = self.kernel + 1, 0
-        if self.kernel > last:
-            return None
-        size = self.chunks[self.kernel][self.chunk][1]
-        if self.staged_bytes + size > self.room_bytes[self.kernel]:
-            return None
-        self.staged_bytes += size
-        self.chunk += 1
-        return self.kernel, self.chunk - 1
-
-
-def _feed(chunks: list[list[tuple[Reads, int]]], staging_bytes: int, *, ahead: bool) -> _Feed:
-    # Two chunks of any kernel fit: an engine that waited for one too large for staging would wait for ever.
-    room = [max(staging_bytes, 2 * max(size for _, size in kernel)) for kernel in chunks]
-    return _Feed(chunks, room, ahead)
-
-
 class _Rank:
     """The live parts of one chip."""
 
-    def __init__(self, index: int, log: JobLog, system: System, *, feeds: list[_Feed], kernel_laps: list[int]) -> None:
+    def __init__(self, index: int, log: JobLog, system: System, *, feeds: list[Feed], kernel_laps: list[int]) -> None:
         self.index = index
         self.kernel_laps = kernel_laps
         """Lap of each kernel in order."""
@@ -88,6 +52,8 @@ class _Rank:
         self.near = {units.name: Pipe(log, "compute", rank=index) for units in system.near.values()}
         self.feeds = feeds
         self.kernels_started = 0
+        self.awaited: simpy.Event | None = None
+        """What a kernel waits for whose next chunk has not landed yet."""
         self.issued = ROOT
         """The host's job that issued the latest task."""
         self.last = ROOT
@@ -99,15 +65,19 @@ class _Rank:
         """Every part of the chip that has a book."""
         return {**self.pipes, "matrix": self.matrix, "vector": self.vector, **self.near}
 
-    def hold(self, held: Held, now: int, *, lap: int) -> int:
-        """Serve one access on every pipe that it holds and return the job that ends last."""
+    def hold(self, held: Held, now: int, *, lap: int, after: int | None = None) -> int:
+        """Serve one access on every pipe that it holds and return the job that ends last.
+
+        *after* is the job that let it begin, by default the rank's last.
+        """
+        cause = self.last if after is None else after
         (first, duration), *others = held
-        job = self.pipes[first].reserve(now, duration, enabled_by=self.last, lap=lap)
+        job = self.pipes[first].reserve(now, duration, enabled_by=cause, lap=lap)
         for name, more in others:
             if self.pipes[name].gate is self.pipes[first].gate:
                 self.pipes[name].jobs.append(job)
             else:
-                beside = self.pipes[name].reserve(now, more, enabled_by=self.last, lap=lap)
+                beside = self.pipes[name].reserve(now, more, enabled_by=cause, lap=lap)
                 job = self._log.latest(job, beside)
         return job
 
@@ -164,17 +134,8 @@ class Iteration:
             for task in tasks.tasks(index)
             if task.collective is None
         ]
-        feeds = self._feeds([self._works[task].chunks for task, _ in kernels])
+        feeds = feeds_of([self._works[task].chunks for task, _ in kernels], self._system)
         return _Rank(index, self.log, self._system, feeds=feeds, kernel_laps=[lap for _, lap in kernels])
-
-    def _feeds(self, chunks: list[tuple[Chunk, ...]]) -> list[_Feed]:
-        staging = self._system.staging_bytes
-        if self._system.runtime.prefetch == "stream":
-            weights = [[(c.streamed, c.streamed_bytes) for c in kernel] for kernel in chunks]
-            rest = [[(c.bound, c.bound_bytes) for c in kernel] for kernel in chunks]
-            return [_feed(weights, staging, ahead=True), _feed(rest, staging, ahead=False)]
-        both = [[(c.streamed + c.bound, c.streamed_bytes + c.bound_bytes) for c in kernel] for kernel in chunks]
-        return [_feed(both, staging, ahead=False)]
 
     def run(self) -> None:
         """Simulate to the end."""
@@ -251,13 +212,16 @@ class Iteration:
         self._read(rank, number)
         written = ROOT
         for index, chunk in enumerate(work.chunks):
+            while not all(feed.has_issued((number, index)) for feed in rank.feeds):
+                rank.awaited = self.kernel.event()
+                yield rank.awaited
             for feed in rank.feeds:
                 rank.last = self.log.latest(rank.last, feed.arrived.pop((number, index), ROOT))
             yield from self._until(rank.last)
             rank.last = self._calculate(rank, chunk, lap=lap)
             yield from self._until(rank.last)
             for feed in rank.feeds:
-                feed.staged_bytes -= feed.chunks[number][index][1]
+                feed.give_back((number, index))
             self._read(rank, number)
             for held in chunk.writes:
                 written = self.log.latest(written, rank.hold(held, self.kernel.now_ps, lap=lap))
@@ -278,16 +242,33 @@ class Iteration:
                 last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
         return last
 
-    def _read(self, rank: _Rank, running: int) -> None:
-        now = self.kernel.now_ps
+    def _read(self, rank: _Rank, running: int, *, after: int | None = None) -> None:
+        """Issue all reads that there is room for; *after* is the job that lets them go on, by default the rank's."""
+        now, cause = self.kernel.now_ps, rank.last if after is None else after
         for feed in rank.feeds:
             while (place := feed.next(running)) is not None:
                 kernel, index = place
                 lap = rank.kernel_laps[kernel]
                 self.read_ahead_laps = max(self.read_ahead_laps, lap - rank.kernel_laps[running])
                 for held, latency_ps in feed.chunks[kernel][index][0]:
-                    job = self._arrive(rank.hold(held, now, lap=lap), latency_ps, rank=rank.index, lap=lap)
+                    job = rank.hold(held, now, lap=lap, after=cause)
+                    job = self._arrive(job, latency_ps, rank=rank.index, lap=lap)
                     feed.arrived[place] = self.log.latest(feed.arrived.get(place, ROOT), job)
+                if feed.lands_on_the_way(place):
+                    self.kernel.process(self._land(rank, feed, place))
+
+    def _land(self, rank: _Rank, feed: Feed, place: Place) -> Process:
+        """Write a chunk that has arrived to the level it goes through, and let what waited for it go on."""
+        kernel, index = place
+        job = feed.arrived.pop(place)
+        yield from self._until(job)
+        job = rank.hold(feed.lands[kernel][index], self.kernel.now_ps, lap=rank.kernel_laps[kernel], after=job)
+        yield from self._until(job)
+        feed.landed.add(place)
+        self._read(rank, rank.kernels_started - 1, after=job)
+        if rank.awaited is not None:
+            rank.awaited.succeed()
+            rank.awaited = None
 
     def _arrive(self, job: int, latency_ps: int, *, rank: int, lap: int) -> int:
         # A10: data comes the first access's latency after its service; later chunks overlap it.

@@ -8,7 +8,7 @@ on-chip staging divided by the runtime's pipeline depth.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypedDict
@@ -20,7 +20,7 @@ from archsim.hardware.system import System
 from archsim.mapping.plan import Near, Plan, Task, Transfer
 from archsim.units import picoseconds_for
 
-__all__ = ["Chunk", "Held", "Service", "Work", "work_of", "works_of"]
+__all__ = ["Chunk", "Early", "Held", "Reads", "Service", "Work", "work_of", "works_of"]
 
 MOST_CHUNKS = 32
 """A2: a kernel is cut into at most 32 chunks; coarser than a real tile, it overstates fill and drain by 1/32."""
@@ -29,6 +29,18 @@ Held = tuple[tuple[str, int], ...]
 """(pipe, duration in ps) of what one access holds at once."""
 Reads = tuple[tuple[Held, int], ...]
 """(what is held, latency to the first byte in ps) of each level read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What a chunk reads of a memory with a prefetch buffer of its own."""
+
+    level: str
+    bytes: int
+    held: Held
+    latency_ps: int
+    lands: Held
+    """What its being written to another memory on the way holds, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,7 @@ class Chunk:
     near: Held
     """Near-memory units and how long they compute."""
     writes: tuple[Held, ...]
+    early: tuple[Early, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +204,40 @@ class _Moved(TypedDict):
     streamed_bytes: int
     bound_bytes: int
     writes: tuple[Held, ...]
+    early: tuple[Early, ...]
 
 
 def _moved(
     index: int, pieces: dict[Transfer, list[Piece]], levels: dict[str, Level], facts: dict[str, ChannelFacts]
 ) -> _Moved:
-    streamed = {t: cut[index] for t, cut in pieces.items() if not t.write and t.tensor == "weights"}
-    bound = {t: cut[index] for t, cut in pieces.items() if not t.write and t.tensor != "weights"}
-    written = {t: cut[index] for t, cut in pieces.items() if t.write}
+    mine = {t: cut[index] for t, cut in pieces.items()}
+    early = {t: piece for t, piece in mine.items() if t.ahead}
+    read = {t: piece for t, piece in mine.items() if not t.ahead and not t.write}
+    streamed = {t: piece for t, piece in read.items() if t.tensor == "weights" or t.staged_by}
+    bound = {t: piece for t, piece in read.items() if t not in streamed}
+    written = {t: piece for t, piece in mine.items() if t.write and not t.staged_by}
+    landing = {t: piece for t, piece in mine.items() if t.write and t.staged_by}
     return _Moved(
         streamed=tuple((held, facts[level].first_access_ps) for level, held in _held(streamed, levels).items()),
         bound=tuple((held, facts[level].first_access_ps) for level, held in _held(bound, levels).items()),
         streamed_bytes=_staged(streamed, levels),
         bound_bytes=_staged(bound, levels),
         writes=tuple(_held(written, levels).values()),
+        early=tuple(_early(early, landing, levels, facts)),
     )
+
+
+def _early(
+    read: dict[Transfer, Piece],
+    landing: dict[Transfer, Piece],
+    levels: dict[str, Level],
+    facts: dict[str, ChannelFacts],
+) -> Iterator[Early]:
+    for level, held in _held(read, levels).items():
+        size = sum(moved for transfer, (moved, _, _) in read.items() if transfer.level == level)
+        on_the_way = {transfer: piece for transfer, piece in landing.items() if transfer.staged_by == level}
+        lands = next(iter(_held(on_the_way, levels).values()), ())
+        yield Early(level, size, held, facts[level].first_access_ps, lands)
 
 
 def _staged(pieces: dict[Transfer, Piece], levels: dict[str, Level]) -> int:
