@@ -37,6 +37,7 @@ __all__ = [
     "SystemFacts",
     "Tables",
     "Throughput",
+    "TierFacts",
     "TokenCounts",
     "schema_json",
 ]
@@ -108,6 +109,20 @@ class ModelFacts(_Row):
     weight_bytes: Count
     kv_bytes_per_token: Count
     max_context_tokens: Count | None
+
+
+class TierFacts(_Row):
+    """One memory of a chip's placement, in bytes of one chip: of the one with the least room, where stages differ."""
+
+    usable_bytes: Count
+    weight_bytes: Count
+    kv_bytes: Count
+    """Room for KV blocks."""
+    activation_bytes: Count
+    context_bytes: Count
+    """KV of the context that all sequences share."""
+    years_to_wear_out: FiniteFloat | None
+    """Of flash that is written at this run's rate without pause; None where nothing wears."""
 
 
 class ParallelismFacts(_Row):
@@ -291,12 +306,14 @@ class Result(_Row):
     energy: Energy | None
     cost: Cost | None
     carbon: Carbon | None
+    placement: dict[str, TierFacts] | None = None
+    """Memory -> what it holds; absent where the main memory holds everything."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 
     def to_json(self) -> str:
         """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
-        content = self.model_dump(by_alias=True)
+        content = self.model_dump(by_alias=True, exclude={"placement"} if self.placement is None else None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod

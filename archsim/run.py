@@ -82,7 +82,7 @@ class _Setup:
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "costs", StepCosts(self.simulate))
+        object.__setattr__(self, "costs", StepCosts(self.simulate, bends=self.cut.bends))
 
     @classmethod
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:

@@ -145,5 +145,9 @@ def _print(result: Result, *, as_json: bool) -> None:
     screen = table.console()
     screen.print(f"{result.system.title}: {table.headline(result)}")
     screen.print(table.run_summary(result), "", table.waterfall(result), sep="\n")
+    if result.placement is not None:
+        from archsim.report.tiers import tier_table
+
+        screen.print("", tier_table(result), sep="\n")
     if result.saturation is not None:
         screen.print("", table.saturation_headline([result]), table.saturation_block([result]), sep="\n")

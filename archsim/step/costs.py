@@ -10,7 +10,7 @@ books of any mixture balance as the knots' do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from archsim.step.record import StepRecord
@@ -25,6 +25,8 @@ ROW_BITS, CONTEXT_BITS, PAIR_BITS = 4, 0, 0
 """log2 of the knots in an octave of each axis; rows are the batch of a decode or the new tokens of a prefill."""
 _FINE_ROWS = 512
 """Up to here a product may turn from reading weights to computing, and rows have twice the knots of larger ones."""
+_BEND_BITS = 6
+"""How often the spacing of contexts is halved around a bend."""
 _WIDEST_BATCH, _WIDEST_OTHER = 8, 24
 """log2 of the widest spacing: together within `FINE_BITS`, so that a product of weights stays whole."""
 
@@ -68,12 +70,17 @@ class _Cell:
 
 
 class StepCosts:
-    """Costs of iterations on one system, simulated on demand by *simulate* and kept."""
+    """Costs of iterations on one system, simulated on demand by *simulate* and kept.
 
-    def __init__(self, simulate: Callable[[Batch], StepRecord]) -> None:
+    *bends* are total contexts at which the time of a decode turns (KV blocks begin to fill a slower memory): spacing
+    around them is halved down to 1/64 of the octave's.
+    """
+
+    def __init__(self, simulate: Callable[[Batch], StepRecord], *, bends: Sequence[int] = ()) -> None:
         self.records: list[StepRecord] = []
         """The simulated iterations, in the order they were first needed."""
         self._simulate = simulate
+        self._bends = tuple(bends)
         self._index: dict[Batch, int] = {}
         self._cells: dict[tuple[int, int], _Cell] = {}
         self._prefills: dict[tuple[int, int], int] = {}
@@ -142,12 +149,19 @@ class StepCosts:
         return knot
 
     def _cell(self, batch: int, kv_tokens: int) -> _Cell:
-        bits = _spacing_bits(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)
+        bits = self._context_bits(kv_tokens)
         key = (batch, kv_tokens >> bits << bits)
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = self._new_cell(*key, bits)
         return cell
+
+    def _context_bits(self, kv_tokens: int) -> int:
+        bits = _spacing_bits(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)
+        finest = max(bits - _BEND_BITS, 0)
+        while bits > finest and any(bend >> bits == kv_tokens >> bits and bend % (1 << bits) for bend in self._bends):
+            bits -= 1
+        return bits
 
     def _new_cell(self, batch: int, lower: int, bits: int) -> _Cell:
         batches = _neighbours(batch, _row_bits(batch), _WIDEST_BATCH)

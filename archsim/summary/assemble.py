@@ -44,6 +44,7 @@ from archsim.summary.facts import (
 )
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
 from archsim.summary.tables import ledger_columns
+from archsim.summary.tiers import tier_facts
 from archsim.units import seconds_of
 
 __all__ = ["Design", "Served", "result_of_replay", "result_of_step"]
@@ -168,6 +169,7 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
     memory = _main_scope(design, parts, wholes)
     phases = phase_results(parts, wholes, memory)
     decode = phases.get("decode")
+    ledger = ledger_of(parts, wholes)
     return Result(
         schema_=SCHEMA,
         provenance=measured.provenance,
@@ -183,7 +185,7 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         mbu=decode.mbu if decode else None,
         mbu_array=_array_mbu(design, decode),
         mfu=decode.mfu if decode else None,
-        ledger=ledger_of(parts, wholes),
+        ledger=ledger,
         phases=phases,
         saturation=measured.saturation,
         energy=energy_of(
@@ -195,6 +197,7 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         ),
         cost=None,
         carbon=None,
+        placement=tier_facts(design, ledger),
         tables=Tables(
             ledger=ledger_columns(steps, parts, wholes, ledgers.fleet, design.system),
             resolved_toml=design.resolved_toml,
