@@ -82,7 +82,8 @@ class _Setup:
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "costs", StepCosts(self.simulate, bends=self.cut.bends))
+        costs = StepCosts(self.simulate, bends=self.cut.bends, reach=self.model.reach)
+        object.__setattr__(self, "costs", costs)
 
     @classmethod
     def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
@@ -140,6 +141,7 @@ class _Setup:
             kv_blocks=self.placement.kv_blocks,
             block_tokens=runtime.kv_block_tokens,
             context_tokens=self.model.max_context,
+            reach=self.model.reach,
         )
 
     @property

@@ -50,21 +50,24 @@ class LoopCosts:
         knots = tuple((knot, weight) for knot, weight in sorted(weights.items()) if weight)
         return ToyRun(sum(weight * self.knot_ps(knot) for knot, weight in knots), knots)
 
-    def decode(self, batch: int, kv_tokens: int, steps: int) -> ToyRun:
+    def decode(self, batch: int, kv_tokens: int, steps: int, *, growth: int | None = None) -> ToyRun:
         """Return *steps* iterations, summed one by one."""
+        rise = batch if growth is None else growth
         weights: dict[int, int] = {}
         for step in range(steps):
-            index, rest = divmod(kv_tokens + step * batch, 1 << self.spacing_bits)
+            index, rest = divmod(kv_tokens + step * rise, 1 << self.spacing_bits)
             share = rest << (FINE_BITS - self.spacing_bits)
             for knot, weight in ((self.knot(batch, index), ONE - share), (self.knot(batch, index + 1), share)):
                 weights[knot] = weights.get(knot, 0) + weight
         return self.mixture(weights)
 
-    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+    def decode_steps_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> int:
         """Return the first of 1, 2, ... *most* iterations that take the limit together, else *most*."""
-        elapsed = 0
+        elapsed, rise = 0, batch if growth is None else growth
         for step in range(most):
-            elapsed += self.decode(batch, kv_tokens + step * batch, 1).time_fine
+            elapsed += self.decode(batch, kv_tokens + step * rise, 1).time_fine
             if elapsed >= limit_fine:
                 return step + 1
         return most
@@ -79,44 +82,47 @@ class LoopCosts:
 class ToyCosts(LoopCosts):
     """The same costs in closed form: a run visits segments between knots, not iterations."""
 
-    def decode(self, batch: int, kv_tokens: int, steps: int) -> ToyRun:
+    def decode(self, batch: int, kv_tokens: int, steps: int, *, growth: int | None = None) -> ToyRun:
         """Return *steps* iterations; within a segment their shares are an arithmetic series."""
+        rise = batch if growth is None else growth
         bits = self.spacing_bits
         weights: dict[int, int] = {}
         time_fine = 0
         while steps:
             index = kv_tokens >> bits
             rest = kv_tokens - (index << bits)
-            count = min(steps, -(-((1 << bits) - rest) // batch))
-            upper = (count * rest + batch * (count * (count - 1) // 2)) << (FINE_BITS - bits)
+            count = min(steps, -(-((1 << bits) - rest) // rise)) if rise else steps
+            upper = (count * rest + rise * (count * (count - 1) // 2)) << (FINE_BITS - bits)
             low = self.knot(batch, index)
             high = self.knot(batch, index + 1)
             weights[low] = weights.get(low, 0) + (count << FINE_BITS) - upper
-            weights[high] = upper
+            weights[high] = weights.get(high, 0) + upper
             time_fine += ((count << FINE_BITS) - upper) * self.decode_ps(batch, index << bits)
             time_fine += upper * self.decode_ps(batch, (index + 1) << bits)
-            kv_tokens += count * batch
+            kv_tokens += count * rise
             steps -= count
         return ToyRun(time_fine, tuple((knot, weight) for knot, weight in weights.items() if weight))
 
-    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+    def decode_steps_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> int:
         """Return the same number, segment by segment, solving a quadratic in the last one."""
-        bits = self.spacing_bits
+        bits, rise = self.spacing_bits, batch if growth is None else growth
         done = 0
         while done < most:
             index = kv_tokens >> bits
             rest = kv_tokens - (index << bits)
-            count = min(most - done, -(-((1 << bits) - rest) // batch))
+            count = min(most - done, -(-((1 << bits) - rest) // rise)) if rise else most - done
             low = self.decode_ps(batch, index << bits)
             slope = self.decode_ps(batch, (index + 1) << bits) - low
             unit = 1 << (FINE_BITS - bits)
             first = (low << FINE_BITS) + rest * slope * unit
-            growth = batch * slope * unit
-            time_fine = count * first + growth * (count * (count - 1) // 2)
+            faster = rise * slope * unit
+            time_fine = count * first + faster * (count * (count - 1) // 2)
             if time_fine >= limit_fine:
-                return done + _first_reaching(first, growth, limit_fine, count)
+                return done + _first_reaching(first, faster, limit_fine, count)
             limit_fine -= time_fine
-            kv_tokens += count * batch
+            kv_tokens += count * rise
             done += count
         return most
 

@@ -91,7 +91,17 @@ def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -
 
 
 def _blocks(tokens: int, limits: Any) -> int:
-    return -(-tokens // limits.block_tokens)
+    """Count blocks: of the parts with a window at most those that it can lie in, of the others all."""
+    whole, reach = -(-tokens // limits.block_tokens), limits.reach
+    return sum(whole for _ in range(reach.full)) + sum(
+        min(whole, -(-reach.window // limits.block_tokens) + 1) for _ in range(reach.windowed)
+    )
+
+
+def _attended(position: int, limits: Any) -> int:
+    """Return the tokens that the token at *position*, from 1 on, attends to in all parts of the layers."""
+    reach = limits.reach
+    return reach.full * position + reach.windowed * min(position, reach.window)
 
 
 def _fitting(waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
@@ -113,14 +123,14 @@ def _fitting(waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
 
 def _prefill(twin: Twin, rows: list[Row], running: list[Row], costs: Any, limits: Any, clock: int) -> int:
     tokens = sum(row.length for row in rows)
-    pairs = sum(position for row in rows for position in range(1, row.length + 1))
+    pairs = sum(_attended(position, limits) for row in rows for position in range(1, row.length + 1))
     run = costs.prefill(len(rows), tokens, pairs, tokens)
     phase = "prefill_recompute" if rows[0].generated else "prefill"
     return _iterate(twin, phase, rows, [*running, *rows], run, limits, clock)
 
 
 def _decode(twin: Twin, running: list[Row], costs: Any, limits: Any, clock: int) -> int:
-    run = costs.decode(len(running), sum(row.length for row in running), 1)
+    run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
     return _iterate(twin, "decode", running, running, run, limits, clock)
 
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import groupby
 
 from archsim.mapping.plan import Collective, Segment, Task
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import Shares, split_batch
 from archsim.workload.batch import Batch
+from archsim.workload.layers import LayerKind, runs
 from archsim.workload.model import Model
 from archsim.workload.operators import Iteration, Operator, iteration_operators
 from archsim.workload.routing import Load, Routing
@@ -72,11 +72,16 @@ class _Cut:
         embed = [tuple(self._tasks(group.embed if group else None, self.lead.embed)) for group in self.groups]
         head = [tuple(self._tasks(group.head if group else None, self.lead.head)) for group in self.groups]
         middle: list[list[Segment]] = [[] for _ in range(ranks)]
-        for layer, alike in groupby(layers, key=lambda layer: layer % self.routing.layers):
-            name = f"layer{layer}" if self.routing.layers > 1 else "layer"
-            repeats = len(list(alike))
-            for of_rank, tasks in zip(middle, self._layer(layer), strict=True):
-                of_rank.append(Segment(name, tasks, repeats))
+        first = self.model.dense_layers
+        named = self.routing.layers > 1
+        keys = [(kind, (layer - first) % self.routing.layers) for layer, kind in enumerate(self.model.kinds)]
+        done = layers.start
+        for pattern, repeats in runs([keys[layer] for layer in layers]):
+            by_layer = [self._layer(kind, route) for kind, route in pattern]
+            name = f"layer{done}" if named or len(pattern) * repeats < len(layers) else "layer"
+            for place, of_rank in enumerate(middle):
+                of_rank.append(Segment(name, tuple(task for of_ranks in by_layer for task in of_ranks[place]), repeats))
+            done += len(pattern) * repeats
         return [
             (
                 *((Segment("embed", embed[place // tp]),) if ends[0] else ()),
@@ -95,15 +100,19 @@ class _Cut:
             elif self.rank.ways.tp > 1:
                 yield self.rank.exchange(exchanges[operator.name])
 
-    def _layer(self, layer: int) -> list[tuple[Task, ...]]:
-        """Return the tasks of one layer for every rank."""
+    def _layer(self, kind: LayerKind, route: int) -> list[tuple[Task, ...]]:
+        """Return the tasks of one layer for every rank; *route* is its number among those of the routing."""
         tp, ranks = self.rank.ways.tp, self.rank.ways.ep
-        loads = self.routing.loads(self.model, self.tokens, layer=layer, ranks=ranks)
+        lead = self.lead.layers[kind]
+        if not kind.experts:
+            whole = [tuple(self._tasks(group.layers[kind] if group else None, lead)) for group in self.groups]
+            return [whole[place // tp] for place in range(ranks)]
+        loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ranks)
         dispatch, combine = self._exchanges(loads)
-        experts = {load: tuple(self._experts(load)) for load in dict.fromkeys(loads)}
-        lead = _dense(self.lead.layer)
-        dense = [tuple(self._tasks(_dense(group.layer) if group else None, lead)) for group in self.groups]
-        gather = self._gather()
+        experts = {load: tuple(self._experts(load, lead)) for load in dict.fromkeys(loads)}
+        own = [_dense(group.layers[kind]) if group else None for group in self.groups]
+        dense = [tuple(self._tasks(operators, _dense(lead))) for operators in own]
+        gather = self._gather(lead)
         return [(*dense[place // tp], dispatch, *experts[loads[place]], combine, *gather) for place in range(ranks)]
 
     def _exchanges(self, loads: Sequence[Load]) -> tuple[Task, Task]:
@@ -118,20 +127,25 @@ class _Cut:
             Task("combine", collective=Collective("all_to_all", mean, sent_bytes=unequal)),
         )
 
-    def _gather(self) -> tuple[Task, ...]:
-        """Return the exchange after which every rank of a group has all its tokens."""
+    def _gather(self, lead: Sequence[Operator]) -> tuple[Task, ...]:
+        """Return the exchange after which every rank of a group has all its tokens.
+
+        Experts that every token passes are cut over the group, whose ranks have parts of their sum to add up.
+        """
         if self.rank.ways.tp == 1:
             return ()
-        summed = next(operator for operator in self.lead.layer if operator.name == "mlp_all_reduce")
+        summed = next(operator for operator in lead if operator.name == "mlp_all_reduce")
+        if self.model.shared_intermediate:
+            return (self.rank.exchange(summed),)
         return (self.rank.exchange(replace(summed, name="mlp_all_gather", exchange="all_gather")),)
 
-    def _experts(self, load: Load) -> Iterator[Task]:
+    def _experts(self, load: Load, lead: Sequence[Operator]) -> Iterator[Task]:
         """Yield the kernels of one rank's experts: those of the lead, scaled to what is routed here."""
         if not load.routed:
             return
         model = self.model
         scale = load.routed / (self.lead_tokens * model.experts_per_token)
-        operators = [operator for operator in self.lead.layer if _of_experts(operator)]
+        operators = [operator for operator in lead if _of_experts(operator)]
         results = (None, (_whole(load.routed * model.hidden),))
         for operator, weights, written in zip(operators, expert_weights(model), results, strict=True):
             yield self.alone.kernel(

@@ -166,8 +166,8 @@ def _wrong_cut(ways: Parallelism, model: Model) -> _Problems:
     if ways.pp > model.layers:
         yield "pp", str(ways.pp), f"at most the {model.layers} layers of {model.name}: no stage is without one"
     both = ways.tp * ways.cp
-    if ways.cp > 1 and (model.intermediate % both or model.query_width % both):
-        widths = f"the MLP width {model.intermediate} and the attention width {model.query_width}"
+    if ways.cp > 1 and (any(width % both for width in _widths(model)) or model.query_width % both):
+        widths = f"the MLP width {_written(model)} and the attention width {model.query_width}"
         yield "cp", str(ways.cp), f"ways that with tp {ways.tp} ({both} in all) divide {widths}"
 
 
@@ -194,9 +194,18 @@ def _indivisible(model: Model, tp: int) -> str:
         return f"a divisor of the {model.heads} attention heads"
     if model.kv_heads % tp and tp % model.kv_heads:
         return f"a divisor or a multiple of the {model.kv_heads} KV heads"
-    if model.intermediate % tp:
-        return f"a divisor of the MLP width {model.intermediate}"
+    if any(width % tp for width in _widths(model)):
+        return f"a divisor of the MLP width {_written(model)}"
     return ""
+
+
+def _widths(model: Model) -> list[int]:
+    """Return the widths of the model's MLPs: of experts, of those for every token, of leading dense layers."""
+    return [width for width in (model.intermediate, model.shared_intermediate, model.dense_intermediate) if width]
+
+
+def _written(model: Model) -> str:
+    return " and ".join(map(str, dict.fromkeys(_widths(model))))
 
 
 def _form(name: str) -> str:

@@ -9,8 +9,11 @@ blocks of their own; P5: their sequences are taken to fill them evenly. What is 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import accumulate, chain, pairwise
 
 from archsim.errors import CapacityError, Problem
 from archsim.hardware.spec import SystemSpec
@@ -18,14 +21,13 @@ from archsim.mapping.parallelism import Parallelism, check_parallelism, divides,
 from archsim.mapping.shares import Shares, split_evenly
 from archsim.mapping.tiers import Filled, Tiers
 from archsim.workload.batch import Batch
+from archsim.workload.layers import LayerKind, Reach
 from archsim.workload.model import Model
 from archsim.workload.operators import iteration_operators
 from archsim.workload.precision import Precision
 from archsim.workload.tensors import (
     Amount,
-    attention_weights,
     embedding_table,
-    expert_weights,
     head_weights,
     layer_weights,
     norm_weights,
@@ -70,6 +72,11 @@ class Placement:
         return self.tiers.usable_bytes
 
     @property
+    def reach(self) -> Reach:
+        """How far back layers attend. A block is of one part of the layers: of all where none has a window."""
+        return self.demand.model.reach
+
+    @property
     def kv_blocks(self) -> int:
         """Blocks of one replica that fit in what weights and activations leave."""
         return self.groups * min(self._blocks(holding) for holding in self.stages)
@@ -77,8 +84,8 @@ class Placement:
     def _blocks(self, holding: Holding) -> int:
         if holding.filled.lacking:
             return 0
-        block_bytes = holding.kv_bytes_per_token * self.kv_block_tokens
-        return sum(room // block_bytes for _, room in holding.filled.kv_rooms)
+        block_bytes, parts = holding.kv_bytes_per_token * self.kv_block_tokens, self.reach.parts
+        return sum(room * parts // block_bytes for _, room in holding.filled.kv_rooms)
 
     @property
     def fullest(self) -> Holding:
@@ -103,12 +110,12 @@ class Placement:
     @property
     def kv_block_bytes_per_chip(self) -> int:
         """Bytes of one block."""
-        return self.kv_block_tokens * self.kv_bytes_per_token_per_chip
+        return -(-self.kv_block_tokens * self.kv_bytes_per_token_per_chip // self.reach.parts)
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens that all blocks of one replica hold."""
-        return self.kv_blocks * self.kv_block_tokens
+        """Tokens that all blocks of one replica hold, within every window."""
+        return self.kv_blocks // self.reach.parts * self.kv_block_tokens
 
     def missing_bytes_per_chip(self, blocks: int) -> int:
         """Return the bytes that a chip lacks to hold everything and *blocks* KV blocks; negative: has left."""
@@ -120,10 +127,10 @@ class Placement:
         return lacking + max(0, self._kv_missing(holding, blocks)) if lacking else self._kv_missing(holding, blocks)
 
     def _kv_missing(self, holding: Holding, blocks: int) -> int:
-        block_bytes = holding.kv_bytes_per_token * self.kv_block_tokens
+        block_bytes = Fraction(holding.kv_bytes_per_token * self.kv_block_tokens, self.reach.parts)
         *before, (_, last) = holding.filled.kv_rooms
-        room = sum(size // block_bytes * block_bytes for _, size in before) + last
-        return blocks * block_bytes - room
+        room = sum((size // block_bytes * block_bytes for _, size in before), Fraction(last))
+        return math.ceil(blocks * block_bytes - room)
 
     def shortfalls(self, blocks: int) -> dict[str, int]:
         """Return tensor class -> bytes of it that find no place on a chip of the stage that lacks most."""
@@ -134,14 +141,14 @@ class Placement:
 
     def wanted_bytes_per_chip(self, blocks: int) -> int:
         """Return the bytes of everything and *blocks* KV blocks on a chip of the stage that has most."""
-        own = -(-blocks // self.groups) * self.kv_block_tokens
-        context = self.tiers.context_tokens
-        held = max(holding.weight_bytes + (own + context) * holding.kv_bytes_per_token for holding in self.stages)
+        parts, context = self.reach.parts, self.tiers.context_tokens
+        own = -(-blocks // self.groups) * self.kv_block_tokens + parts * context
+        held = max(holding.weight_bytes + -(-own * holding.kv_bytes_per_token // parts) for holding in self.stages)
         return held + self.activation_bytes_per_chip
 
     def blocks_for(self, sequences: int, context: int) -> int:
         """Return the blocks that *sequences* of *context* tokens take; groups hold equally many sequences."""
-        return -(-sequences // self.groups) * self.groups * -(-context // self.kv_block_tokens)
+        return -(-sequences // self.groups) * self.groups * self.reach.blocks(context, self.kv_block_tokens)
 
     def check_batch(self, sequences: int, context: int) -> None:
         """Raise `CapacityError` unless the KV blocks of *sequences* of *context* tokens fit into one replica.
@@ -166,11 +173,14 @@ class Demand:
         """Return the placement over *tp* tensor ranks in each of the other ways, whether it fits or not."""
         ways = replace(self.ways, tp=tp)
         chip, runtime = self.system.chip, self.system.runtime
-        layers = split_evenly(self.model.layers, ways.pp)
+        ends = list(accumulate(split_evenly(self.model.layers, ways.pp), initial=0))
         tiers, activations = Tiers.of(chip), self._activation_bytes(self._shares(ways))
         return Placement(
             tiers=tiers,
-            stages=tuple(self._holding(ways, count, stage, tiers, activations) for stage, count in enumerate(layers)),
+            stages=tuple(
+                self._holding(ways, range(*layers), stage, tiers, activations)
+                for stage, layers in enumerate(pairwise(ends))
+            ),
             activation_bytes_per_chip=activations,
             kv_block_tokens=runtime.kv_block_tokens,
             groups=ways.groups,
@@ -181,26 +191,32 @@ class Demand:
     def _shares(self, ways: Parallelism) -> Shares:
         return Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
 
-    def _holding(self, ways: Parallelism, layers: int, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
+    def _holding(self, ways: Parallelism, layers: range, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
         shares, model = self._shares(ways), self.model
-        by_heads = replace(shares, copies=ways.cp)
-        bits, kv_bits = self.precision.stored_weight_bits, Fraction(self.precision.kv_bits)
-        attention = list(attention_weights(model))
-        rest = list(layer_weights(model))
-        for amount in attention:
-            rest.remove(amount)
-        experts = Amount(model.experts * sum(expert_weights(model)), "ranks") if model.experts else None
-        weights = layers * sum(by_heads.of(amount, bits=bits)[0] for amount in attention)
-        for amount in rest:
-            cut = replace(shares, ranks=ways.ep) if amount == experts and ways.ep > 1 else shares
-            weights += layers * cut.of(amount, bits=bits)[0]
+        bits = self.precision.stored_weight_bits
+        kinds = Counter(model.kinds[layers.start : layers.stop])
+        weights = sum(count * self._layer_bytes(ways, kind) for kind, count in kinds.items())
         outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
-        cache = replace(shares, spread=ways.cp)
+        cache, token = replace(shares, spread=ways.cp), Amount(model.kv_layer_elements, "kv_heads")
         weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
-        token_bytes = layers * cache.of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)[0]
+        token_bytes = len(layers) * cache.of(token, bits=self.precision.kv.stored_bits)[0]
         context_bytes = tiers.context_tokens * token_bytes
         filled = tiers.filled(activation_bytes=activation_bytes, context_bytes=context_bytes, weight_bytes=weights)
         return Holding(weights, token_bytes, filled)
+
+    def _layer_bytes(self, ways: Parallelism, kind: LayerKind) -> int:
+        """Return the bytes of one layer's weights on a chip."""
+        shares = self._shares(ways)
+        cut = {
+            "attention": replace(shares, copies=ways.cp),
+            "experts": replace(shares, ranks=ways.ep) if ways.ep > 1 else shares,
+            "other": shares,
+        }
+        plain, routed = self.precision.stored_weight_bits, self.precision.experts.stored_bits
+        return sum(
+            cut[use].of(amount, bits=routed if use == "experts" else plain)[0]
+            for amount, use in layer_weights(self.model, kind)
+        )
 
     def _activation_bytes(self, shares: Shares) -> int:
         runtime, bits = self.system.runtime, Fraction(self.precision.stream_bits)
@@ -208,7 +224,7 @@ class Demand:
         work = iteration_operators(self.model, largest)
         return max(
             shares.total((*operator.activations_in, *operator.activations_out), bits=bits)[0]
-            for operator in (*work.embed, *work.layer, *work.head)
+            for operator in (*work.embed, *chain(*work.layers.values()), *work.head)
         )
 
     def problem(self, placement: Placement, blocks: int) -> Problem:

@@ -26,15 +26,45 @@ from archsim.mapping.shares import Shares
 from archsim.mapping.tiers import Parts, cut, filling
 from archsim.workload.model import Model
 from archsim.workload.operators import Operator
-from archsim.workload.precision import Precision, matrix_dtype
+from archsim.workload.precision import Format, Precision, matrix_dtype
 from archsim.workload.tensors import Amount
 
 __all__ = ["Rank"]
 
-_BY_HEADS = frozenset({"qkv", "rope_append", "kv_append", "attention_decode", "attention_prefill"})
+_BY_HEADS = frozenset(
+    {
+        "qkv", "rope_append", "kv_append", "attention_decode", "attention_prefill",
+        "latent_down", "query_up", "absorb_query", "absorb_value", "expand",
+    }
+)  # fmt: skip
 """Kernels cut by heads over the tensor ranks alone: every context rank has them for its tensor rank's heads."""
 _LOG_SUM_BITS = 32
 """A context rank hands on the logarithm of a softmax's sum in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Weights as a chip reads and multiplies them."""
+
+    bits: Fraction
+    """Of one weight, with scales and places."""
+    dtype: str
+    """Number type of the product."""
+    widening_operations: int
+    """Vector operations for each weight of a product: weights stored in fewer bits than they are multiplied in."""
+    flops_share: Fraction
+    """Of the products' FLOPs those that are done (W13)."""
+
+    @classmethod
+    def of(cls, stored: Format, precision: Precision, system: SystemSpec) -> Stored:
+        """Return how *stored* weights are read. Raises `InputError` where the engine lacks the number type."""
+        chip, bits = system.chip, precision.activation_bits
+        return cls(
+            bits=stored.stored_bits,
+            dtype=matrix_dtype((stored.bits, bits), chip.engine["matrix"].flop_per_s, what=chip.name),
+            widening_operations=system.runtime.widening_operations if stored.widened(bits) else 0,
+            flops_share=stored.flops_share,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +77,9 @@ class Rank:
     """Of projections into attention."""
     cache_shares: Shares
     """Of the KV cache."""
-    weight_bits: Fraction
+    weights: Stored
+    experts: Stored
+    """Of routed experts."""
     kv_bits: Fraction
     stream_bits: Fraction
     kv_token_bytes: int
@@ -68,25 +100,23 @@ class Rank:
     """Memories that are read ahead of kernels, through buffers of their own."""
     through: Mapping[str, str]
     """Memory that engines cannot read -> the one that its bytes land in."""
-    weight_dtype: str
     kv_dtype: str
-    widening_operations: int
-    """Vector operations for each weight of a product: weights stored in fewer bits than they are multiplied in."""
 
     @classmethod
     def of(cls, model: Model, precision: Precision, ways: Parallelism, system: SystemSpec) -> Rank:
         """Return the view of any rank. Raises `InputError` where the matrix engine lacks a number type."""
         chip, tensor = system.chip, ways.tp * ways.cp
         dtypes = chip.engine["matrix"].flop_per_s
-        widened = precision.weight_bits < precision.activation_bits
-        kv_bits = Fraction(precision.kv_bits)
-        token_bytes, _ = Shares(ways.tp, model.kv_heads, 1).of(Amount(2 * model.kv_width, "kv_heads"), bits=kv_bits)
+        kv_bits = precision.kv.stored_bits
+        token = Amount(model.kv_layer_elements, "kv_heads")
+        token_bytes, _ = Shares(ways.tp, model.kv_heads, 1).of(token, bits=kv_bits)
         return cls(
             ways=ways,
             shares=Shares(tensor, model.kv_heads, model.vocabulary),
             by_heads=Shares(tensor, model.kv_heads, model.vocabulary, copies=ways.cp),
             cache_shares=Shares(tensor, model.kv_heads, model.vocabulary, spread=ways.cp),
-            weight_bits=precision.stored_weight_bits,
+            weights=Stored.of(precision.weights, precision, system),
+            experts=Stored.of(precision.experts, precision, system),
             kv_bits=kv_bits,
             stream_bits=Fraction(precision.stream_bits),
             kv_token_bytes=token_bytes,
@@ -99,9 +129,7 @@ class Rank:
             caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
             ahead=frozenset(name for name, memory in chip.memory.items() if memory.ahead_bytes),
             through={name: memory.through for name, memory in chip.memory.items() if memory.through},
-            weight_dtype=matrix_dtype((precision.weight_bits, precision.activation_bits), dtypes, what=chip.name),
-            kv_dtype=matrix_dtype((precision.activation_bits, precision.kv_bits), dtypes, what=chip.name),
-            widening_operations=system.runtime.widening_operations if widened else 0,
+            kv_dtype=matrix_dtype((precision.activation_bits, precision.kv.bits), dtypes, what=chip.name),
         )
 
     def placed(self, stage: Holding, placement: PlacementSpec, *, kv_tokens: int, context_tokens: int) -> Rank:
@@ -152,12 +180,15 @@ class Rank:
         """Return the work of *operator* on this rank."""
         shares = self.by_heads if operator.name in _BY_HEADS else self.shares
         of_products = self.cache_shares if operator.reads_kv else shares
+        stored = self.experts if operator.expert_weights else self.weights
         flops, useful_flops = of_products.total(operator.matrix_flops)
-        widened = shares.total(operator.weights)[0] if operator.matrix_flops else 0
+        if not operator.reads_kv and stored.flops_share != 1:
+            flops, useful_flops = (int(amount * stored.flops_share) for amount in (flops, useful_flops))
+        widened = shares.total((*operator.weights, *operator.reread_weights))[0] if operator.matrix_flops else 0
         return Task(
             operator.name,
             transfers=(
-                *self._weights(operator, shares),
+                *self._weights(operator, shares, stored.bits),
                 *self._kv(operator),
                 *self._activations(
                     shares.total(operator.activations_in, bits=self.stream_bits),
@@ -166,9 +197,9 @@ class Rank:
             ),
             matrix_flops=flops,
             replica_flops=flops - useful_flops,
-            vector_flops=of_products.total(operator.vector_flops)[0] + self.widening_operations * widened,
-            matrix_dtype=self.kv_dtype if operator.reads_kv else self.weight_dtype,
-            matrix_rows=operator.matrix_rows,
+            vector_flops=of_products.total(operator.vector_flops)[0] + stored.widening_operations * widened,
+            matrix_dtype=self.kv_dtype if operator.reads_kv else stored.dtype,
+            matrix_rows=-(-operator.matrix_rows // self.ways.tp) if operator.rows_by_heads else operator.matrix_rows,
             matrix_inputs=max((shares.of(amount)[0] for amount in operator.activations_in), default=0),
             shards=of_products.of(operator.shards)[0],
             scores=of_products.of(operator.scores)[0],
@@ -193,9 +224,10 @@ class Rank:
         exchange = Collective("all_to_all", sent, ways=self.ways.cp, stride=self.ways.tp)
         return [Task("context_all_to_all", collective=exchange), combine]
 
-    def _weights(self, operator: Operator, shares: Shares) -> tuple[Transfer, ...]:
-        handled, useful = shares.total(operator.weights, bits=self.weight_bits)
-        row = -(-operator.weight_run_elements * self.weight_bits // 8)
+    def _weights(self, operator: Operator, shares: Shares, bits: Fraction) -> tuple[Transfer, ...]:
+        handled, useful = shares.total(operator.weights, bits=bits)
+        handled += shares.total(operator.reread_weights, bits=bits)[0]
+        row = -(-operator.weight_run_elements * bits // 8)
         amounts = (handled, useful)
         return self._staged(_cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled))
 

@@ -17,6 +17,7 @@ from archsim.mapping.plan import Collective, Pipeline, Plan, Segment
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import split_batch, split_evenly
 from archsim.workload.batch import Batch
+from archsim.workload.layers import runs
 from archsim.workload.model import Model
 from archsim.workload.operators import iteration_operators
 from archsim.workload.precision import Precision
@@ -67,7 +68,7 @@ class Cut:
 
     @property
     def bends(self) -> tuple[int, ...]:
-        """Tokens of a replica's sequences at which their KV blocks begin to fill another tier."""
+        """Attended tokens of a replica's sequences at which their KV blocks begin to fill another tier."""
         if self.placement is None:
             return ()
         found = set()
@@ -75,7 +76,7 @@ class Cut:
             held = 0
             for _, room in stage.filled.kv_rooms[:-1]:
                 held += room
-                found.add(held // stage.kv_bytes_per_token * self.ways.groups)
+                found.add(held * self.model.reach.parts // stage.kv_bytes_per_token * self.ways.groups)
         return tuple(sorted(found - {0}))
 
     def _on_tiers(self, batch: Batch, stage: int, whole: Batch) -> tuple[Rank, Batch]:
@@ -83,11 +84,14 @@ class Cut:
         if self.placed is None or self.placement is None:
             return self.rank, batch
         context = self.placed.context_tokens or 0
-        groups = self.ways.groups
+        groups, reach = self.ways.groups, self.model.reach
+        seen = whole.windowed(reach.window)
+        full = reach.full * (whole.kv_tokens + whole.prefill_kv_tokens)
+        held = full + reach.windowed * (seen.kv_tokens + seen.prefill_kv_tokens)
         rank = self.rank.placed(
             self.placement.stages[stage],
             self.placed,
-            kv_tokens=-(-(whole.kv_tokens + whole.prefill_kv_tokens) // groups),
+            kv_tokens=-(-held // (groups * reach.parts)),
             context_tokens=-(-(whole.decode + whole.prefill_sequences) * context // groups),
         )
         return rank, batch.with_context(context)
@@ -98,11 +102,11 @@ class Cut:
         ways, chips = self.ways, self.ways.chips_of(stage=stage)
         placed = () if chips == tuple(range(len(chips))) else chips
         counts = stage_layers(self.model.layers, ways.pp)
+        layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
-            segments = self._segments(rank, batch, counts[stage], ends)
+            segments = self._segments(rank, batch, layers, ends)
             return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sampled)
-        layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         first, *others = expert_layers(rank, self.model, self.routing, batch, layers=layers, ends=ends)
         by_rank = [first, *others]
         alike = tuple(map(by_rank.index, by_rank))
@@ -118,11 +122,22 @@ class Cut:
             each_rank=True,
         )
 
-    def _segments(self, rank: Rank, batch: Batch, layers: int, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
+    def _segments(self, rank: Rank, batch: Batch, layers: range, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
         work = iteration_operators(self.model, batch)
+        of_kind = {kind: rank.tasks(operators) for kind, operators in work.layers.items()}
+        kinds = self.model.kinds
+        patterns = runs([kinds[layer] for layer in layers])
+        middle = [
+            Segment(
+                "layer" if len(patterns) == 1 else f"layers{place}_",
+                tuple(task for kind in pattern for task in of_kind[kind]),
+                repeats=repeats,
+            )
+            for place, (pattern, repeats) in enumerate(patterns)
+        ]
         return (
             *((Segment("embed", rank.tasks(work.embed)),) if ends[0] else ()),
-            Segment("layer", rank.tasks(work.layer), repeats=layers),
+            *middle,
             *((Segment("head", rank.tasks(work.head)),) if ends[1] else ()),
         )
 

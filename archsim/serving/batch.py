@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from archsim.serving.narrow import Narrow
 from archsim.serving.requests import Limits, Sequence
 
 __all__ = ["Batch"]
@@ -26,6 +27,7 @@ class Batch:
         self._members: dict[int, Sequence] = {}
         self._finishes: list[tuple[int, int]] = []
         self._offsets = 0
+        self._narrow = Narrow(limits) if limits.reach.windowed else None
         self._crossings = [0] * (2 * limits.block_tokens)
         self.step = 0
         """Decode iterations so far."""
@@ -38,8 +40,18 @@ class Batch:
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens of context that the next decode iteration reads."""
-        return self._offsets + self.step * len(self._members)
+        """Tokens of context that the next decode iteration reads, counted as `Reach.attended` does."""
+        tokens = self._offsets + self.step * len(self._members)
+        if self._narrow is None:
+            return tokens
+        return self._limits.reach.full * tokens + self._narrow.kv_tokens(self.step, len(self._members))
+
+    @property
+    def growth(self) -> int:
+        """Tokens that each further iteration reads more."""
+        if self._narrow is None:
+            return len(self._members)
+        return self._limits.reach.full * len(self._members) + self._narrow.growth
 
     @property
     def free_blocks(self) -> int:
@@ -65,7 +77,9 @@ class Batch:
         sequence.finish_step = self.step + sequence.output_tokens - sequence.generated
         self._members[sequence.id] = sequence
         self._offsets += sequence.length_offset
-        self._count(sequence, 1)
+        if self._narrow is not None:
+            self._narrow.join(sequence, self.step)
+        self._count(sequence, self._weight(sequence))
         heappush(self._finishes, (sequence.finish_step, sequence.id))
 
     def preempt_youngest(self) -> Sequence:
@@ -85,25 +99,34 @@ class Batch:
                 finished.append(sequence)
         return finished
 
-    def steps_to_finish(self) -> int:
+    def steps_to_change(self) -> int:
         """Return decode iterations, at least one, within which no sequence of a non-empty batch is done early.
 
-        The entry of a preempted sequence stays behind: it may make the answer shorter than it need be, never longer.
+        None of them fills its window early either. The entries of a preempted sequence stay behind: they may make the
+        answer shorter than it need be, never longer.
         """
-        return self._finishes[0][0] - self.step
+        ahead = self._finishes[0][0] - self.step
+        return ahead if self._narrow is None else min(ahead, self._narrow.steps_to_change(self.step, ahead))
 
     def demand(self, steps: int) -> int:
         """Return the blocks that the next *steps* decode iterations need beyond those held."""
         rounds, rest = divmod(steps, self._limits.block_tokens)
         first = self.step % self._limits.block_tokens
-        return rounds * len(self._members) + sum(self._crossings[first : first + rest])
+        return rounds * self._round + sum(self._crossings[first : first + rest])
+
+    @property
+    def _round(self) -> int:
+        """Blocks that as many iterations as a block has tokens need."""
+        if self._narrow is None:
+            return len(self._members)
+        return self._limits.reach.full * len(self._members) + self._narrow.round_blocks
 
     def steps_within_blocks(self, most: int) -> int:
         """Return how many decode iterations, at most *most*, the free blocks allow."""
         if self.demand(most) <= self.free_blocks:
             return most
         block_tokens = self._limits.block_tokens
-        rounds, free = divmod(self.free_blocks, len(self._members))
+        rounds, free = divmod(self.free_blocks, self._round)
         steps = rounds * block_tokens
         for crossing in self._crossings[self.step % block_tokens :]:
             free -= crossing
@@ -116,6 +139,9 @@ class Batch:
         """Let every sequence decode *steps* tokens."""
         self._take(self.demand(steps))
         self.step += steps
+        if self._narrow is not None:
+            for sequence in self._narrow.pass_to(self.step):
+                self._count(sequence, -self._limits.reach.windowed)
 
     def _take(self, blocks: int) -> None:
         self.used_blocks += blocks
@@ -124,9 +150,16 @@ class Batch:
     def _leave(self, sequence: Sequence) -> None:
         del self._members[sequence.id]
         self._offsets -= sequence.length_offset
-        self._count(sequence, -1)
+        self._count(sequence, -self._weight(sequence))
+        if self._narrow is not None:
+            self._narrow.leave(sequence, self.step)
         sequence.generated = sequence.output_tokens - (sequence.finish_step - self.step)
         self.release(sequence)
+
+    def _weight(self, sequence: Sequence) -> int:
+        """Return the blocks that *sequence* takes when it fills those that it has."""
+        reach = self._limits.reach
+        return reach.full + (reach.windowed if sequence.kinks[1] > self.step else 0)
 
     def _count(self, sequence: Sequence, change: int) -> None:
         # Written twice, one block size apart: any run of up to block_tokens steps is then one slice.

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from archsim.step.costs import FINE_BITS
+from archsim.workload.layers import Reach
 
-__all__ = ["FINE_BITS", "Costs", "Run", "fine_from_ps", "ps_from_fine"]
+__all__ = ["FINE_BITS", "Costs", "Run", "decode_alike_fine", "fine_from_ps", "ps_from_fine"]
 
 
 class Run(Protocol):
@@ -30,13 +31,16 @@ class Run(Protocol):
 class Costs(Protocol):
     """The time of an iteration by its batch. Additive: n + m decode iterations cost the n, then the m that follow."""
 
-    def decode(self, batch: int, kv_tokens: int, steps: int) -> Run:
+    def decode(self, batch: int, kv_tokens: int, steps: int, *, growth: int | None = None) -> Run:
         """Return *steps* decode iterations of the same sequences.
 
-        Iteration i, counted from 0, reads *kv_tokens* + i * *batch* tokens of context.
+        Iteration i, counted from 0, reads *kv_tokens* + i * *growth* tokens of context; as many more as there are
+        sequences, unless windows hold it back.
         """
 
-    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+    def decode_steps_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> int:
         """Return the smallest n >= 1 such that n decode iterations take at least *limit_fine*; at most *most*."""
 
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Run:
@@ -44,6 +48,17 @@ class Costs(Protocol):
 
         *pairs* counts the causal query-key pairs, summed over the sequences; *kv_tokens* the tokens of context read.
         """
+
+
+def decode_alike_fine(costs: Costs, reach: Reach, *, sequences: int, context: int, steps: int) -> int:
+    """Return the time of *steps* decode iterations of *sequences* that first attend to *context* tokens each."""
+    before = min(steps, max(reach.window - context, 0)) if reach.windowed else steps
+    time_fine = 0
+    for done, count, parts in ((0, before, reach.parts), (before, steps - before, reach.full)):
+        if count:
+            attended = sequences * reach.attended(context + done)
+            time_fine += costs.decode(sequences, attended, count, growth=sequences * parts).time_fine
+    return time_fine
 
 
 def ps_from_fine(time_fine: int) -> int:

@@ -176,7 +176,7 @@ class Server:
         if joining:
             lengths = [sequence.length for sequence in joining]
             tokens = sum(lengths)
-            pairs = sum(length * (length + 1) // 2 for length in lengths)
+            pairs = sum(self._limits.reach.pairs(length) for length in lengths)
             for sequence in joining:
                 batch.reserve(sequence)
             run = self._costs.prefill(count, tokens, pairs, tokens)
@@ -197,9 +197,10 @@ class Server:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
         size = len(batch)
         kv_tokens = batch.kv_tokens
-        most = batch.steps_within_blocks(batch.steps_to_finish())
-        steps = self._costs.decode_steps_until(size, kv_tokens, limit_fine - self._now_fine, most)
-        run = self._costs.decode(size, kv_tokens, steps)
+        most = batch.steps_within_blocks(batch.steps_to_change())
+        growth, left_fine = batch.growth, limit_fine - self._now_fine
+        steps = self._costs.decode_steps_until(size, kv_tokens, left_fine, most, growth=growth)
+        run = self._costs.decode(size, kv_tokens, steps, growth=growth)
         batch.advance(steps)
         self._log.book("decode", steps, run, size * steps)
         self._decode_tokens += size * steps

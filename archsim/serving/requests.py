@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from archsim.errors import InputError, Problem
+from archsim.workload.layers import ALL, Reach
 
 __all__ = ["Arrival", "ArrivalStream", "Limits", "Sequence", "refusal"]
 
@@ -33,9 +34,11 @@ class Limits:
     """Tokens in a block."""
     context_tokens: int
     """Longest prompt plus output that the model can attend to."""
+    reach: Reach = ALL
+    """How far back the model's layers attend: what lies behind every window is read and held no more."""
 
     def __post_init__(self) -> None:
-        wrong = [field.name for field in fields(self) if getattr(self, field.name) < 1]
+        wrong = [field.name for field in fields(self) if field.name != "reach" and getattr(self, field.name) < 1]
         if wrong:
             raise InputError(
                 *(Problem("limits", name, str(getattr(self, name)), "a positive whole number") for name in wrong)
@@ -43,7 +46,7 @@ class Limits:
 
     def blocks_for(self, tokens: int) -> int:
         """Return the KV blocks that hold *tokens* of one sequence."""
-        return -(-tokens // self.block_tokens)
+        return self.reach.blocks(tokens, self.block_tokens)
 
 
 class Sequence:
@@ -55,6 +58,7 @@ class Sequence:
         "first_token_ps",
         "generated",
         "id",
+        "kinks",
         "length_offset",
         "output_tokens",
         "preemptions",
@@ -72,6 +76,8 @@ class Sequence:
         """While it decodes: its tokens, prompt and generated, less the batch's step counter."""
         self.finish_step = 0
         """While it decodes: the step counter at which its last token is there."""
+        self.kinks = (0, 0)
+        """While it decodes: the step counters at which it fills the window, and the blocks of the window."""
 
     @property
     def length(self) -> int:
@@ -121,6 +127,6 @@ def refusal(sequence: Sequence, limits: Limits) -> str:
     if tokens > limits.context_tokens:
         return f"prompt and output are {tokens} tokens, the model's context {limits.context_tokens}"
     if limits.blocks_for(tokens) > limits.kv_blocks:
-        held = limits.kv_blocks * limits.block_tokens
+        held = limits.kv_blocks // limits.reach.parts * limits.block_tokens
         return f"prompt and output are {tokens} tokens, the KV memory holds {held}"
     return ""

@@ -27,7 +27,7 @@ import numpy as np
 
 from archsim.errors import InputError, Problem
 from archsim.metrics.latency import percentile, tpot_s
-from archsim.serving.costs import Costs, ps_from_fine
+from archsim.serving.costs import Costs, decode_alike_fine, ps_from_fine
 from archsim.serving.record import Record, Window
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits, Sequence, refusal
@@ -198,8 +198,10 @@ class _Search:
         for request in self._requests:
             further = request.output_tokens - 1
             if further and not refusal(Sequence(0, request), self._limits):
-                run = self._costs.decode(1, request.prompt_tokens + 1, further)
-                tpots.append(ps_from_fine(run.time_fine) / PS_PER_S / further)
+                time_fine = decode_alike_fine(
+                    self._costs, self._limits.reach, sequences=1, context=request.prompt_tokens + 1, steps=further
+                )
+                tpots.append(ps_from_fine(time_fine) / PS_PER_S / further)
         return percentile(np.sort(np.array(tpots)), 99) if tpots else None
 
     def _result(self, limited_by: str) -> Saturation:

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from archsim.step.knots import chunk_batch, decode_batch, prefill_batch
 from archsim.step.record import StepRecord
 from archsim.workload.batch import Batch
+from archsim.workload.layers import ALL, Reach
 
 __all__ = ["FINE_BITS", "Mixture", "StepCosts"]
 
@@ -59,6 +61,10 @@ class _Cell:
         """Return the time of *steps* iterations that together read *beyond_tokens* more than `lower` each."""
         return steps * self.base_fine + beyond_tokens * self.slope_fine
 
+    def steps_inside(self, first: int, rise: int, most: int) -> int:
+        """Return how many of *most* iterations begin in the cell, from *first* tokens beyond `lower` on."""
+        return min(most, -(-((1 << self.spacing_bits) - first) // rise)) if rise else most
+
     def add_weights(self, weights: dict[int, int], steps: int, beyond_tokens: int) -> None:
         """Add the knots' weights of those iterations to *weights*."""
         upper = beyond_tokens << (FINE_BITS - self.spacing_bits)
@@ -73,14 +79,17 @@ class StepCosts:
     """Costs of iterations on one system, simulated on demand by *simulate* and kept.
 
     *bends* are total contexts at which the time of a decode turns (KV blocks begin to fill a slower memory): spacing
-    around them is halved down to 1/64 of the octave's.
+    around them is halved down to 1/64 of the octave's. *reach* says how contexts are counted.
     """
 
-    def __init__(self, simulate: Callable[[Batch], StepRecord], *, bends: Sequence[int] = ()) -> None:
+    def __init__(
+        self, simulate: Callable[[Batch], StepRecord], *, bends: Sequence[int] = (), reach: Reach = ALL
+    ) -> None:
         self.records: list[StepRecord] = []
         """The simulated iterations, in the order they were first needed."""
         self._simulate = simulate
         self._bends = tuple(bends)
+        self._reach = reach
         self._index: dict[Batch, int] = {}
         self._cells: dict[tuple[int, int], _Cell] = {}
         self._prefills: dict[tuple[int, int], int] = {}
@@ -98,32 +107,39 @@ class StepCosts:
         index = self.knot(batch)
         return Mixture(self.records[index].time_ps << FINE_BITS, ((index, 1 << FINE_BITS),))
 
-    def decode(self, batch: int, kv_tokens: int, steps: int) -> Mixture:
-        """Return *steps* iterations that decode the same *batch* sequences; iteration i reads kv_tokens + i * batch."""
+    def decode(self, batch: int, kv_tokens: int, steps: int, *, growth: int | None = None) -> Mixture:
+        """Return *steps* iterations that decode the same *batch* sequences; iteration i reads kv_tokens + i * growth.
+
+        Tokens are counted as `Reach.attended` does; *growth* is one a sequence unless windows hold it back.
+        """
+        rise = batch if growth is None else growth
         weights: dict[int, int] = {}
         time_fine = 0
         while steps:
             cell = self._cell(batch, kv_tokens)
             first = kv_tokens - cell.lower
-            run = min(steps, -(-((1 << cell.spacing_bits) - first) // batch))
-            beyond = run * first + batch * (run * (run - 1) // 2)
+            run = cell.steps_inside(first, rise, steps)
+            beyond = run * first + rise * (run * (run - 1) // 2)
             time_fine += cell.time_fine(run, beyond)
             cell.add_weights(weights, run, beyond)
-            kv_tokens += run * batch
+            kv_tokens += run * rise
             steps -= run
         return Mixture(time_fine, tuple(weights.items()))
 
-    def decode_steps_until(self, batch: int, kv_tokens: int, limit_fine: int, most: int) -> int:
+    def decode_steps_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> int:
         """Return the smallest n >= 1 for which n such iterations take at least *limit_fine*, at most *most*."""
+        rise = batch if growth is None else growth
         done, left = 0, limit_fine
         while done < most:
             cell = self._cell(batch, kv_tokens)
             first = kv_tokens - cell.lower
-            run = min(most - done, -(-((1 << cell.spacing_bits) - first) // batch))
-            taken = cell.time_fine(run, run * first + batch * (run * (run - 1) // 2))
+            run = cell.steps_inside(first, rise, most - done)
+            taken = cell.time_fine(run, run * first + rise * (run * (run - 1) // 2))
             if taken >= left:
-                return done + _fewest(cell, batch=batch, first=first, most=run, limit_fine=left)
-            done, left, kv_tokens = done + run, left - taken, kv_tokens + run * batch
+                return done + _fewest(cell, rise=rise, first=first, most=run, limit_fine=left)
+            done, left, kv_tokens = done + run, left - taken, kv_tokens + run * rise
         return most
 
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Mixture:
@@ -132,7 +148,7 @@ class StepCosts:
         *kv_tokens* beyond *tokens* (context from an earlier chunk) is simulated exactly, not interpolated.
         """
         if kv_tokens > tokens:
-            return self.exact(Batch(0, 0, sequences, tokens, pairs, kv_tokens))
+            return self.exact(chunk_batch(self._reach, sequences, tokens, pairs, kv_tokens))
         weights: dict[int, int] = {}
         for token_knot, token_share, token_bits in _neighbours(tokens, _row_bits(tokens), _WIDEST_BATCH):
             for pair_knot, pair_share, pair_bits in _neighbours(pairs, PAIR_BITS, _WIDEST_OTHER):
@@ -145,7 +161,7 @@ class StepCosts:
     def _prefill_knot(self, tokens: int, pairs: int) -> int:
         knot = self._prefills.get((tokens, pairs))
         if knot is None:
-            knot = self._prefills[tokens, pairs] = self.knot(_prefill_batch(tokens, pairs))
+            knot = self._prefills[tokens, pairs] = self.knot(prefill_batch(self._reach, tokens, pairs))
         return knot
 
     def _cell(self, batch: int, kv_tokens: int) -> _Cell:
@@ -176,8 +192,7 @@ class StepCosts:
         return _Cell(lower, bits, corners, batch_bits, base, rise)
 
     def _decode_knot(self, batch: int, kv_tokens: int) -> int:
-        # A23: a corner may ask for less context than a token a sequence: no such batch exists, the nearest stands in.
-        return self.knot(Batch(decode=batch, kv_tokens=max(kv_tokens, batch)))
+        return self.knot(decode_batch(self._reach, batch, kv_tokens))
 
 
 def _spacing_bits(value: int, bits: int, widest: int) -> int:
@@ -198,19 +213,11 @@ def _neighbours(value: int, bits: int, widest: int) -> list[tuple[int, int, int]
     return [knot for knot in knots if knot[1]]
 
 
-def _prefill_batch(tokens: int, pairs: int) -> Batch:
-    # A4: a prefill knot stands for equal prompts: n sequences of t/n tokens have about t*t/(2n) pairs. Their number
-    # matters to the LM head alone.
-    pairs = max(pairs, tokens)
-    sequences = min(max((tokens * tokens + pairs) // (2 * pairs), 1), tokens)
-    return Batch(0, 0, sequences, tokens, pairs, tokens)
-
-
-def _fewest(cell: _Cell, *, batch: int, first: int, most: int, limit_fine: int) -> int:
+def _fewest(cell: _Cell, *, rise: int, first: int, most: int, limit_fine: int) -> int:
     low, high = 1, most
     while low < high:
         middle = (low + high) // 2
-        beyond = middle * first + batch * (middle * (middle - 1) // 2)
+        beyond = middle * first + rise * (middle * (middle - 1) // 2)
         if cell.time_fine(middle, beyond) >= limit_fine:
             high = middle
         else:

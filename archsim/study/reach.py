@@ -122,7 +122,7 @@ def _peaks(spec: SystemSpec) -> float:
 
 def _needed_bytes(model: Model, precision: str | None) -> float:
     bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
-    return float((active_parameter_count(model) - embedding_table(model).value) * bits.weight_bits / 8)
+    return float((active_parameter_count(model) - embedding_table(model).value) * bits.weights.bits / 8)
 
 
 def _chosen(study: Study, column: str) -> list[str]:

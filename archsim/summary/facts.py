@@ -129,7 +129,7 @@ def system_facts(design: Design, memory: str) -> SystemFacts:
 def model_facts(design: Design) -> ModelFacts:
     """Return what the result says of the model."""
     model, precision, placement = design.model, design.precision, design.placement
-    bits = model.kv_elements_per_token * precision.kv_bits
+    bits = int(model.kv_elements_per_token * precision.kv.stored_bits)
     return ModelFacts(
         name=model.name,
         precision=str(precision),

@@ -16,6 +16,7 @@ from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.placement import Placement, place
 from archsim.mapping.sharding import Cut
+from archsim.serving.costs import decode_alike_fine
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
@@ -109,8 +110,9 @@ class Machine:
         Raises `CapacityError` where the KV cache of the longest does not fit.
         """
         self.placement.check_batch(batch, context + steps - 1)
-        mixture = self.costs.decode(batch, batch * context, steps)
-        return mixture.time_fine / steps / (PS_PER_S << FINE_BITS)
+        reach = self.model.reach
+        time_fine = decode_alike_fine(self.costs, reach, sequences=batch, context=context, steps=steps)
+        return time_fine / steps / (PS_PER_S << FINE_BITS)
 
     def prefill_s(self, batch: int, prompt: int) -> float:
         """Return the time until *batch* prompts have their first token, in iterations that the runtime allows."""
@@ -136,6 +138,7 @@ class Machine:
             kv_blocks=self.placement.kv_blocks,
             block_tokens=runtime.kv_block_tokens,
             context_tokens=max(self.model.max_context, context),
+            reach=self.model.reach,
         )
 
 

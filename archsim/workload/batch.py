@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-__all__ = ["Batch"]
+from archsim.workload.layers import window_pairs
+
+__all__ = ["Attended", "Batch"]
+
+
+class Attended(NamedTuple):
+    """What the layers of one kind attend to."""
+
+    kv_tokens: int
+    prefill_pairs: int
+    prefill_kv_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,10 @@ class Batch:
     """Query-key pairs of them under the causal mask: n*cached + n*(n+1)/2 for n new tokens after *cached* ones."""
     prefill_kv_tokens: int = 0
     """Context tokens whose keys and values they read, the new ones with them: cached + n."""
+    window_tokens: int = 0
+    """Of `kv_tokens` those within the window of the layers that have one; 0: as of equal lengths."""
+    window_pairs: int = 0
+    """Of `prefill_pairs` those within the window; 0: as of equal prompts."""
 
     def __post_init__(self) -> None:
         counts = (self.decode, self.kv_tokens, self.prefill_sequences, self.prefill_tokens, self.prefill_pairs)
@@ -58,6 +73,8 @@ class Batch:
             prefill_tokens=self.prefill_tokens + other.prefill_tokens,
             prefill_pairs=self.prefill_pairs + other.prefill_pairs,
             prefill_kv_tokens=self.prefill_kv_tokens + other.prefill_kv_tokens,
+            window_tokens=self.window_tokens + other.window_tokens,
+            window_pairs=self.window_pairs + other.window_pairs,
         )
 
     def with_context(self, tokens: int) -> Batch:
@@ -67,7 +84,26 @@ class Batch:
             kv_tokens=self.kv_tokens + self.decode * tokens,
             prefill_pairs=self.prefill_pairs + self.prefill_tokens * tokens,
             prefill_kv_tokens=self.prefill_kv_tokens + self.prefill_sequences * tokens,
+            window_tokens=0,
+            window_pairs=0,
         )
+
+    def windowed(self, window: int) -> Attended:
+        """Return what layers attend to that see *window* tokens, or all where it is 0.
+
+        Sums that the batch does not state are those of equal lengths: of sequences of unequal ones the mean is longer
+        than what windows leave of them.
+        """
+        if not window:
+            return Attended(self.kv_tokens, self.prefill_pairs, self.prefill_kv_tokens)
+        kv_tokens = self.window_tokens or min(self.kv_tokens, self.decode * window)
+        count, new = self.prefill_sequences, self.prefill_tokens
+        if not count:
+            return Attended(kv_tokens, 0, 0)
+        length, cached = -(-new // count), (self.prefill_kv_tokens - new) // count
+        causal = length * cached + length * (length + 1) // 2
+        pairs = self.window_pairs or max(new, self.prefill_pairs * window_pairs(length, cached, window) // causal)
+        return Attended(kv_tokens, pairs, new + count * min(cached, window - 1))
 
     @property
     def tokens(self) -> int:

@@ -8,30 +8,16 @@ from typing import Any
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.workload.families import FAMILIES, Family
+from archsim.workload.keys import Reader
+from archsim.workload.latent import Latent
 
 __all__ = ["read_config"]
 
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "hidden": ("hidden_size", "n_embd", "n_embed", "d_model"),
-    "heads": ("num_attention_heads", "n_head"),
-    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
-    "head_dim": ("head_dim",),
-    "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
-    "expert_intermediate": ("moe_intermediate_size", "intermediate_size"),
-    "vocabulary": ("vocab_size",),
-    "max_context": ("max_position_embeddings", "n_positions", "seq_length"),
-    "experts": ("num_local_experts", "num_experts"),
-    "experts_per_token": ("num_experts_per_tok", "experts_per_token"),
-    "window": ("sliding_window",),
-}
-_LARGEST = 2**31
+_MOST_LAYERS = 10_000
 _BLOOM_CONTEXT = 2048
 """Bloom's linear-bias positions have no table and its configuration no length; it was trained at this one."""
 
 _NOT_MODELLED = {
-    "kv_lora_rank": "latent attention (MLA)",
-    "n_shared_experts": "shared experts",
     "shared_expert_intermediate_size": "shared experts",
     "attention_chunk_size": "chunked attention",
     "mlp_only_layers": "layers of different kinds",
@@ -40,49 +26,8 @@ _NOT_MODELLED = {
     "ssm_cfg": "state-space layers",
 }
 """Key -> what it stands for where its value is not zero, empty, false or null."""
-
-
-class _Reader:
-    """A configuration and the problems found in it so far."""
-
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        self.path = path
-        self.config = config
-        self.problems: list[Problem] = []
-
-    def refuse(self, key: str, value: object, expected: str) -> None:
-        """Note that *key* holds *value* where *expected* was."""
-        self.problems.append(Problem(str(self.path), key, "" if value is None else str(value)[:100], expected))
-
-    def optional(self, field: str) -> int | None:
-        """Return the positive integer of *field* under the first of its spellings that is present and not null."""
-        for key in _SPELLINGS[field]:
-            value = self.config.get(key)
-            if value is None:
-                continue
-            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LARGEST:
-                return value
-            self.refuse(key, value, "a positive integer below 2^31")
-            return 1
-        return None
-
-    def required(self, field: str, default: int | None = None) -> int:
-        """Return the positive integer of *field*, else *default*, else note that it is missing."""
-        value = self.optional(field)
-        if value is not None:
-            return value
-        if default is None:
-            self.refuse(_SPELLINGS[field][0], None, "a positive integer; the key is missing")
-            return 1
-        return default
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return the truth value of *key*."""
-        value = self.config.get(key)
-        if value is None or isinstance(value, bool):
-            return default if value is None else value
-        self.refuse(key, value, "true or false")
-        return default
+_ONLY_WITH_LATENT = {"kv_lora_rank": "latent attention (MLA)", "n_shared_experts": "shared experts"}
+"""Keys that only the families with latent attention read."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -94,7 +39,7 @@ def read_config(path: Path) -> dict[str, Any]:
     config = files.read_json(path)
     if not isinstance(config, dict):
         raise InputError(Problem(str(path), "", type(config).__name__, "a JSON object of hyperparameters"))
-    reader = _Reader(path, config)
+    reader = Reader(path, config)
     family = _family(reader)
     fields = _shape(reader, family) | _parts(reader, family)
     _check_shape(reader, fields)
@@ -103,9 +48,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _family(reader: _Reader) -> Family:
+def _family(reader: Reader) -> Family:
     kind = reader.config.get("model_type")
-    for key, what in _NOT_MODELLED.items():
+    latent = isinstance(kind, str) and kind in FAMILIES and FAMILIES[kind].latent
+    refused = _NOT_MODELLED if latent else _NOT_MODELLED | _ONLY_WITH_LATENT
+    for key, what in refused.items():
         value = reader.config.get(key)
         if value:
             reader.refuse(key, value, f"a model without it: {what} is not modelled")
@@ -118,7 +65,7 @@ def _family(reader: _Reader) -> Family:
     return family.adjust(reader.config, family) if family.adjust else family
 
 
-def _shape(reader: _Reader, family: Family) -> dict[str, Any]:
+def _shape(reader: Reader, family: Family) -> dict[str, Any]:
     hidden, heads = reader.required("hidden"), reader.required("heads")
     inner = family.inner_ratio * hidden if family.inner_ratio else None
     context = reader.required("max_context", _BLOOM_CONTEXT if reader.config["model_type"] == "bloom" else None)
@@ -135,10 +82,37 @@ def _shape(reader: _Reader, family: Family) -> dict[str, Any]:
         "experts": reader.required("experts") if family.experts else 0,
         "experts_per_token": reader.required("experts_per_token") if family.experts else 0,
         "learned_positions": context + family.position_offset if family.positions == "learned" else 0,
+        **_mixture(reader, family),
+        **(_latent(reader) if family.latent else {}),
+        **_windows(reader, family, context),
     }
 
 
-def _parts(reader: _Reader, family: Family) -> dict[str, Any]:
+def _mixture(reader: Reader, family: Family) -> dict[str, Any]:
+    """Return what layers have beside routed experts: leading dense ones, experts for every token."""
+    if not family.latent:
+        return {"expert_bias": family.expert_bias}
+    config = reader.config
+    if config.get("moe_layer_freq", 1) != 1:
+        reader.refuse("moe_layer_freq", config["moe_layer_freq"], "1: experts in every layer but the first ones")
+    dense = (reader.optional("dense_layers") or 0) if config.get("first_k_dense_replace") else 0
+    shared = (reader.optional("shared_experts") or 0) if config.get("n_shared_experts") else 0
+    return {
+        "dense_layers": dense,
+        "dense_intermediate": reader.required("intermediate") if dense else 0,
+        "shared_intermediate": shared * reader.required("expert_intermediate"),
+        "router_bias": config.get("topk_method") == "noaux_tc",
+    }
+
+
+def _latent(reader: Reader) -> dict[str, Any]:
+    """Return the widths of latent attention; its heads share one latent, as if there were one KV head."""
+    widths = {name: reader.required(name) for name in ("kv_rank", "nope", "rope", "value")}
+    latent = Latent(query_rank=reader.optional("query_rank") or 0, **widths)
+    return {"latent": latent, "kv_heads": 1, "head_dim": latent.value}
+
+
+def _parts(reader: Reader, family: Family) -> dict[str, Any]:
     config = reader.config
     quantized = config.get("quantization_config")
     dtype = config.get("torch_dtype") or config.get("dtype")
@@ -146,6 +120,9 @@ def _parts(reader: _Reader, family: Family) -> dict[str, Any]:
     return {
         "family": config["model_type"],
         "gated": family.gated,
+        "sinks": family.sinks,
+        "attention_softcap": bool(config.get("attn_logit_softcapping")),
+        "logit_softcap": bool(config.get("final_logit_softcapping")),
         "tied": reader.flag("tie_word_embeddings", default=family.tied),
         "parallel_block": family.parallel_block,
         "norms_per_layer": family.norms_per_layer,
@@ -163,15 +140,19 @@ def _parts(reader: _Reader, family: Family) -> dict[str, Any]:
     }
 
 
-def _check_shape(reader: _Reader, fields: dict[str, Any]) -> None:
-    _check_windows(reader, fields)
+def _check_shape(reader: Reader, fields: dict[str, Any]) -> None:
     if reader.problems:  # a number that is itself wrong has no ratios
         return
     config = reader.config
+    if fields["layers"] > _MOST_LAYERS:
+        reader.refuse("num_hidden_layers", fields["layers"], f"at most {_MOST_LAYERS:,} layers")
+    if fields.get("dense_layers", 0) >= fields["layers"]:
+        reader.refuse("first_k_dense_replace", fields["dense_layers"], f"fewer than the {fields['layers']} layers")
     heads, kv_heads, hidden = fields["heads"], fields["kv_heads"], fields["hidden"]
     if heads % kv_heads:
         reader.refuse("num_key_value_heads", kv_heads, f"a divisor of the {heads} attention heads")
-    if hidden % heads and config.get("head_dim") is None and FAMILIES[fields["family"]].head_dim is None:
+    stated = config.get("head_dim") or FAMILIES[fields["family"]].head_dim or fields.get("latent")
+    if hidden % heads and stated is None:
         reader.refuse("hidden_size", hidden, f"a multiple of the {heads} attention heads, or a head_dim")
     if fields["experts_per_token"] > fields["experts"]:
         reader.refuse("num_experts_per_tok", fields["experts_per_token"], f"at most the {fields['experts']} experts")
@@ -181,21 +162,32 @@ def _check_shape(reader: _Reader, fields: dict[str, Any]) -> None:
         reader.refuse("word_embed_proj_dim", config["word_embed_proj_dim"], f"the hidden size {hidden}: no projection")
 
 
-def _check_windows(reader: _Reader, fields: dict[str, Any]) -> None:
-    """Refuse a sliding window shorter than the context: its KV reads depend on every sequence's own length."""
-    config, context = reader.config, fields["max_context"]
+def _windows(reader: Reader, family: Family, context: int) -> dict[str, Any]:
+    """Return window and layers that have it; none where it is as long as the context."""
+    config = reader.config
+    window = reader.optional("window") if "sliding_window" in config else family.window
+    if window is None or window >= context or not config.get("use_sliding_window", True):
+        _refuse_layers(reader, ("full_attention", "sliding_attention"))
+        return {}
+    layers = min(reader.required("layers"), _MOST_LAYERS)
     kinds = config.get("layer_types")
-    if isinstance(kinds, list) and any(kind != "full_attention" for kind in kinds):
-        other = next(kind for kind in kinds if kind != "full_attention")
-        reader.refuse("layer_types", other, "full_attention in every layer: windows by layer are not modelled")
-        return
-    present = "sliding_window" in config
-    window = reader.optional("window") if present else FAMILIES[fields["family"]].window
-    if window is not None and window < context and config.get("use_sliding_window", True):
-        hint = "" if present else " (the default of this architecture where the key is absent)"
-        reader.refuse(
-            "sliding_window",
-            window,
-            f"null or at least max_position_embeddings ({context}){hint}: windows are not modelled; a copy with "
-            f"max_position_embeddings {window} and sliding_window null is right for all contexts up to {window}",
-        )
+    if kinds is None:
+        every = reader.optional("full_every") or family.full_every
+        windowed = tuple(not every or (layer + 1) % every != 0 for layer in range(layers))
+    elif not isinstance(kinds, list) or len(kinds) != layers:
+        reader.refuse("layer_types", kinds, f"a list of {layers} kinds, one a layer")
+        return {}
+    elif _refuse_layers(reader, ("full_attention", "sliding_attention")):
+        return {}
+    else:
+        windowed = tuple(kind == "sliding_attention" for kind in kinds)
+    return {"window": window, "windowed": windowed} if any(windowed) else {}
+
+
+def _refuse_layers(reader: Reader, known: tuple[str, ...]) -> bool:
+    """Refuse a kind of layer that is not *known*; return whether there is one."""
+    kinds = reader.config.get("layer_types")
+    other = next((kind for kind in kinds if kind not in known), None) if isinstance(kinds, list) else None
+    if other is not None:
+        reader.refuse("layer_types", other, f"{' or '.join(known)} in every layer")
+    return other is not None

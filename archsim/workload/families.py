@@ -45,8 +45,14 @@ class Family:
     inner_ratio: int | None = None
     """MLP width over hidden size where the key is absent; None: the key is required."""
     experts: bool = False
+    expert_bias: bool = False
+    latent: bool = False
+    """Attention is low-rank (MLA)."""
     window: int | None = None
     """Sliding window where the key is absent."""
+    full_every: int = 0
+    """Every n-th layer attends to the whole context where the file does not list its layers; 0: none does."""
+    sinks: bool = False
     adjust: Callable[[Config, Family], Family] | None = None
     """Reads switches of this architecture alone."""
 
@@ -101,20 +107,41 @@ def _gpt_bigcode(config: Config, family: Family) -> Family:
     return replace(family, kv_heads=1 if config.get("multi_query", True) else None)
 
 
+def _latent(config: Config, family: Family) -> Family:
+    bias = bool(config.get("attention_bias", False))
+    return replace(family, output_bias=bias)
+
+
 _LLAMA = Family(adjust=_llama)
 _GPT2 = Family(
     gated=False, tied=True, norm_vectors=2, qkv_bias=True, output_bias=True, mlp_bias=True, positions="learned",
     inner_ratio=4,
 )  # fmt: skip
+_DEEPSEEK = Family(experts=True, latent=True, adjust=_latent)
+_GEMMA = replace(_LLAMA, tied=True, head_dim=256)
 _BLOOM = replace(_GPT2, positions="alibi", embedding_norm=True)
 
 FAMILIES: dict[str, Family] = {
     "bloom": _BLOOM,
+    "deepseek_v2": _DEEPSEEK,
+    "deepseek_v3": _DEEPSEEK,
     "falcon": Family(gated=False, tied=True, norm_vectors=2, inner_ratio=4, adjust=_falcon),
-    "gemma": replace(_LLAMA, tied=True, head_dim=256),
+    "gemma": _GEMMA,
+    "gemma2": replace(_GEMMA, norms_per_layer=4, window=4096, full_every=2),
+    "gemma3_text": replace(_GEMMA, norms_per_layer=4, qk_norm="head", window=4096, full_every=6),
     "gpt2": _GPT2,
     "gpt_bigcode": replace(_GPT2, adjust=_gpt_bigcode),
     "gpt_neox": Family(gated=False, norm_vectors=2, mlp_bias=True, adjust=_gpt_neox),
+    "gpt_oss": Family(
+        experts=True,
+        expert_bias=True,
+        qkv_bias=True,
+        output_bias=True,
+        head_dim=64,
+        window=128,
+        full_every=2,
+        sinks=True,
+    ),
     "gptj": Family(
         gated=False,
         norm_vectors=2,
@@ -125,6 +152,7 @@ FAMILIES: dict[str, Family] = {
         inner_ratio=4,
     ),
     "granite": _LLAMA,
+    "kimi_k2": _DEEPSEEK,
     "llama": _LLAMA,
     "mistral": replace(_LLAMA, window=4096),
     "mixtral": replace(_LLAMA, experts=True),

@@ -2,18 +2,20 @@
 
 A `Model` holds what fixes bytes and FLOPs and nothing else: no weights, no tokenizer, no precision beyond the type its
 checkpoint was published in. `load_model` reads any Hugging Face `config.json` whose architecture `families.py` knows;
-one it does not know, or knows only in part (latent attention, windows, shared experts), is refused by name rather
-than computed wrongly.
+one it does not know, or knows only in part, is refused by name rather than computed wrongly.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.workload.config import read_config
+from archsim.workload.latent import Latent
+from archsim.workload.layers import LayerKind, Reach
 
 __all__ = ["Model", "bundled_models", "load_model"]
 
@@ -22,7 +24,7 @@ _KIND, _FOLDER, _SUFFIXES = "workloads", "models", (".json",)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Hyperparameters; every layer has the same shape."""
+    """Hyperparameters; `kinds` says where layers differ."""
 
     name: str
     family: str
@@ -31,9 +33,10 @@ class Model:
     hidden: int
     heads: int
     kv_heads: int
-    """1 is multi-query, `heads` multi-head, between them grouped-query attention."""
+    """1 is multi-query, `heads` multi-head, between them grouped-query attention; 1 for latent attention, whose heads
+    share what is cached."""
     head_dim: int
-    """Width of one head; `heads * head_dim` need not be `hidden`."""
+    """Width of one head; `heads * head_dim` need not be `hidden`. For latent attention the width of its values."""
     intermediate: int
     """Width of the MLP, of one expert where there are experts."""
     vocabulary: int
@@ -48,6 +51,28 @@ class Model:
     experts: int = 0
     """Experts of a layer; 0 for a dense MLP."""
     experts_per_token: int = 0
+    shared_intermediate: int = 0
+    """Width of the MLP that every token passes beside its experts; 0: none."""
+    dense_layers: int = 0
+    """Leading layers with a dense MLP in place of experts."""
+    dense_intermediate: int = 0
+    """Width of that MLP."""
+    expert_bias: bool = False
+    """Experts and router add biases."""
+    router_bias: bool = False
+    """One number an expert steers the selection alone (DeepSeek-V3's balancing without an auxiliary loss)."""
+    latent: Latent | None = None
+    """Low-rank attention (MLA), None where keys and values are projected directly."""
+    window: int = 0
+    """Tokens to which layers with a sliding window attend; 0: there is none."""
+    windowed: tuple[bool, ...] = ()
+    """For every layer whether it has the window; empty: none has."""
+    sinks: bool = False
+    """Every head has one more logit that attends to nothing."""
+    attention_softcap: bool = False
+    """Logits of attention pass a tanh."""
+    logit_softcap: bool = False
+    """Logits of the output head pass a tanh."""
     norms_per_layer: int = 2
     norm_vectors: int = 1
     """Vectors of one norm: 1 (scale) or 2 (scale and shift)."""
@@ -70,18 +95,46 @@ class Model:
 
     @property
     def query_width(self) -> int:
-        """Elements of all query heads of a token."""
+        """Elements that attention hands to the output projection for a token."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
-        """Elements of all key heads (and as many of all value heads) of a token in one layer."""
+        """Elements of all key heads (and as many of all value heads) of a token in one layer, without a latent."""
         return self.kv_heads * self.head_dim
 
     @property
+    def kv_layer_elements(self) -> int:
+        """Elements that one token leaves in the cache of one layer."""
+        return self.latent.cached if self.latent else 2 * self.kv_width
+
+    @property
     def kv_elements_per_token(self) -> int:
-        """Elements of keys and values that one token leaves in all layers."""
-        return 2 * self.layers * self.kv_width
+        """Elements of keys and values that one token leaves in all layers, windows not yet closed."""
+        return self.layers * self.kv_layer_elements
+
+    @property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """The kind of every layer."""
+        windowed = self.windowed or (False,) * self.layers
+        return tuple(
+            LayerKind(self.window if narrow else 0, bool(self.experts) and layer >= self.dense_layers)
+            for layer, narrow in enumerate(windowed)
+        )
+
+    @property
+    def reach(self) -> Reach:
+        """How far back the layers attend."""
+        narrow = sum(self.windowed)
+        if not narrow:
+            return Reach()
+        common = math.gcd(narrow, self.layers)
+        return Reach((self.layers - narrow) // common, narrow // common, self.window)
+
+    @property
+    def expert_layers(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers if self.experts else 0
 
 
 def bundled_models() -> list[str]:

@@ -60,7 +60,9 @@ def test_blocks_fill_what_is_left_and_not_more(name: str) -> None:
         <= 0
         < placement.missing_bytes_per_chip(placement.kv_blocks + 1)
     )
-    assert placement.kv_tokens == placement.kv_blocks * H100.runtime.kv_block_tokens
+    parts = model.reach.parts
+    assert placement.kv_tokens == placement.kv_blocks // parts * H100.runtime.kv_block_tokens
+    assert placement.kv_bytes_per_token_per_chip * 64 <= placement.kv_block_bytes_per_chip * parts
     assert placement.activation_bytes_per_chip > 0
 
 

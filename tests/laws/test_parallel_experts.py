@@ -131,8 +131,9 @@ def test_a_log_is_followed_token_by_token_and_layer_by_layer(tmp_path: Path) -> 
     assert small.loads(model, 1, layer=2, ranks=2) == (Load(Fraction(1), Fraction(1)),) * 2
     assert sum(load.routed for load in small.loads(model, 1, layer=3, ranks=2)) == 2
     cut = Cut.of(model, W16, Parallelism.parse("ep=8"), H100, routing=small)
-    names = [segment.name for segment in cut.plan(Batch.of_decode(2, 9)).segments]
-    assert names == ["embed", *(f"layer{place % 2}" for place in range(model.layers)), "head"]
+    plan_of = cut.plan(Batch.of_decode(2, 9))
+    assert [(s.name, s.repeats) for s in plan_of.segments] == [("embed", 1), ("layer0", model.layers // 2), ("head", 1)]
+    assert [task.name for task in plan_of.segments[1].tasks].count("dispatch") == 2
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.step.costs import StepCosts
 from archsim.workload.batch import Batch
+from archsim.workload.layers import ALL, Reach
 
 sys.path.append(str(Path(__file__).parents[1]))
 import replay_toy as toy
@@ -60,6 +61,7 @@ limit_sets = st.builds(
     kv_blocks=st.integers(4, 40),
     block_tokens=st.integers(1, 9),
     context_tokens=st.integers(60, 110),
+    reach=st.just(ALL) | st.builds(Reach, st.integers(0, 2), st.integers(1, 3), st.integers(1, 60)),
 )
 
 
@@ -106,7 +108,7 @@ def test_on_the_costs_of_the_step_floor_the_replay_equals_its_twin_too(
     arrivals: list[Arrival], limits: Limits, scale_ps: int
 ) -> None:
     """Interpolated over batch, context, tokens and pairs, with a time of no nice form at every knot."""
-    costs = StepCosts(lambda batch: _odd_step(batch, scale_ps))
+    costs = StepCosts(lambda batch: _odd_step(batch, scale_ps), reach=limits.reach)
     record = replay(arrivals, costs, limits=limits)
     slow = twin.twin_replay(arrivals, costs, limits)
     _assert_same_requests(record, slow)
@@ -116,7 +118,9 @@ def test_on_the_costs_of_the_step_floor_the_replay_equals_its_twin_too(
 
 
 def _odd_step(batch: Batch, scale_ps: int) -> Any:
-    work = 7 * batch.decode + batch.kv_tokens + 3 * batch.prefill_tokens + batch.prefill_pairs // 5
+    work = (
+        7 * batch.decode + batch.kv_tokens + batch.window_tokens + 3 * batch.prefill_tokens + batch.prefill_pairs // 5
+    )
     return SimpleNamespace(time_ps=scale_ps + isqrt(work * scale_ps))
 
 

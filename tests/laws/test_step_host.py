@@ -94,7 +94,7 @@ def test_a_plan_counts_the_sequences_that_sample() -> None:
     """One for each sequence that decodes, and one for each whose prompt is processed."""
     spec, model = load_system("h100-sxm8"), load_model("llama-3.1-8b")
     batch = Batch.of_decode(5, 100) + Batch.of_prefill(30, sequences=2)
-    assert plan_iteration(model, Precision(16, 16, 16), Parallelism(tp=8), spec, batch).sequences == 7
+    assert plan_iteration(model, Precision.parse("w16a16kv16"), Parallelism(tp=8), spec, batch).sequences == 7
 
 
 @LAWS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archsim.errors import InputError
+from archsim.workload.layers import LayerKind
 from archsim.workload.model import Model, bundled_models, load_model
 from archsim.workload.precision import Precision, matrix_dtype
 from archsim.workload.tensors import active_parameter_count, parameter_count
@@ -145,10 +147,12 @@ def test_an_unknown_model_is_refused_with_the_known_ones(name: str) -> None:
     [
         ({"kv_lora_rank": 512}, "latent attention"),
         ({"n_shared_experts": 1}, "shared experts"),
-        ({"sliding_window": 64, "model_type": "mistral"}, "sliding_window: got '64'"),
-        ({"model_type": "mistral", "max_position_embeddings": 8192}, "sliding_window: got '4096'"),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
-        ({"model_type": "deepseek_v3"}, "model_type: got 'deepseek_v3'"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types: got 'linear_attention'"),
+        ({"layer_types": ["sliding_attention"], "sliding_window": 9}, "a list of 2 kinds, one a layer"),
+        ({"model_type": "deepseek_v3"}, "kv_lora_rank: expected a positive integer"),
+        ({"model_type": "deepseek_v3", "moe_layer_freq": 2}, "moe_layer_freq: got '2'"),
+        ({"num_hidden_layers": 10_001}, "at most 10,000 layers"),
+        ({"model_type": "qwen3_next"}, "model_type: got 'qwen3_next'"),
         ({"model_type": "lama"}, "did you mean 'llama'"),
         ({"model_type": None}, "model_type: expected an architecture"),
         ({"text_config": {"hidden_size": 64}}, "multimodal"),
@@ -177,6 +181,16 @@ def test_all_problems_of_a_configuration_are_named_at_once(tmp_path: Path) -> No
     assert all(key in message for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
 
 
+def test_windows_are_those_of_the_layers_or_of_the_architecture(tmp_path: Path) -> None:
+    """A list of kinds decides; without one every layer of Mistral has the window, and every second one of Gemma 2."""
+    listed = LLAMA | {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 9}
+    assert load_model(written(tmp_path, listed)).windowed == (False, True)
+    mistral = LLAMA | {"model_type": "mistral", "max_position_embeddings": 8192}
+    assert load_model(written(tmp_path, mistral)).kinds == (LayerKind(4096), LayerKind(4096))
+    gemma = LLAMA | {"model_type": "gemma2", "sliding_window": 64, "num_hidden_layers": 3}
+    assert load_model(written(tmp_path, gemma)).windowed == (True, False, True)
+
+
 def test_a_window_as_long_as_the_context_never_binds(tmp_path: Path) -> None:
     """Then the model is an ordinary one."""
     windowed = load_model(written(tmp_path, LLAMA | {"sliding_window": 128}))
@@ -199,7 +213,13 @@ def of_dtype(tmp_path: Path, **changes: object) -> Model:
     return load_model(written(tmp_path, LLAMA | changes))
 
 
-@pytest.mark.parametrize("text", ["w8a16kv8", "w4g128s16a16kv16", "w16a16kv16", "w4g32s8a16kv8"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "w8a16kv8", "w4g128s16a16kv16", "w16a16kv16", "w4g32s8a16kv8", "w2g64s16a16kv2g32s16", "w16e4g32s8a16kv16",
+        "w8x2of4a8kv8", "w16x50a16kv16", "w8x2of4e4g32s8a8kv8",
+    ],
+)  # fmt: skip
 def test_a_precision_prints_as_it_is_written(text: str) -> None:
     """The printed form parses to the same value."""
     assert str(Precision.parse(text)) == text
@@ -220,7 +240,22 @@ def test_an_unclear_precision_must_be_stated(changes: dict[str, object], tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "w8", "w8a16", "w7a16kv16", "w8a16kv12", "w8a16kv8 ", "w4g4a16kv16", "w4g128s7a16kv16"]
+    "text",
+    [
+        "",
+        "w8",
+        "w8a16",
+        "w7a16kv16",
+        "w8a16kv12",
+        "w8a16kv8 ",
+        "w4g4a16kv16",
+        "w4g128s7a16kv16",
+        "w8x4of2a8kv8",
+        "w8x0a8kv8",
+        "wfp4a8kv8",
+        "w8a8kv7",
+        "w8x2of64a8kv8",
+    ],
 )
 def test_a_malformed_precision_is_refused(text: str) -> None:
     """Only the stated form and the bits that exist are accepted."""
@@ -233,6 +268,25 @@ def test_scales_are_stored_with_their_group() -> None:
     assert Precision.parse("w4g128a16kv16").stored_weight_bits == 4 + 16 / 128
     assert Precision.parse("w4g32s8a16kv16").stored_weight_bits == 4.25
     assert Precision.parse("w4a16kv16").stored_weight_bits == 4
+    assert Precision.parse("w2g64a16kv16").stored_weight_bits == 2.25
+    assert Precision.parse("wmxfp4a16kv16") == Precision.parse("w4g32s8a16kv16")
+    assert Precision.parse("wnvfp4a4kv8").stored_weight_bits == 4.5
+    assert Precision.parse("w8a8kv4g64").kv.stored_bits == 4.25
+
+
+def test_what_is_pruned_is_stored_with_its_places() -> None:
+    """2 of 4 keeps half and 2 bits for each kept one of 4; half of them anywhere keeps half and a bit a place."""
+    pattern, anywhere = Precision.parse("w16x2of4a16kv16").weights, Precision.parse("w16x50a16kv16").weights
+    assert (pattern.stored_bits, anywhere.stored_bits) == (8 + 1, 8 + 1)
+    assert (pattern.flops_share, anywhere.flops_share) == (Fraction(1, 2), 1)
+    assert anywhere.widened(16)
+    assert not pattern.widened(16)
+
+
+def test_routed_experts_may_be_stored_otherwise() -> None:
+    """gpt-oss publishes experts in MXFP4 and all else in bf16."""
+    precision = Precision.of_model(load_model("gpt-oss-20b"))
+    assert (precision.experts.stored_bits, precision.stored_weight_bits) == (4.25, 16)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archsim.workload.batch import Batch
+from archsim.workload.layers import runs, window_pairs
 from archsim.workload.model import Model, bundled_models, load_model
 from archsim.workload.operators import Operator, distinct_experts, iteration_operators
 from archsim.workload.tensors import embedding_table, parameter_count
@@ -18,6 +20,8 @@ LAWS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 MODELS = {name: load_model(name) for name in bundled_models()}
 DENSE = sorted(name for name, model in MODELS.items() if not model.experts)
 MIXED = sorted(name for name, model in MODELS.items() if model.experts)
+PLAIN = sorted(name for name in MIXED if not MODELS[name].latent)
+LATENT = sorted(name for name in MIXED if MODELS[name].latent)
 LLAMA = MODELS["llama-3.1-8b"]
 
 counts = st.integers(1, 5000)
@@ -26,7 +30,8 @@ counts = st.integers(1, 5000)
 def operators(model: Model, batch: Batch) -> list[tuple[Operator, int]]:
     """Return every operator of an iteration with how often it runs."""
     work = iteration_operators(model, batch)
-    layers = [(operator, model.layers) for operator in work.layer]
+    counts_of = Counter(model.kinds)
+    layers = [(operator, counts_of[kind]) for kind, tasks in work.layers.items() for operator in tasks]
     return [*((operator, 1) for operator in work.embed), *layers, *((operator, 1) for operator in work.head)]
 
 
@@ -47,10 +52,11 @@ def test_flops_are_two_a_weight_and_token_and_four_a_pair_and_query_element(name
     model = MODELS[name]
     matrices = 3 if model.gated else 2
     layer = model.hidden * (2 * model.query_width + 2 * model.kv_width + matrices * model.intermediate)
-    pairs = batch.kv_tokens + batch.prefill_pairs
+    seen = [batch.windowed(kind.window) for kind in model.kinds]
+    pairs = sum(one.kv_tokens + one.prefill_pairs for one in seen)
     head = model.hidden * model.vocabulary
     expected = 2 * model.layers * layer * batch.tokens + 2 * head * batch.sampled
-    assert flops(model, batch) == expected + 4 * model.layers * model.query_width * pairs
+    assert flops(model, batch) == expected + 4 * model.query_width * pairs
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -71,7 +77,7 @@ def test_a_batch_that_touches_every_expert_reads_every_weight(name: str) -> None
     assert weights(model, Batch.of_decode(tokens, 10)) == expected
 
 
-@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("name", PLAIN)
 def test_expert_flops_follow_the_tokens_not_the_experts(name: str) -> None:
     """A token costs k experts of three matrices, however many distinct ones the batch touches, and a router."""
     model = MODELS[name]
@@ -194,7 +200,7 @@ def test_a_plain_mlp_has_two_matrices_and_a_gated_one_three() -> None:
 def test_a_layer_has_few_kernels() -> None:
     """The step floor's cost grows with tasks: at most nine a layer, exchanges included."""
     for model in MODELS.values():
-        assert len(iteration_operators(model, Batch.of_decode(1, 1)).layer) <= 9
+        assert len(iteration_operators(model, Batch.of_decode(1, 1)).layer) <= (14 if model.latent else 9)
 
 
 @pytest.mark.parametrize(
@@ -212,3 +218,82 @@ def test_an_impossible_batch_is_refused(counts: tuple[int, ...]) -> None:
     """No tokens, a sequence without context, more prompts than tokens, fewer pairs than tokens."""
     with pytest.raises(ValueError, match="Batch"):
         Batch(*counts)
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_latent_decode_step_costs_its_matrices_and_two_products_with_the_latent(name: str) -> None:
+    """Each active matrix multiplies each token once; every pair and head meets a key of c + r and a value of c."""
+    model, batch = MODELS[name], Batch.of_decode(9, 20)
+    latent = model.latent
+    assert latent is not None
+    query = model.heads * latent.query
+    into = model.hidden * latent.query_rank + latent.query_rank * query if latent.query_rank else model.hidden * query
+    expand = latent.kv_rank * model.heads * (latent.nope + latent.value)
+    attention = into + model.hidden * latent.cached + expand + model.query_width * model.hidden
+    dense = 3 * model.hidden * model.dense_intermediate
+    chosen = model.experts_per_token * model.intermediate + model.shared_intermediate
+    mixed = 3 * model.hidden * chosen + model.hidden * model.experts
+    layers = model.layers * attention + model.dense_layers * dense + model.expert_layers * mixed
+    pairs = model.layers * model.heads * batch.kv_tokens * (2 * latent.kv_rank + latent.rope)
+    assert flops(model, batch) == 2 * 9 * (layers + model.hidden * model.vocabulary) + 2 * pairs
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_latent_prefill_expands_its_context_and_attends_head_by_head(name: str) -> None:
+    """Against the absorbed way it has H (n + r + d) products a pair, and expands each token of the context once."""
+    model = MODELS[name]
+    latent = model.latent
+    assert latent is not None
+    work = {operator.name: operator for operator in iteration_operators(model, Batch.of_prefill(30, cached=12)).layer}
+    pairs = sum(12 + place + 1 for place in range(30))
+    expanded = 2 * 42 * latent.kv_rank * model.heads * (latent.nope + latent.value)
+    assert sum(amount.value for amount in work["expand"].matrix_flops) == expanded
+    attended = 2 * pairs * model.heads * (latent.query + latent.value)
+    assert sum(amount.value for amount in work["attention_prefill"].matrix_flops) == attended
+    assert "absorb_query" not in work
+    assert work["expand"].kv_read == 42 * latent.cached
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_mixed_latent_iteration_needs_the_expanding_matrix_once(name: str) -> None:
+    """Decode absorbs it and prefill expands with it: two reads, of which one counts."""
+    model = MODELS[name]
+    decode, prefill = Batch.of_decode(5000, 9), Batch.of_prefill(7)
+    rows = [batch.tokens * model.hidden for batch in (decode, decode + prefill)]
+    assert weights(model, decode) - rows[0] == weights(model, decode + prefill) - rows[1]
+    again = [a for operator, _ in operators(model, decode + prefill) for a in operator.reread_weights]
+    assert again
+    assert not [a for operator, _ in operators(model, decode) for a in operator.reread_weights]
+
+
+@given(length=st.integers(1, 20_000), sequences=st.integers(1, 50))
+@LAWS
+def test_kv_reads_stop_growing_at_the_window(length: int, sequences: int) -> None:
+    """Gemma 3 reads all of the context in 8 of 48 layers and at most 1,024 tokens of it in 40."""
+    model = MODELS["gemma-3-12b"]
+    read = sum(times * operator.kv_read for operator, times in operators(model, Batch.of_decode(sequences, length)))
+    assert read == 2 * model.kv_width * sequences * (8 * length + 40 * min(length, 1024))
+    assert read == 2 * model.kv_width * 8 * sequences * model.reach.attended(length)
+
+
+@given(new=st.integers(1, 60), cached=st.integers(0, 60), window=st.integers(1, 70))
+@LAWS
+def test_windowed_pairs_are_counted_query_by_query(new: int, cached: int, window: int) -> None:
+    """A query at place p attends to min(p, window) tokens, its own with them."""
+    by_hand = sum(min(cached + place + 1, window) for place in range(new))
+    assert window_pairs(new, cached, window) == by_hand
+    assert Batch.of_prefill(new, cached=cached, sequences=3).windowed(window).prefill_pairs == 3 * by_hand
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=80))
+@LAWS
+def test_runs_write_out_to_the_layers_they_stand_for(keys: list[str]) -> None:
+    """Patterns times repetitions are the layers again, in order."""
+    assert [key for pattern, count in runs(keys) for _ in range(count) for key in pattern] == keys
+
+
+def test_alternating_layers_are_one_pattern_and_leading_ones_another() -> None:
+    """Gemma 3 12B repeats six layers eight times; DeepSeek-V3 three dense layers, then 58 with experts."""
+    assert [(len(pattern), count) for pattern, count in runs(MODELS["gemma-3-12b"].kinds)] == [(6, 8)]
+    assert [(len(pattern), count) for pattern, count in runs(MODELS["gemma-3-27b"].kinds)] == [(6, 10), (1, 2)]
+    assert [(len(pattern), count) for pattern, count in runs(MODELS["deepseek-v3"].kinds)] == [(1, 3), (1, 58)]

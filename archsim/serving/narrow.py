@@ -1,0 +1,81 @@
+"""What sliding windows change for a running batch: sequences stop growing when they fill theirs.
+
+A sequence of n tokens keeps min(n, window) of them for the layers with a window, in at most ceil(window / block) + 1
+blocks. It passes two kinks while it decodes: when it fills the window, reads stop growing; when it fills the window's
+blocks, those do. Between kinks of its members a batch grows evenly, so a jump ends at the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from archsim.serving.requests import Limits, Sequence
+
+__all__ = ["Narrow"]
+
+
+class Narrow:
+    """The members of a batch as the layers with a window see them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._parts, self._window = limits.reach.windowed, limits.reach.window
+        self._full_blocks = limits.reach.most_window_blocks(limits.block_tokens) * limits.block_tokens
+        self._growing: dict[int, Sequence] = {}
+        """Members that have not filled the window, by number."""
+        self._offsets = 0
+        self._taking: dict[int, Sequence] = {}
+        """Members that have not filled its blocks."""
+        self._kinks: list[tuple[int, int]] = []
+
+    @property
+    def growth(self) -> int:
+        """Tokens that each further iteration reads more."""
+        return self._parts * len(self._growing)
+
+    @property
+    def round_blocks(self) -> int:
+        """Blocks that as many iterations as a block has tokens need."""
+        return self._parts * len(self._taking)
+
+    def kv_tokens(self, step: int, members: int) -> int:
+        """Return the tokens that the next iteration reads of *members* sequences."""
+        grown = self._offsets + step * len(self._growing)
+        return self._parts * (grown + self._window * (members - len(self._growing)))
+
+    def join(self, sequence: Sequence, step: int) -> None:
+        """Take up *sequence*, which decodes from *step* on."""
+        offset = sequence.length_offset
+        sequence.kinks = (self._window - offset, self._full_blocks - offset)
+        if sequence.kinks[0] > step:
+            self._growing[sequence.id] = sequence
+            self._offsets += offset
+            heappush(self._kinks, (sequence.kinks[0], sequence.id))
+        if sequence.kinks[1] > step:
+            self._taking[sequence.id] = sequence
+            heappush(self._kinks, (sequence.kinks[1], sequence.id))
+
+    def leave(self, sequence: Sequence, step: int) -> None:
+        """Forget *sequence*; its kinks stay behind and may end a jump early."""
+        if sequence.kinks[0] > step:
+            self._settle(sequence)
+        self._taking.pop(sequence.id, None)
+
+    def steps_to_change(self, step: int, most: int) -> int:
+        """Return the steps to the next kink, at most *most*."""
+        return min(most, self._kinks[0][0] - step) if self._kinks else most
+
+    def pass_to(self, step: int) -> Iterator[Sequence]:
+        """Pass the kinks up to *step*; yield the members that take no more blocks for the window from there on."""
+        while self._kinks and self._kinks[0][0] <= step:
+            _, number = heappop(self._kinks)
+            growing, taking = self._growing.get(number), self._taking.get(number)
+            if growing is not None and growing.kinks[0] <= step:
+                self._settle(growing)
+            if taking is not None and taking.kinks[1] <= step:
+                del self._taking[number]
+                yield taking
+
+    def _settle(self, sequence: Sequence) -> None:
+        del self._growing[sequence.id]
+        self._offsets -= sequence.length_offset
