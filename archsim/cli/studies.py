@@ -1,7 +1,8 @@
-"""What the commands about studies share: the summary of a store, on screen and as JSON."""
+"""What the commands about studies share: the summary of a store, on screen and as JSON, and its figures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from archsim.study.study import Study
     from archsim.study.sweep import Tally
 
-__all__ = ["print_summary"]
+__all__ = ["print_summary", "write_figures"]
 
 _MOST = 10
 _MESSAGES = 5
@@ -94,3 +95,15 @@ def _messages(store: Store) -> dict[str, int]:
             if len(found) > 100 * _MESSAGES:
                 break
     return dict(found.most_common(_MESSAGES))
+
+
+def write_figures(study: Study, store: Store, folder: Path) -> None:
+    """Write the figures of *store* into *folder*, which must not exist."""
+    from archsim.files import write_atomically, written_directory
+    from archsim.report.style import svg_bytes
+    from archsim.study.figures import figures_of
+
+    with written_directory(folder) as made:
+        for name, figure in figures_of(study, store).items():
+            write_atomically(made / f"{name}.svg", svg_bytes(figure))
+    click.echo(f"figures in {folder}", err=True)

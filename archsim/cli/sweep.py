@@ -31,6 +31,7 @@ _DONE, _FAILED = 0, 1
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes; default all cores.")
 @click.option("--shard", metavar="I/N", help="Only every N-th point, beginning with the I-th: for job arrays.")
 @click.option("--cluster", metavar="ADDRESS", help="Run on the workers of this dask scheduler.")
+@click.option("--figures", metavar="DIR", type=click.Path(path_type=Path), help="Write figures of the store here.")
 @json_option
 def command(  # one parameter an option
     *,
@@ -40,6 +41,7 @@ def command(  # one parameter an option
     workers: int | None,
     shard: str | None,
     cluster: str | None,
+    figures: Path | None,
     as_json: bool,
 ) -> int:
     """Sweep the points of a STUDY (a bundled name or a TOML file).
@@ -49,7 +51,8 @@ def command(  # one parameter an option
 
     Example: archsim sweep pnm-crossover --limit 10
     """
-    from archsim.cli.studies import print_summary
+    from archsim.cli.studies import print_summary, write_figures
+    from archsim.files import refuse_existing
     from archsim.study.claims import Part
     from archsim.study.door import load_study
     from archsim.study.reach import check_reach
@@ -58,6 +61,8 @@ def command(  # one parameter an option
 
     if workers is not None and cluster is not None:
         raise click.UsageError("--workers are processes of this machine, --cluster has its own")
+    if figures is not None:
+        refuse_existing(figures)
     place, shards = _shard(shard)
     read = load_study(study)
     check_reach(read)
@@ -68,6 +73,8 @@ def command(  # one parameter an option
             tally = sweep(read, store, executor=_executor(workers, cluster, limit or len(part)), part=part, limit=limit,
                           progress=progress)  # fmt: skip
         print_summary(read, store, tally=tally, as_json=as_json)
+        if figures is not None and not tally.interrupted:
+            write_figures(read, store, figures)
     if tally.interrupted:
         click.echo(f"archsim: interrupted; {path} holds what was finished, and the same command goes on", err=True)
         return _INTERRUPTED

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from archsim.report.views import account_label
 from archsim.units import UNITS, format_quantity
 
-__all__ = ["Column", "best_points", "quantity", "studies_table"]
+__all__ = ["Column", "best_points", "changed_metrics", "knob_table", "ledger_table", "quantity", "studies_table"]
 
 _PRINTED_UNITS = {"s": "s", "W": "W", "B": "bytes", "B/s": "bytes/s"}
 
@@ -66,4 +67,53 @@ def studies_table(studies: Sequence[tuple[str, str, int]]) -> Table:
     table.add_column("asks")
     for name, title, points in studies:
         table.add_row(name, f"{points:,}", title)
+    return table
+
+
+_LEAST_S = 1e-9
+"""Time of an account that is listed."""
+
+
+def changed_metrics(rows: Sequence[tuple[str, str, float, float]]) -> Table:
+    """Return one line a metric: title, before, after, relative change."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("", "before", "after", "change"):
+        table.add_column(title, justify="right" if title else "left")
+    for title, unit, before, after in rows:
+        change = f"{100 * (after / before - 1):+.1f} %" if before else "-"
+        table.add_row(title, quantity(before, unit), quantity(after, unit), change)
+    return table
+
+
+def ledger_table(accounts: Sequence[tuple[str, float, float]], total_s: tuple[float, float]) -> Table:
+    """Return one line an account: its time before and after, the difference, and the sums."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("account", "before", "after", "difference"):
+        table.add_column(title, justify="left" if title == "account" else "right")
+    for account, before, after in accounts:
+        if max(before, after) >= _LEAST_S:
+            table.add_row(account_label(account), *(quantity(side, "s") for side in (before, after)),
+                          _signed(after - before))  # fmt: skip
+    table.add_row("all", *(quantity(side, "s") for side in total_s), _signed(total_s[1] - total_s[0]), style="bold")
+    return table
+
+
+def _signed(seconds: float) -> str:
+    if abs(seconds) < _LEAST_S:
+        return "0"
+    return f"{'+' if seconds > 0 else '-'}{format_quantity(abs(seconds), 's', digits=3)}"
+
+
+def knob_table(
+    rows: Sequence[tuple[str, float | None, float | None, float | None, float | None]], *, with_cost: bool
+) -> Table:
+    """Return one line a knob: change of tokens/s when larger and when smaller, elasticity, that of cost."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("knob", no_wrap=True)
+    for title in ("larger", "smaller", "elasticity", *(["of cost"] if with_cost else [])):
+        table.add_column(title, justify="right")
+    for title, up, down, elasticity, of_cost in rows:
+        shares = ["-" if side is None else f"{100 * side:+.2f} %" for side in (up, down)]
+        slopes = ["-" if slope is None else f"{slope:+.3f}" for slope in (elasticity, of_cost)]
+        table.add_row(title, *shares, *(slopes if with_cost else slopes[:1]))
     return table

@@ -19,7 +19,7 @@ from archsim.hardware.memory_spec import Spec, refusal
 from archsim.hardware.quantities import Count, Text
 from archsim.units import UNITS, exact_quantity, parse_quantity
 
-__all__ = ["Axis", "AxisSpec", "Span", "Value", "WordOrNumber"]
+__all__ = ["Axis", "AxisSpec", "Span", "Value", "WordOrNumber", "scaled"]
 
 Value = str | int | bool | list[Any]
 """What a key may be set to: a unit string, a name, a whole number, a list."""
@@ -59,11 +59,24 @@ class Span:
         return self._written(min(max(_significant(value), self.low), self.high))
 
     def _written(self, value: Fraction) -> str | int:
-        if not self.dimension:
-            return round(value)
-        unit = Fraction(1, 10**12) if self.dimension == "s" else Fraction(_WHOLE.get(self.dimension, 0))
-        whole = max(unit, round(value / unit) * unit) if unit else value
-        return exact_quantity(whole, self.dimension)
+        return _written(value, self.dimension) if self.dimension else round(value)
+
+
+def _written(value: Fraction, dimension: str) -> str:
+    unit = Fraction(1, 10**12) if dimension == "s" else Fraction(_WHOLE.get(dimension, 0))
+    whole = max(unit, round(value / unit) * unit) if unit else value
+    return exact_quantity(whole, dimension)
+
+
+def scaled(text: str, factor: Fraction) -> str:
+    """Return the quantity *text* times *factor*, to six digits. Raises `ValueError` where it has no known unit."""
+    for dimension in UNITS:
+        try:
+            value = parse_quantity(text, dimension)
+        except ValueError:
+            continue
+        return _written(_significant(float(value * factor)), dimension)
+    raise ValueError(f"a quantity with a unit, not {text[:40]!r}")
 
 
 def _significant(value: float) -> Fraction:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Generator, Iterator
+from itertools import count
 from typing import Any
 
 from archsim.errors import InputError, Problem
@@ -22,6 +23,8 @@ __all__ = ["on_cluster"]
 
 _AHEAD = 2
 """Cases in flight for each thread of the cluster."""
+_COUNTED = 50
+"""Outcomes after which the cluster's threads are counted again: workers come and go."""
 _TIMEOUT_S = 10
 
 
@@ -43,8 +46,9 @@ def on_cluster(cases: Iterator[Case], *, address: str) -> Generator[Outcome, Non
 def _outcomes(cases: Iterator[Case], client: Any, distributed: Any) -> Generator[Outcome, None, None]:
     running: dict[Any, Case] = {}
     finished = distributed.as_completed(loop=client.loop)
-    while True:
-        most = max(2, _AHEAD * sum(client.nthreads().values())) if len(running) < 2 or not finished.has_ready() else 0
+    for turn in count():
+        if turn % _COUNTED == 0:
+            most = max(_AHEAD, _AHEAD * sum(client.nthreads().values()))
         while len(running) < most and (case := next(cases, None)) is not None:
             # Not pure: a point of the same inputs in another sweep is another task.
             future = client.submit(evaluate_here, case, pure=False)

@@ -94,7 +94,7 @@ def _bounded(study: Study, systems: list[SystemSpec]) -> Iterator[Problem]:
 
 
 def _step_bounds(study: Study, systems: list[SystemSpec]) -> dict[str, tuple[float, float]]:
-    if any(_near_memory(spec) for spec in systems):
+    if any(spec.chip.near_memory for spec in systems):
         return {}
     precisions: list[str | None] = [*_chosen(study, "precision")] or [None]
     models = [load_model(study.path(name)) for name in _chosen(study, "model")]
@@ -108,10 +108,6 @@ def _step_bounds(study: Study, systems: list[SystemSpec]) -> dict[str, tuple[flo
     rate = max(batches) / tpot_s
     slowest = dict.fromkeys(("tpot_s_mean", "tpot_s_p50", "tpot_s_p99"), (tpot_s, float("inf")))
     return {**slowest, "tokens_per_s": (0.0, rate), "tokens_per_s_per_user": (0.0, 1 / tpot_s)}
-
-
-def _near_memory(spec: SystemSpec) -> bool:
-    return "nearmem" in type(spec.chip).model_fields and bool(getattr(spec.chip, "nearmem"))  # noqa: B009  # a part that a chip may come to have
 
 
 def _peaks(spec: SystemSpec) -> float:

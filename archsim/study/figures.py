@@ -1,0 +1,152 @@
+"""Which figures a store of a study gives: its front, two of its axes against each other, and how it scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archsim.report.study_figures import Figure, Measure, heat_map, pareto_front, scaling_curve
+from archsim.study.axes import Axis
+from archsim.study.cases import Outcome
+from archsim.study.fronts import dominates, keeps, scores
+from archsim.study.metrics import METRICS
+from archsim.study.store import Store
+from archsim.study.study import Study
+
+__all__ = ["figures_of"]
+
+_MOST_SETTINGS = 14
+"""Settings of an axis that a heat map takes."""
+_MOST_CURVES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What a figure needs of a row."""
+
+    outcome: Outcome
+    score: tuple[float, ...]
+    kept: bool
+
+
+def figures_of(study: Study, store: Store) -> dict[str, Figure]:
+    """Return file name (without suffix) -> figure; those for which the study has the axes and the rows."""
+    points = [
+        _Point(outcome, score, keeps(outcome, study.limits))
+        for outcome in store.rows(status="done")
+        if (score := scores(outcome, study.spec.objective)) is not None
+    ]
+    figures: dict[str, Figure] = {}
+    if len(points) > 1 and len(study.spec.objective) > 1:
+        figures["pareto"] = _front(study, points)
+    axes = [axis for axis in study.axes if 1 < len(axis.levels) <= _MOST_SETTINGS]
+    kept = [point for point in points if point.kept] or points
+    if len(axes) > 1 and kept:
+        figures["heatmap"] = _heat(study, kept, (axes[0], axes[-1]))
+    numeric = [axis for axis in axes if all(isinstance(level[0], int) for level in axis.levels) and len(axis.keys) == 1]
+    if numeric and points and study.spec.objective[0].goal == "max":
+        figures["scaling"] = _scaling(study, points, max(numeric, key=lambda axis: len(axis.levels)))
+    return figures
+
+
+def _measure(metric: str) -> Measure:
+    return Measure(METRICS[metric].title, METRICS[metric].unit)
+
+
+def _front(study: Study, points: list[_Point]) -> Figure:
+    """Two objectives in a plane: the front of these two among points that keep the constraints."""
+    goals = study.spec.objective[:2]
+    kept = [point for point in points if point.kept]
+    order = sorted(kept, key=lambda point: point.score[:2], reverse=True)
+    front: list[_Point] = []
+    for point in order:
+        if not any(
+            dominates(other.score[:2], point.score[:2]) or other.score[:2] == point.score[:2] for other in front
+        ):
+            front.append(point)
+    on_front = {point.outcome.point for point in front}
+    drawn = []
+    for point in points:
+        x, y = (float(point.outcome.metrics[goal.metric] or 0.0) for goal in (goals[1], goals[0]))
+        kind = "front" if point.outcome.point in on_front else "dominated" if point.kept else "broken"
+        drawn.append((x, y, kind, _label(study, point) if kind == "front" else ""))
+    return pareto_front(drawn, (_measure(goals[1].metric), _measure(goals[0].metric)), title=study.spec.title)
+
+
+def _label(study: Study, point: _Point) -> str:
+    parts = []
+    for axis in study.axes:
+        for key in axis.keys[: _told(axis)]:
+            value = point.outcome.inputs.get(key)
+            short = key.rpartition(".")[2]
+            parts.append(str(value) if isinstance(value, str) else f"{short} {value}")
+    return ", ".join(parts)
+
+
+def _told(axis: Axis) -> int:
+    """Return how many of the linked values tell the settings of *axis* apart."""
+    for count in range(1, len(axis.keys)):
+        if len({str(level[:count]) for level in axis.levels}) == len(axis.levels):
+            return count
+    return len(axis.keys)
+
+
+def _axis_name(axis: Axis) -> str:
+    if len(axis.keys) == 1:
+        return axis.keys[0]
+    return ", ".join(key.rpartition(".")[2] for key in axis.keys[: _told(axis)])
+
+
+def _names(axis: Axis) -> list[str]:
+    return [", ".join(map(str, level[: _told(axis)])) for level in axis.levels]
+
+
+def _best(points: list[_Point], study: Study) -> float | None:
+    """Return the first objective of the best of *points*."""
+    if not points:
+        return None
+    value = max(points, key=lambda point: point.score[0]).outcome.metrics[study.spec.objective[0].metric]
+    return None if value is None else float(value)
+
+
+def _at(points: list[_Point], chosen: Sequence[tuple[Axis, Sequence[object]]]) -> list[_Point]:
+    return [
+        point
+        for point in points
+        if all(
+            point.outcome.inputs.get(key) == value
+            for axis, level in chosen
+            for key, value in zip(axis.keys, level, strict=True)
+        )
+    ]
+
+
+def _heat(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
+    rows, columns = axes
+    values = [
+        [_best(_at(points, ((rows, row), (columns, column))), study) for column in columns.levels]
+        for row in rows.levels
+    ]
+    metric = study.spec.objective[0].metric
+    rest = ", best over all else" if len(study.axes) > len(axes) else ""
+    return heat_map(
+        (_axis_name(columns), _names(columns)),
+        (_axis_name(rows), _names(rows)),
+        values,
+        _measure(metric),
+        title=f"{study.spec.title}\n{METRICS[metric].title}{rest}",
+    )
+
+
+def _scaling(study: Study, points: list[_Point], axis: Axis) -> Figure:
+    others = [other for other in study.axes if other is not axis and 1 < len(other.levels) <= _MOST_CURVES]
+    by = others[0] if others else None
+    curves = []
+    for name, level in zip(_names(by), by.levels, strict=True) if by else [(study.spec.objective[0].metric, ())]:
+        mine = _at(points, ((by, level),)) if by else points
+        found = [(float(str(x[0])), _best(_at(mine, ((axis, x),)), study)) for x in axis.levels]
+        known = [(x, y) for x, y in found if y is not None and x > 0 and y > 0]
+        if len(known) > 1:
+            curves.append((name, [x for x, _ in known], [y for _, y in known]))
+    metric = study.spec.objective[0].metric
+    return scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title)
