@@ -46,6 +46,8 @@ class NearUnits:
     """Bytes that one unit can hold: its limit, at most its part of the memory."""
     burst_bytes: int
     """Smallest access of a place."""
+    buses: int
+    """Data buses of a place that each take their own copy of what all of its units hear."""
 
     @property
     def units(self) -> int:
@@ -103,16 +105,16 @@ def _channel(memory: MemorySpec) -> MemoryChannel:
 
 
 def _units(name: str, spec: NearMemorySpec, memory: MemorySpec) -> NearUnits:
-    places, per_place = memory.stacks, 1
+    places, per_place, buses = memory.stacks, 1, 1
     if spec.level == "channel":
         places = memory.channels
     elif spec.level in LOCK_STEP:
         channel = _channel(memory)
-        places, per_place = channel.channels, _units_of_channel(spec, channel)
+        places, per_place, buses = channel.channels, _units_of_channel(spec, channel), channel.device.lanes
     held = memory.capacity_bytes // (places * per_place)
     grain = per_place if spec.level in LOCK_STEP else memory.channels // places
     burst = grain * memory.device.burst_bytes
-    return NearUnits(name, spec, spec.memory, places, per_place, min(spec.shard_bytes, held), burst)
+    return NearUnits(name, spec, spec.memory, places, per_place, min(spec.shard_bytes, held), burst, buses)
 
 
 def _units_of_channel(spec: NearMemorySpec, channel: MemoryChannel) -> int:

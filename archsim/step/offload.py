@@ -172,7 +172,7 @@ def _attention(task: Task, units: NearUnits, cache: Transfer) -> Task:
         granule_bytes=0 if split else -(-shard // units.burst_bytes) * units.burst_bytes * passes,
     )
     partial = result // _bytes_per_element(task) * _PARTIAL_BYTES * copies if copies > 1 else result
-    inputs, outputs = query * places, max(partial, result)
+    inputs, outputs = query * places * units.buses, max(partial, result)
     vector_flops, near_vector = task.vector_flops, 0
     if "softmax" in spec.operators:
         vector_flops, near_vector = 0, task.vector_flops
@@ -208,7 +208,7 @@ def _product(task: Task, units: NearUnits, weights: Transfer) -> Task:
         granule_bytes=0,
     )
     sent = task.matrix_inputs * element
-    inputs = (sent * units.places, sent)
+    inputs = (sent * units.places * units.buses, sent)
     results = (outputs * max(spec.result_bytes, element), outputs * element)
     return replace(
         task,

@@ -118,6 +118,7 @@ BOUNDS: tuple[Bound, ...] = (
     Bound("serving", "TPOT, H100, TensorRT-LLM and vLLM", 0.12, group="tpot (trtllm|vllm)", identity="^h100"),
     Bound("serving", "request lists of vLLM, TPOT", 0.12, group="tpot_ms"),
     Bound("serving", "request lists of vLLM, throughput", 0.12, group="output_tokens_per_s"),
+    Bound("pim", "clocks of PIMSimulator's product", 0.10, "max", group="gemv"),
 )
 """Every promise; those of `network` hold for other simulators' flows and makespans row by row."""
 

@@ -26,6 +26,7 @@ SUITES: dict[str, str] = {
     "decode": "archsim.validation.decode",
     "serving": "archsim.validation.serving",
     "power": "archsim.validation.power",
+    "pim": "archsim.validation.pim",
 }
 """Suite -> the module that holds it; a module is imported when its suite runs."""
 
