@@ -177,6 +177,8 @@ def _summary_lines(result: Result) -> list[tuple[str, str]]:
     lines.append(("output tokens/s", f"{_number(rate.output_tokens_per_s, 1)} ({per_chip} per chip)"))
     lines += [(name, _spread(summary)) for name, summary in _latencies(result) if summary.mean is not None]
     lines.append(("decode MBU, MFU", f"{percent(result.mbu)}, {percent(result.mfu)}"))
+    if result.mbu_array is not None:
+        lines.append(("MBU of the arrays", f"{percent(result.mbu_array)}, behind the interface"))
     lines += energy_lines(result)
     return lines
 
