@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ __all__ = ["command"]
 Options = dict[str, Any]
 
 _SWEPT = ("queue", "map", "refresh", "pattern", "profile", "timings", "pin-rate", "density", "dies", "channels",
-          "interleave", "bytes", "window", "latency", "standard", "write-peak", "buffer", "page", "planes",
+          "interleave", "bytes", "window", "latency", "timing", "standard", "write-peak", "buffer", "page", "planes",
           "write-rate", "banks", "ports")  # fmt: skip
 """Options that `--sweep` takes."""
 _MOST_SWEPT = 256
@@ -35,6 +36,13 @@ _MOST_SWEPT = 256
 @click.option("--refresh", metavar="R", help="none, all_bank, overlapped_bank, stack_bank, round_robin_bank.")
 @click.option("--standard", metavar="S", help="Timing table, where it is not the device's own: HBM3, LPDDR5X.")
 @click.option("--timings", metavar="SET", help="Named timing set of the standard: gem5, attacc.")
+@click.option(
+    "--timing",
+    "timing",
+    multiple=True,
+    metavar="NAME=TIME",
+    help="Replace one timing, in time or clocks: tFAW=12ns, tCCDL=4.",
+)
 @click.option("--pin-rate", metavar="RATE", help="Data rate of a pin: 6.4Gb/s; clocks follow from nanoseconds.")
 @click.option("--density", metavar="BITS", help="Of a channel: 16Gb; refresh time and rows follow.")
 @click.option("--dies", metavar="N", help="Height of a stack: 4, 8, 12, 16.")
@@ -96,6 +104,8 @@ def _variants(options: Options, sweep: str | None) -> list[tuple[str, Options]]:
     listed = [value.strip() for value in values.split(",")]
     if not equals or not all(listed) or len(listed) > _MOST_SWEPT:
         raise InputError(Problem("", "--sweep", sweep[:80], f"KEY=V,V,... with 1 to {_MOST_SWEPT} values"))
+    if key == "timing":
+        return [(value, options | {"timing": (*options["timing"], value)}) for value in listed]
     return [(f"{key}={value}", options | {key.replace("-", "_"): value}) for value in listed]
 
 
@@ -114,6 +124,7 @@ def _settings(options: Options) -> Settings:
         refresh=options["refresh"],
         standard=options["standard"],
         timing_set=options["timings"],
+        timings=tuple(_timing(text) for text in options["timing"]),
         pin_bits_per_s=_positive(options, "pin_rate", "bits/s"),
         density_gbit=_gigabits(options["density"]),
         dies=_whole(options, "dies"),
@@ -132,8 +143,6 @@ def _settings(options: Options) -> Settings:
 
 
 def _share(text: str | None) -> Any:
-    from fractions import Fraction
-
     from archsim.errors import InputError, Problem
 
     if text is None:
@@ -145,6 +154,19 @@ def _share(text: str | None) -> Any:
     if not Fraction(1, 100) <= share <= 1:
         raise InputError(Problem("", "--write-peak", text[:80], "a share of 0.01 to 1"))
     return share
+
+
+def _timing(text: str) -> tuple[str, Any]:
+    """Return a timing's name and value, in time or in clocks."""
+    from archsim.dram.standards.table import Timing
+    from archsim.errors import InputError, Problem
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(Problem("", "--timing", text[:80], "NAME=TIME, such as tFAW=12ns, or clocks: tCCDL=4"))
+    if value.isascii() and value.isdecimal() and len(value) <= len("10000000"):
+        return name, Timing(Fraction(0), int(value), "--timing")
+    return name, Timing(Fraction(_quantity(value, "s", "--timing") or 0), 0, "--timing")
 
 
 def _whole(options: Options, key: str, *, most: int = 10**6) -> int | None:
@@ -190,8 +212,8 @@ def _quantity(text: str | None, dimension: str, option: str) -> int | None:
         value = parse_quantity(text, dimension) * (PS_PER_S if dimension == "s" else 1)
     except ValueError as error:
         raise InputError(Problem("", option, text[:80], str(error))) from None
-    most = PS_PER_S if dimension == "s" else 2**60
+    most = PS_PER_S // 1000 if dimension == "s" else 2**60
     if value != int(value) or value > most:
-        unit = "picoseconds, at most 1 s" if dimension == "s" else dimension
+        unit = "picoseconds, at most 1 ms" if dimension == "s" else dimension
         raise InputError(Problem("", option, text[:80], f"a whole number of {unit}"))
     return int(value)

@@ -141,6 +141,13 @@ def _misfits(found: AddressMap, device: Device, place: str) -> list[Problem]:
         for name, source, _ in found.hashes
         if name not in given or source not in given
     ]
+    problems += [
+        Problem(
+            place, "map", f"{name}^{source}>>{shift}", f"a hash that changes bits and can be undone: {name} has its own"
+        )
+        for name, source, shift in found.hashes
+        if (name == source and shift == 0) or shift >= given.get(source, shift + 1)
+    ]
     if found.bits > _BITS_LIMIT:
         problems.append(Problem(place, "map", str(found), f"at most {_BITS_LIMIT} bits in all"))
     return problems

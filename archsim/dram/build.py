@@ -6,7 +6,7 @@ clocks of the command bus shifts it: `ticks + (n_preceding - 1) - (n_following -
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -20,6 +20,7 @@ _NEEDED = (
     "CL", "CWL", "tRCDRD", "tRCDWR", "tRP", "tRAS", "tRC", "tWR", "tRTP", "tRRDS", "tRRDL", "tFAW", "tWTRS", "tWTRL",
     "tREFI", "tRFCpb", "tRREFD", "tCCDS", "tCCDL",
 )  # fmt: skip
+_OPTIONAL = ("tRFC", "tRTW", "tWPRE", "tPPD", "tRPab", "tPBR2PBR", "tCCDR", "tCCDLWR", "BLL")
 _READS, _WRITES = ("RD", "RDA"), ("WR", "WRA")
 _SPLIT_BUS = 3
 """Command slots of a controller that sends ACT-1 and ACT-2 apart; see `Device.bus`."""
@@ -105,6 +106,15 @@ def _clocks(standard: Standard, options: DeviceOptions, clock_ps: Fraction, gbit
     if name not in standard.sets:
         raise InputError(Problem(place, f"{standard.name}.set", name, f"one of {', '.join(standard.sets)}"))
     timings = {**standard.sets[name], **options.timings}
+    unknown = [key for key in options.timings if key not in (*standard.sets[name], *_NEEDED, *_OPTIONAL)]
+    if unknown:
+        known = ", ".join(sorted({*standard.sets[name], *_NEEDED, *_OPTIONAL}))
+        raise InputError(
+            *(
+                Problem(place, f"{standard.name}.{key}", "", f"one of {known}{did_you_mean(key, _NEEDED)}")
+                for key in unknown
+            )
+        )
     missing = [key for key in _NEEDED if key not in timings]
     if missing:
         raise InputError(
@@ -115,19 +125,39 @@ def _clocks(standard: Standard, options: DeviceOptions, clock_ps: Fraction, gbit
         for key, timing in timings.items()
         if timing.ps < 0 or timing.clocks < 0
     ]
-    if timings["tRAS"].ps + timings["tRP"].ps > timings["tRC"].ps:
-        together = f"tRAS + tRP <= tRC, not {timings['tRAS'].ps + timings['tRP'].ps} ps > {timings['tRC'].ps} ps"
-        problems.append(Problem(place, f"{standard.name}.tRC", f"{timings['tRC'].ps} ps", together))
     refreshes = [timing for most, timing in standard.refresh if gbit <= most]
     if not refreshes:
         most = standard.refresh[-1][0]
         problems.append(Problem(place, f"{standard.name}.tRFCab", f"{gbit} Gb", f"a channel of at most {most} Gb"))
+    whole = {key: max(timing.ps, timing.clocks * clock_ps) for key, timing in timings.items()}
+    if refreshes:
+        whole.setdefault("tRFC", max(refreshes[0].ps, refreshes[0].clocks * clock_ps))
+    problems += [Problem(place, f"{standard.name}.{key}", *why) for key, why in _contradictions(whole, hot=options.hot)]
     if problems:
         raise InputError(*problems)
     clocks = {key: timing.in_clocks(clock_ps) for key, timing in timings.items()}
-    clocks["tRFC"] = refreshes[0].in_clocks(clock_ps)
+    clocks.setdefault("tRFC", refreshes[0].in_clocks(clock_ps))
     clocks["tREFI"] //= 2 if options.hot else 1
     return clocks
+
+
+def _contradictions(ps: Mapping[str, Fraction], *, hot: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each timing that contradicts others, what it is and what it should be; all in picoseconds."""
+    opened = ps["tRAS"] + ps["tRP"]
+    if opened > ps["tRC"]:
+        yield "tRC", (_ps(ps["tRC"]), f"tRAS + tRP <= tRC, not {_ps(opened)} > {_ps(ps['tRC'])}")
+    if ps["tRCDRD"] > ps["tRAS"]:
+        yield "tRAS", (_ps(ps["tRAS"]), f"tRCDRD <= tRAS, not {_ps(ps['tRCDRD'])} > {_ps(ps['tRAS'])}")
+    for short, long in (("tCCDS", "tCCDL"), ("tRRDS", "tRRDL"), ("tWTRS", "tWTRL")):
+        if ps[short] > ps[long]:
+            yield long, (_ps(ps[long]), f"{short} <= {long}, not {_ps(ps[short])} > {_ps(ps[long])}")
+    due = ps["tREFI"] / (2 if hot else 1)
+    if ps.get("tRFC", Fraction(0)) >= due:
+        yield "tRFC", (_ps(ps["tRFC"]), f"tRFC < tREFI: a refresh is due every {_ps(due)}")
+
+
+def _ps(time: Fraction) -> str:
+    return f"{float(time):g} ps"
 
 
 def _split(standard: Standard, clock_ps: Fraction) -> tuple[int, int, int] | None:

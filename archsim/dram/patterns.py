@@ -38,6 +38,8 @@ PATTERNS = {
 
 _KV_APPEND_PERIOD = 64
 _LONG_RUN = 1 << 30
+_STREAM_BYTES = 4096
+"""Distance at which streams begin."""
 _KV_PAGE_BYTES = 16 * 1024
 """Distance of the sequences that `append` writes to, at least: each writes to a page of its own."""
 
@@ -99,9 +101,14 @@ def _sized(text: str, arguments: list[str], place: str) -> Pattern:
 
 def _streams(text: str, arguments: list[str], place: str) -> Pattern:
     streams = _count(arguments[0], place, text)
+
+    def make(count: int, domain: Domain) -> Stream:
+        _require_room(streams, _STREAM_BYTES, domain, place, text)
+        return make_stream("streamsr", streams, requests=count, domain=domain, place=place)
+
     return Pattern(
         text,
-        lambda count, domain: make_stream("streamsr", streams, requests=count, domain=domain, place=place),
+        make,
         lambda _unit: (Access(1, _LONG_RUN, write=False),),
     )
 
@@ -124,6 +131,7 @@ def _paged(text: str, arguments: list[str], place: str) -> Pattern:
 
     def make(count: int, domain: Domain) -> Stream:
         _require_whole(page, domain, place, text)
+        _require_room(heads, page, domain, place, text)
         gathered = _gather(count, domain, page, heads, place)
         return _with_appends(gathered, domain, period) if period else gathered
 
@@ -211,6 +219,14 @@ def _require_whole(size: int, domain: Domain, place: str, pattern: str) -> None:
         raise InputError(Problem(place, "pattern", pattern, most))
 
 
+def _require_room(parties: int, each_bytes: int, domain: Domain, place: str, pattern: str) -> None:
+    most = domain.transactions * domain.transaction_bytes // each_bytes
+    if parties > most:
+        raise InputError(
+            Problem(place, "pattern", pattern, f"at most {most} of {each_bytes} B each: the device ends there")
+        )
+
+
 def _mix(count: int, domain: Domain, reads: int, writes: int, *, at_random: bool) -> Stream:
     """Return *reads* reads and *writes* writes in turn; the writes stand last in a period, as `seqrw` has them."""
     order = np.arange(count)
@@ -243,9 +259,7 @@ def _append(count: int, domain: Domain, size: int, sequences: int, place: str, p
     """Return writes of *size* bytes to each sequence in turn, each to a page of its own that it fills in order."""
     unit = domain.transaction_bytes
     page, run = max(_KV_PAGE_BYTES, size) // unit, size // unit
-    if sequences * page > domain.transactions:
-        most = f"at most {domain.transactions // page} sequences with a page of {page * unit} B each: the device ends"
-        raise InputError(Problem(place, "pattern", pattern, most))
+    _require_room(sequences, page * unit, domain, place, pattern)
     turn, within = np.divmod(np.arange(count), run)
     sequence, token = turn % sequences, turn // sequences
     per_page = page // run

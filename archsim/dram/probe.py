@@ -27,6 +27,9 @@ from archsim.units import PS_PER_S, exact_quantity, format_quantity
 
 __all__ = ["Load", "Probe", "probe"]
 
+_FEWEST = 1000
+"""Requests of one channel between whose first and last tenth a steady state can be seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -192,6 +195,12 @@ def probe(channel: MemoryChannel, profile: Profile, load: Load) -> Probe:
     if channel.interleave_bytes % unit:
         expected = f"a multiple of {unit} B, one transaction"
         raise InputError(Problem("--interleave", "interleave", f"{channel.interleave_bytes} B", expected))
+    if channel.channels > 1 and channel.interleave_bytes > device.capacity_bytes:
+        expected = f"at most {device.capacity_bytes} B: the channel ends there"
+        raise InputError(Problem("--interleave", "interleave", f"{channel.interleave_bytes} B", expected))
+    if load.requests < (_FEWEST if channel.channels == 1 else channel.channels):
+        fewest = (_FEWEST if channel.channels == 1 else channel.channels) * unit
+        raise InputError(Problem("--bytes", "bytes", f"{load.requests * unit} B", f"at least {fewest} B to judge by"))
     local = 1 << channel.address_map.bits
     domain = Domain(
         local * channel.channels, unit, channel.address_map.lowest_row_bit() + (channel.channels - 1).bit_length()

@@ -14,6 +14,8 @@ __all__ = ["PROFILES", "REFRESHES", "Profile", "profile_named"]
 
 REFRESHES = {"none": 0, "all_bank": 1, "stack_bank": 2, "overlapped_bank": 3, "round_robin_bank": 4}
 """How refreshes are issued, by name; see `kernel_refresh`."""
+_OF_BANK_QUEUES = ("none", "all_bank", "round_robin_bank")
+"""Those of a controller with a command queue for each bank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +91,8 @@ def profile_named(
             raise InputError(
                 Problem("--refresh", "refresh", refresh, f"one of {known}{did_you_mean(refresh, REFRESHES)}")
             )
+        if profile.bank_queues and refresh not in _OF_BANK_QUEUES:
+            expected = f"a refresh that {name} has: {', '.join(_OF_BANK_QUEUES)}"
+            raise InputError(Problem("--refresh", "refresh", refresh, expected))
         profile = replace(profile, refresh=refresh)
     return profile

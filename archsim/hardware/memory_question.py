@@ -35,6 +35,7 @@ from archsim.hardware.library import (
 from archsim.hardware.memory_settings import OF_DRAM, OF_FLASH, OF_SRAM, Settings
 from archsim.hardware.memory_spec import FlashSpec, MemoryDeviceSpec, MemorySpec, SramSpec
 from archsim.hardware.spec import ChipSpec
+from archsim.units import format_quantity
 
 __all__ = ["answer_to"]
 
@@ -42,6 +43,8 @@ _REQUESTS = 60_000
 """Of one channel, and of each of several up to the number below in all."""
 _SPLITTING = ("ramulator2",)
 """Controllers that put other commands between the two of an activation, where a standard has two."""
+_GRADE_REACH = 4
+"""A pin rate may be so many times the published grade, or that part of it."""
 _USUAL_REQUESTS = 1 << 20
 _MOST_REQUESTS = 1 << 24
 _DIES = {4: 1, 8: 2, 12: 4, 16: 4}
@@ -131,8 +134,15 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
         requests = -(-settings.total_bytes // unit)
     if not 1 <= requests <= _MOST_REQUESTS:
         raise InputError(Problem("", "--bytes", f"{settings.total_bytes} B", f"{unit} B to {_MOST_REQUESTS * unit} B"))
+    _require_window(settings, unit)
     load = Load(pattern, requests, _or(settings.window_bytes, window), _or(settings.latency_ps, latency))
     return probe(channel, profile_named(profile, queue=settings.queue, refresh=settings.refresh), load).glance()
+
+
+def _require_window(settings: Settings, unit_bytes: int) -> None:
+    if settings.window_bytes is not None and settings.window_bytes < unit_bytes:
+        expected = f"at least {unit_bytes} B, the smallest access"
+        raise InputError(Problem("", "--window", f"{settings.window_bytes} B", expected))
 
 
 def _place(target: _Target, settings: Settings) -> str:
@@ -159,6 +169,8 @@ def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[M
         density = density or gbit
     elif target.device is not None and settings.standard is None:
         density = density or _density(standard, target.device)
+    if settings.pin_bits_per_s is not None:
+        _require_rate(standard, settings.pin_bits_per_s)
     device = build_device(
         standard.name,
         DeviceOptions(
@@ -167,13 +179,16 @@ def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[M
             channel_gbit=density,
             stack_ids=_stack_ids(standard, settings.dies),
             timing_set=settings.timing_set,
+            timings=dict(settings.timings),
             hot=settings.hot,
             write_share=settings.write_share or Fraction(1),
             split_activate=_splits(settings, memory),
         ),
     )
-    map_text = settings.map_text or (memory.address_map if memory and settings.standard is None else "")
-    address_map = parse_map(map_text, device, place="--map") if map_text else default_map(device)
+    map_text = settings.map_text
+    if map_text is None and memory is not None and settings.standard is None:
+        map_text = memory.address_map or None
+    address_map = default_map(device) if map_text is None else parse_map(map_text, device, place="--map")
     granule = settings.interleave_bytes or (memory.interleave_bytes if memory else 256)
     if settings.interleave_bytes is None:
         granule = max(granule, device.transaction_bytes)
@@ -181,6 +196,14 @@ def _channel(standard: Standard, target: _Target, settings: Settings) -> tuple[M
         raise InputError(Problem("", "--channels", "all", "a chip or a system as DEVICE, or a number"))
     asked = channels if settings.channels == 0 else settings.channels or 1
     return MemoryChannel(device, address_map, asked, granule), channels
+
+
+def _require_rate(standard: Standard, rate: int) -> None:
+    """Refuse a pin rate so far from the published grade that its nanoseconds say nothing any more."""
+    least, most = standard.grade_bits_per_s // _GRADE_REACH, standard.grade_bits_per_s * _GRADE_REACH
+    if not least <= rate <= most:
+        reach = f"{format_quantity(least, 'bits/s')} to {format_quantity(most, 'bits/s')}"
+        raise InputError(Problem("", "--pin-rate", format_quantity(rate, "bits/s"), f"{reach} for {standard.name}"))
 
 
 def _splits(settings: Settings, memory: MemorySpec | None) -> bool:
@@ -223,6 +246,7 @@ def _ask_flash(
         page_bytes=settings.page_bytes or flash.page_bytes,
         planes=settings.planes or flash.planes,
     )
+    _require_window(settings, flash.page_bytes)
     load = FlashLoad(
         pattern=pattern,
         stacks=target.memory.stacks if target.memory else 1,
@@ -244,6 +268,7 @@ def _ask_sram(
     sram = sram_of(device, table, stack)
     sram = replace(sram, banks=settings.banks or sram.banks, ports=settings.ports or sram.ports)
     stacks = target.memory.stacks if target.memory else 1
+    _require_window(settings, sram.word_bytes)
     load = SramLoad(
         pattern=pattern,
         channels=stacks * stack.channels,

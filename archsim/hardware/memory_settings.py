@@ -8,14 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from fractions import Fraction
 
+from archsim.dram.standards import Timing
 from archsim.errors import InputError, Problem
 
 __all__ = ["OF_DRAM", "OF_FLASH", "OF_SRAM", "Settings"]
 
-OF_DRAM = ("profile", "map_text", "queue", "refresh", "standard", "timing_set", "pin_bits_per_s", "density_gbit",
-            "dies", "total_bytes", "hot", "write_share")  # fmt: skip
+OF_DRAM = (
+    "profile", "map_text", "queue", "refresh", "standard", "timing_set", "timings", "pin_bits_per_s", "density_gbit",
+    "dies", "total_bytes", "hot", "write_share",
+)  # fmt: skip
+"""Settings by kind of memory; those in no list are of all kinds."""
 OF_FLASH = ("buffer_bytes", "planes", "write_bytes_per_s", "force_writes", "page_bytes")
 OF_SRAM = ("banks", "ports")
+
+
+_RENAMED = {
+    "map_text": "map", "timing_set": "timings", "timings": "timing", "pin_bits_per_s": "pin-rate",
+    "density_gbit": "density", "interleave_bytes": "interleave", "total_bytes": "bytes", "write_share": "write-peak",
+    "buffer_bytes": "buffer", "page_bytes": "page", "write_bytes_per_s": "write-rate",
+}  # fmt: skip
+"""Options that are not called as their settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,8 @@ class Settings:
     refresh: str | None = None
     standard: str | None = None
     timing_set: str | None = None
+    timings: tuple[tuple[str, Timing], ...] = ()
+    """Timings that replace those of the set, by name."""
     pin_bits_per_s: int | None = None
     density_gbit: int | None = None
     dies: int | None = None
@@ -53,11 +67,9 @@ class Settings:
         """Raise `InputError` naming every setting of *names* that was given to a memory of another *kind*."""
         given = [field.name for field in fields(self) if field.name in names and getattr(self, field.name)]
         if given:
-            raise InputError(*(Problem("", _option(name), "", f"no such option: {kind} has none") for name in given))
+            expected = f"nothing: {kind} has no such setting"
+            raise InputError(*(Problem("", _option(name), str(getattr(self, name)), expected) for name in given))
 
 
 def _option(name: str) -> str:
-    renamed = {"map_text": "map", "timing_set": "timings", "pin_bits_per_s": "pin-rate", "density_gbit": "density",
-               "interleave_bytes": "interleave", "total_bytes": "bytes", "write_share": "write-peak",
-               "buffer_bytes": "buffer", "page_bytes": "page", "write_bytes_per_s": "write-rate"}  # fmt: skip
-    return f"--{renamed.get(name, name).replace('_', '-')}"
+    return f"--{_RENAMED.get(name, name).replace('_', '-')}"
