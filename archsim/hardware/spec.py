@@ -195,6 +195,8 @@ class TopologySpec(Spec):
     """Energy of a bit over one outer link."""
     edges: tuple[EdgeSpec, ...] = ()
     """The links of the topology `edges`, each one direction."""
+    landing: Literal["sram", "memory"] = "sram"
+    """Where packets of a collective land: in on-chip buffers, or in main memory, from which they are read again."""
 
     @model_validator(mode="after")
     def _check_links(self) -> TopologySpec:
@@ -244,6 +246,8 @@ class RuntimeSpec(Spec):
     """Algorithm of collectives, or `auto`."""
     collective_software_ps: Picoseconds = Field(alias="collective_software")
     """Software time of one collective beside its transfers."""
+    overlap_parts: int = Field(default=1, strict=True, ge=1, le=32)
+    """Parts in which an all-reduce is exchanged while the kernel that makes its tensor goes on. 1: after the kernel."""
     kv_block_tokens: Count
     """Tokens of one block of the paged KV cache."""
     max_batch: Count

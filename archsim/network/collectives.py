@@ -98,6 +98,7 @@ def implementation_facts(
         flows=plain.flows,
         protocol=f"{protocol.implementation} {protocol.name}",
         note=implementation.note,
+        received_bytes=plain.received_bytes,
     )
 
 

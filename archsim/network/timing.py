@@ -11,6 +11,7 @@ sharing of the links. It contains no kernel launch and no memory access: the flo
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,10 @@ class CollectiveFacts:
     """Messages of the whole schedule."""
     protocol: str = ""
     """Implementation and protocol where one was named: `nccl LL`."""
+    received_bytes: int = 0
+    """Bytes that arrive at the rank that receives the most."""
+    parts: tuple[CollectiveFacts, ...] = ()
+    """Facts of each where the tensor is exchanged in parts, one after the other; the rest is their sum."""
     note: str = ""
     """Whose parameters stand in, where the implementation was not measured on the chip's generation."""
 
@@ -109,9 +114,12 @@ def algorithm_facts(
     """Return the facts of *schedule*, which *algorithm* has made, over *members*; *software_ps* before each message."""
     empty = tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
     link_bytes = [0] * len(network.links)
+    received: Counter[str] = Counter()
     for step in schedule:
         for message in step.messages:
-            for link in network.route(*_ends(members, message)):
+            src, dst = _ends(members, message)
+            received[dst if isinstance(dst, str) else network.endpoints[dst]] += message.bytes * step.repeats
+            for link in network.route(src, dst):
                 link_bytes[link] += message.bytes * step.repeats
     return CollectiveFacts(
         duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
@@ -119,6 +127,7 @@ def algorithm_facts(
         algorithm=algorithm,
         link_bytes=tuple(link_bytes),
         flows=sum(len(step.messages) * step.repeats for step in schedule),
+        received_bytes=max((received[network.endpoints[chip]] for chip in members), default=0),
     )
 
 

@@ -13,12 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from archsim.hardware.system import System
-from archsim.mapping.plan import Collective, Groups, Pipeline, Plan
+from archsim.mapping.plan import Collective, Groups, Pipeline, Plan, Task
 from archsim.network.collectives import CollectiveFacts
 from archsim.network.schedules import Message, Schedule, Step
 from archsim.network.timing import algorithm_facts, schedule_of, schedule_seconds, whole_ps
 
-__all__ = ["Exchanges", "exchange_facts", "exchanges_of", "returns_of", "sends_of"]
+__all__ = ["Exchanges", "exchange_facts", "exchanges_of", "is_overlapped", "returns_of", "sends_of"]
+
+_OVERLAPPED = "all_reduce"
+"""The collective whose tensor a kernel makes column by column (A36)."""
 
 Exchanges = dict[Collective, CollectiveFacts]
 """Every collective of a plan with its facts."""
@@ -27,7 +30,30 @@ Exchanges = dict[Collective, CollectiveFacts]
 def exchanges_of(plan: Plan, system: System) -> Exchanges:
     """Return the facts of every different collective in *plan*; the same for all its ranks."""
     collectives = {task.collective: None for segment in plan.segments for task in segment.tasks if task.collective}
-    return {collective: exchange_facts(collective, collective.groups(plan.chips), system) for collective in collectives}
+    return {collective: _facts_of(collective, collective.groups(plan.chips), system) for collective in collectives}
+
+
+def is_overlapped(task: Task, system: System) -> bool:
+    """Return whether *task* is a collective that is exchanged part by part while its tensor is made."""
+    parts = system.runtime.overlap_parts
+    return parts > 1 and task.collective is not None and task.collective.kind == _OVERLAPPED
+
+
+def _facts_of(collective: Collective, groups: Groups, system: System) -> CollectiveFacts:
+    parts = min(system.runtime.overlap_parts, collective.bytes)
+    if parts <= 1 or collective.kind != _OVERLAPPED:
+        return exchange_facts(collective, groups, system)
+    sizes = [collective.bytes * (part + 1) // parts - collective.bytes * part // parts for part in range(parts)]
+    facts = tuple(exchange_facts(replace(collective, bytes=size), groups, system) for size in sizes)
+    return replace(
+        facts[0],
+        duration_ps=sum(each.duration_ps for each in facts),
+        latency_ps=sum(each.latency_ps for each in facts),
+        link_bytes=tuple(map(sum, zip(*(each.link_bytes for each in facts), strict=True))),
+        flows=sum(each.flows for each in facts),
+        received_bytes=sum(each.received_bytes for each in facts),
+        parts=facts,
+    )
 
 
 def sends_of(pipeline: Pipeline, stage: int, system: System) -> list[CollectiveFacts]:

@@ -18,6 +18,7 @@ from archsim.hardware.pipe import Gate, Pipe
 from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
+from archsim.network.collectives import CollectiveFacts
 from archsim.step.exchange import Exchanges
 from archsim.step.feeds import Feed, Place, feeds_of
 from archsim.step.work import Chunk, Held, Work
@@ -54,6 +55,8 @@ class _Rank:
         self.kernels_started = 0
         self.awaited: simpy.Event | None = None
         """What a kernel waits for whose next chunk has not landed yet."""
+        self.parts = 0
+        """Parts of the collective at hand that it has arrived at."""
         self.issued = ROOT
         """The host's job that issued the latest task."""
         self.last = ROOT
@@ -82,11 +85,21 @@ class _Rank:
         return job
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A collective whose parts are exchanged while their tensor is made."""
+
+    number: int
+    """Its place among the collectives of the iteration."""
+    parts: tuple[CollectiveFacts, ...]
+
+
 @dataclass(slots=True)
 class _Meeting:
     """A collective that ranks arrive at."""
 
     done: simpy.Event
+    """Succeeds with the collective's job, at the latest when that ends."""
     arrived: dict[int, int] = field(default_factory=dict)
     """Rank -> its last job before."""
 
@@ -124,7 +137,8 @@ class Iteration:
         self._exchanges = exchanges
         runtime = system.runtime
         self._host_ps = system.host_ps(runtime.host_step_ps + sequences * runtime.host_sequence_ps)
-        self._meetings: dict[int, _Meeting] = {}
+        self._meetings: dict[tuple[int, int], _Meeting] = {}
+        """(collective, part) -> meeting."""
         self.ranks = [self._rank(index) for index in range(ranks)]
 
     def _rank(self, index: int) -> _Rank:
@@ -153,14 +167,23 @@ class Iteration:
         for lap, tasks in enumerate(self._laps):
             if rank.index == 0:
                 self.lap_start.append(self.kernel.now_ps)
-            for task in tasks.tasks(rank.index):
-                yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
-                yield from self._issue(rank, lap=lap)
+            of_rank = tasks.tasks(rank.index)
+            for task, following in zip(of_rank, (*of_rank[1:], None), strict=True):
+                parts = self._exchanges[task.collective].parts if task.collective else ()
+                if not parts:
+                    yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
+                    yield from self._issue(rank, lap=lap)
                 if task.collective is None:
-                    yield from self._compute(rank, self._works[task], lap=lap)
+                    ahead = self._ahead(following, meetings)
+                    yield from self._compute(rank, self._works[task], lap=lap, ahead=ahead)
+                    continue
+                if parts:
+                    yield from self._finish(rank, _Ahead(meetings, parts), lap=lap)
                 else:
                     yield from self._exchange(rank, task.collective, number=meetings, lap=lap)
-                    meetings += 1
+                meetings += 1
+                if task in self._works:
+                    yield from self._land_buffer(rank, self._works[task], lap=lap)
 
     def _delay(self, rank: _Rank, kind: str, duration_ps: int, *, lap: int) -> Process:
         if duration_ps:
@@ -186,7 +209,7 @@ class Iteration:
 
     def _exchange(self, rank: _Rank, collective: Collective, *, number: int, lap: int) -> Process:
         # A17: a collective begins when its last rank has arrived and ends for all at once.
-        meeting = self._meetings.setdefault(number, _Meeting(self.kernel.event()))
+        meeting = self._meetings.setdefault((number, 0), _Meeting(self.kernel.event()))
         meeting.arrived[rank.index] = rank.last
         if len(meeting.arrived) < len(self.ranks):
             rank.last = yield meeting.done
@@ -201,7 +224,56 @@ class Iteration:
         yield self.kernel.wait_ps(facts.duration_ps)
         meeting.done.succeed(rank.last)
 
-    def _compute(self, rank: _Rank, work: Work, *, lap: int) -> Process:
+    def _ahead(self, following: Task | None, number: int) -> _Ahead | None:
+        """Return the parts of the collective *following* a kernel at once, if it has any."""
+        collective = following.collective if following else None
+        parts = self._exchanges[collective].parts if collective else ()
+        return _Ahead(number, parts) if parts else None
+
+    def _hand_over(self, rank: _Rank, ahead: _Ahead, job: int, *, upto: int, lap: int) -> None:
+        """Let *rank* arrive with *job* at the parts of a collective below *upto* that it has not arrived at.
+
+        A part begins when its last rank has arrived and the part before it is done (A36).
+        """
+        while rank.parts < upto:
+            meeting = self._meetings.setdefault((ahead.number, rank.parts), _Meeting(self.kernel.event()))
+            meeting.arrived[rank.index] = job
+            if len(meeting.arrived) == len(self.ranks):
+                arrivals = tuple(meeting.arrived[index] for index in range(len(self.ranks)))
+                ready, free = ROOT, self.flows[-1] if self.flows else ROOT
+                for arrival in arrivals:
+                    ready = self.log.latest(ready, arrival)
+                cause = self.log.latest(free, ready)
+                start = self.log.end[cause]
+                end = start + ahead.parts[rank.parts].duration_ps
+                flow = self.log.add("flow", rank=-1, lap=lap, start=start, end=end, predecessor=cause)
+                if cause != free:
+                    self.log.arrivals[flow] = arrivals
+                self.flows.append(flow)
+                meeting.done.succeed(flow)
+            rank.parts += 1
+
+    def _finish(self, rank: _Rank, ahead: _Ahead, *, lap: int) -> Process:
+        """Arrive at what is left of a collective in parts, and wait for the last of them."""
+        last = len(ahead.parts)
+        self._hand_over(rank, ahead, rank.last, upto=last, lap=lap)
+        rank.parts = 0
+        rank.last = yield self._meetings[ahead.number, last - 1].done
+        yield from self._until(rank.last)
+
+    def _land_buffer(self, rank: _Rank, buffer: Work, *, lap: int) -> Process:
+        """Write what a collective has delivered into memory, and read it again (A35)."""
+        for chunk in buffer.chunks:
+            for held in chunk.writes:
+                rank.last = self.log.latest(rank.last, rank.hold(held, self.kernel.now_ps, lap=lap))
+        yield from self._until(rank.last)
+        for chunk in buffer.chunks:
+            for held, latency_ps in chunk.bound:
+                job = rank.hold(held, self.kernel.now_ps, lap=lap)
+                rank.last = self.log.latest(rank.last, self._arrive(job, latency_ps, rank=rank.index, lap=lap))
+        yield from self._until(rank.last)
+
+    def _compute(self, rank: _Rank, work: Work, *, lap: int, ahead: _Ahead | None) -> Process:
         # A11, A13: chunks are computed when all of their operands are there; the ramp is paid before the first read.
         number = rank.kernels_started
         rank.kernels_started += 1
@@ -225,6 +297,10 @@ class Iteration:
             self._read(rank, number)
             for held in chunk.writes:
                 written = self.log.latest(written, rank.hold(held, self.kernel.now_ps, lap=lap))
+            if ahead is not None:
+                # The last part is left for the kernel's end.
+                upto = min((index + 1) * len(ahead.parts) // len(work.chunks), len(ahead.parts) - 1)
+                self._hand_over(rank, ahead, self.log.latest(rank.last, written), upto=upto, lap=lap)
         rank.last = self.log.latest(rank.last, written)
         yield from self._until(rank.last)
 

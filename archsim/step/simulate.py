@@ -23,7 +23,7 @@ from archsim.step.exchange import Exchanges, exchanges_of
 from archsim.step.iteration import Iteration, Lap
 from archsim.step.offload import offloaded
 from archsim.step.record import StepRecord
-from archsim.step.work import Work, works_of
+from archsim.step.work import Work, landings_of, works_of
 
 __all__ = ["simulate_step", "simulate_steps"]
 
@@ -45,12 +45,14 @@ def simulate_steps(plans: Iterable[Plan], system: System) -> dict[Plan, StepReco
     Plans that differ in their chips alone, and whose collectives take equally long there, have one timeline.
     """
     records: dict[Plan, StepRecord] = {}
-    timelines: dict[tuple[Plan, tuple[int, ...]], Timeline] = {}
+    timelines: dict[tuple[Plan, tuple[tuple[int, ...], ...]], Timeline] = {}
     links = link_scopes(system)
     for whole in dict.fromkeys(plans):
         plan = offloaded(whole, system)
-        works, exchanges = works_of(plan, system), exchanges_of(plan, system)
-        alike = (replace(plan, placed=()), tuple(facts.duration_ps for facts in exchanges.values()))
+        exchanges = exchanges_of(plan, system)
+        works = works_of(plan, system) | landings_of(plan, exchanges, system)
+        spans = tuple((facts.duration_ps, *(part.duration_ps for part in facts.parts)) for facts in exchanges.values())
+        alike = (replace(plan, placed=()), spans)
         if alike not in timelines:
             timelines[alike] = _timeline(plan, works, exchanges, system)
         records[whole] = assemble(plan, works, exchanges, system, timeline=timelines[alike], links=links)

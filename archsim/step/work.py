@@ -18,9 +18,10 @@ from archsim.hardware.level import Level
 from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
 from archsim.mapping.plan import Near, Plan, Task, Transfer
+from archsim.step.exchange import Exchanges, is_overlapped
 from archsim.units import picoseconds_for
 
-__all__ = ["Chunk", "Early", "Held", "Reads", "Service", "Work", "work_of", "works_of"]
+__all__ = ["Chunk", "Early", "Held", "Reads", "Service", "Work", "landings_of", "work_of", "works_of"]
 
 MOST_CHUNKS = 32
 """A2: a kernel is cut into at most 32 chunks; coarser than a real tile, it overstates fill and drain by 1/32."""
@@ -105,13 +106,38 @@ class Work:
 def works_of(plan: Plan, system: System) -> dict[Task, Work]:
     """Return the work of every different kernel in *plan*."""
     ranks = (plan.segments, *plan.others)
-    tasks = {task: None for segments in ranks for segment in segments for task in segment.tasks if not task.collective}
-    return {task: work_of(task, system) for task in tasks}
+    tasks: dict[Task, int] = {}
+    for segment in (segment for segments in ranks for segment in segments):
+        for task, following in zip(segment.tasks, (*segment.tasks[1:], None), strict=True):
+            if not task.collective:
+                parts = (
+                    system.runtime.overlap_parts if following is not None and is_overlapped(following, system) else 1
+                )
+                tasks[task] = max(parts, tasks.get(task, 1))
+    return {task: work_of(task, system, least_chunks=least) for task, least in tasks.items()}
 
 
-def work_of(task: Task, system: System) -> Work:
-    """Return the work of one kernel."""
-    count = _chunk_count(task, system)
+def landings_of(plan: Plan, exchanges: Exchanges, system: System) -> dict[Task, Work]:
+    """Return for each collective of *plan* the work of a buffer in main memory; nothing where packets land in SRAM.
+
+    What the busiest rank receives is written once it is there, and read again before the next kernel (A35).
+    """
+    if system.spec.network.landing == "sram":
+        return {}
+    memory = system.spec.chip.main_memory
+    tasks = {task: exchanges[task.collective] for s in plan.segments for task in s.tasks if task.collective is not None}
+    return {
+        task: work_of(
+            Task(task.name, tuple(Transfer(memory, "moved", size, size, way, size) for way in (True, False))), system
+        )
+        for task, facts in tasks.items()
+        if (size := facts.received_bytes)
+    }
+
+
+def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
+    """Return the work of one kernel, in at least so many chunks."""
+    count = max(least_chunks, _chunk_count(task, system))
     facts = {name: level.sustain(_accesses(task, level)) for name, level in system.levels.items() if _uses(task, name)}
     pieces = {t: _cut(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
