@@ -22,6 +22,8 @@ __all__ = ["AddressMap", "default_map", "parse_map", "wanted_bits"]
 _PIECE = re.compile(r"([a-z]+)(\d{1,2})")
 _HASH = re.compile(r"([a-z]+)\^([a-z]+)(?:>>(\d{1,2}))?")
 _BITS_LIMIT = 62
+_BLOCK = 16384
+"""Transactions decoded at once: their fields stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,18 @@ class AddressMap:
 
     def decode(self, index: npt.NDArray[np.int64], device: Device) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the flat bank and the row of every transaction *index* of *device*."""
-        values = self.values(index)
-        bank = np.zeros(index.shape, np.int64)
-        for level, size in zip(device.levels, device.sizes, strict=True):
-            bank *= size
-            if level in values:
-                bank += values[level]
-        row = values.get("ro", np.zeros(index.shape, np.int64))
-        return bank.astype(np.int32), row.astype(np.int32)
+        banks, rows = np.empty(index.shape, np.int32), np.empty(index.shape, np.int32)
+        for start in range(0, index.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            values = self.values(index[part])
+            bank = np.zeros(index[part].shape, np.int64)
+            for level, size in zip(device.levels, device.sizes, strict=True):
+                bank *= size
+                if level in values:
+                    bank += values[level]
+            banks[part] = bank
+            rows[part] = values.get("ro", 0)
+        return banks, rows
 
     def lowest_row_bit(self) -> int:
         """Return the position of the lowest bit of the row."""

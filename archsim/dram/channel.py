@@ -77,17 +77,14 @@ def simulate(
     bank, row = address_map.decode(stream.index, device)
     ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
     count = stream.index.size
-    asked = np.empty((count, 4), np.int64)
-    asked[:, 0], asked[:, 1], asked[:, 2], asked[:, 3] = bank, row, stream.write, ident if ident.size else 0
     states[0]["measure_from"], states[0]["measure_to"] = count // 10, count - 1 - count // 10
-    done, back = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    trace = np.zeros((traced, 3), np.int64)
+    times, trace = np.zeros((2, count), np.int64), np.zeros((traced, 3), np.int64)
     run = _kernel(profile)
-    if not run(states[0], asked, buffered, done, back, trace):
+    if not run(states[0], bank, row, stream.write, ident, buffered, times, trace):
         raise SimulationError(
             f"{device.name}: the {profile.name} controller stopped after {states[0]['completed']} requests"
         )
-    return _result(device, states[0], done, trace)
+    return _result(device, states[0], times[0], trace)
 
 
 def _unused(profile: Profile) -> frozenset[str]:
@@ -162,12 +159,13 @@ def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.
     last = max(int(done.max()), *ends)
     causes[CLASSES.index("queue")] += sum(max(ends) - end for end in ends)
     causes[CLASSES.index("latency")] += device.lanes * (last - max(ends))
-    ordered = done if bool(np.all(done[1:] >= done[:-1])) else np.sort(done)
     tenth = max(1, done.size // 10)
+    first, final = tenth - 1, done.size - tenth - 1
+    ordered = np.partition(done, sorted({first, final}))
     return ChannelRun(
         device=device,
         ticks=last,
-        steady_ticks=max(1, int(ordered[done.size - tenth - 1] - ordered[tenth - 1])),
+        steady_ticks=max(1, int(ordered[final] - ordered[first])),
         requests=done.size,
         causes=tuple(causes),
         steady_causes=tuple(int(part) for part in state["measured"][1] - state["measured"][0]),

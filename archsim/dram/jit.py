@@ -1,10 +1,14 @@
-"""Compiling the memory floor's kernels: lazily, and cached where that is safe.
+"""Compiling the memory floor's kernels: once for the types they state, and cached where that is safe.
 
 Only the kernel modules import this one, and nothing imports a kernel module at its top: Numba costs 240 ms and is
 loaded with the first simulated channel. Numba stamps a cached function with the time of its own file alone, so an
 edited callee in a second file would leave a stale caller. The cache therefore lies in a folder named by the digest of
 all kernel sources: any edit starts a new folder. It is a private folder of the user (Numba's cache is pickle, so never
 a shared temporary one); where none can be written, kernels compile in memory.
+
+A kernel's annotations are its types: `Any` is the record of `kernel_state`, `int` 64 bits. Compiled as its caller calls
+it, a kernel would be compiled again for every constant it is passed, which doubled the time of the first run. Loops
+are not vectorised: theirs are short walks over a few nodes, which vector code makes slower and longer to compile.
 """
 
 from __future__ import annotations
@@ -15,17 +19,35 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+import numpy.typing as npt
 
+from archsim.dram.kernel_state import STATE
 from archsim.dram.memo import cache_folder
 from archsim.files import digest_of
 
-__all__ = ["kernel"]
+__all__ = ["Bytes", "Ints", "Table", "called", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int32]
+Table = npt.NDArray[np.int64]
+"""Annotations of kernels: one row of bytes or of 32-bit integers; rows and columns of 64-bit integers."""
+
+_TYPES: dict[str, Any] = {
+    "Any": numba.from_dtype(STATE),
+    "int": numba.int64,
+    "bool": numba.boolean,
+    "None": numba.void,
+    "Bytes": numba.uint8[::1],
+    "Ints": numba.int32[::1],
+    "Table": numba.int64[:, ::1],
+}
 
 
 def _kernel_digest() -> str:
-    sources = sorted(Path(__file__).parent.glob("kernel_*.py"))
+    folder = Path(__file__).parent
+    sources = [Path(__file__), *sorted(folder.glob("kernel_*.py"))]
     return digest_of(b"\0".join(path.read_bytes() for path in sources)).removeprefix("sha256:")
 
 
@@ -44,19 +66,41 @@ def _compiled_folder() -> str | None:
 _FOLDER = _compiled_folder()
 
 
-def kernel(function: Function) -> Function:
-    """Compile *function* for the types of its first call, without the GIL, in 64-bit integers.
+def _signature(function: Callable[..., Any]) -> Any:
+    types = {name: _TYPES[text] for name, text in function.__annotations__.items()}
+    result = types.pop("return")
+    return result(*types.values())
 
-    Kernels allocate nothing, so Numba's reference counts are off: counting each array at each call that passes it,
-    atomically, took half the time of a channel.
-    """
+
+def _compile(function: Function, *, inline: bool) -> Function:
     config: Any = numba.config
-    before = config.CACHE_DIR
+    before = config.CACHE_DIR, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
     try:
-        if _FOLDER is not None and not before:
+        config.LOOP_VECTORIZE = config.SLP_VECTORIZE = 0
+        if _FOLDER is not None and not config.CACHE_DIR:
             config.CACHE_DIR = _FOLDER
         compile_with: Any = numba.njit
-        compiled = compile_with(nogil=True, error_model="numpy", cache=_FOLDER is not None, _nrt=False)(function)
+        cache = _FOLDER is not None
+        compiled = compile_with(
+            _signature(function), nogil=True, error_model="numpy", cache=cache, forceinline=inline, _nrt=False
+        )
+        return cast("Function", compiled(function))
     finally:
-        config.CACHE_DIR = before
-    return cast("Function", compiled)
+        config.CACHE_DIR, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = before
+
+
+def kernel(function: Function) -> Function:
+    """Compile *function* into each of its callers, for the types of its annotations, without the GIL.
+
+    Most kernels are a few loads and a comparison, and called from Numba they cost more than they do: inlined, a
+    channel takes less than half the time. Kernels allocate nothing, so Numba's reference counts are off.
+    """
+    return _compile(function, inline=True)
+
+
+def called(function: Function) -> Function:
+    """Compile a larger *function*, one with several callers or one off the beaten track, as a function of its own.
+
+    Inlined too, these would make the first compile twice as long and the channel no faster.
+    """
+    return _compile(function, inline=False)

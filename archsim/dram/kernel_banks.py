@@ -6,6 +6,8 @@ that moment. Command queues are asked in turn, and each gives its first legal co
 command for its bank, and only without waiting hits or after four. HBM may send a column and a row command in one
 clock. A pending refresh closes the banks of its rank one by one and stops the rank's queues until it is issued.
 
+Lists 0 and 1 are the read and the write queue, those from `COMMANDS` on the command queues.
+
 Clocks count from 0; the source offers requests before a clock. Idle clocks are skipped.
 """
 
@@ -16,10 +18,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import Bytes, Ints, Table, called, kernel
 from archsim.dram.kernel_account import book_column, note_activate
 from archsim.dram.kernel_device import earliest, issue, issue_scope
 from archsim.dram.kernel_refresh import push
+from archsim.dram.kernel_source import finish, windowed
 
 __all__ = ["run"]
 
@@ -27,30 +30,31 @@ ACT, PRE, RD, WR, REFA, REFB = 0, 1, 3, 4, 7, 8
 NEVER = 1 << 60
 QUEUE, LATENCY = 7, 8
 HITS_BEFORE_CLOSING = 4
+COMMANDS = 2
 
 
 @kernel
-def _push_back(s: Any, heads: Any, tails: Any, at: int, slot: int) -> None:
+def _push_back(s: Any, queue: int, slot: int) -> None:
     s.slot_next[slot] = -1
-    s.slot_before[slot] = tails[at]
-    if tails[at] >= 0:
-        s.slot_next[tails[at]] = slot
+    s.slot_before[slot] = s.queue_tail[queue]
+    if s.queue_tail[queue] >= 0:
+        s.slot_next[s.queue_tail[queue]] = slot
     else:
-        heads[at] = slot
-    tails[at] = slot
+        s.queue_head[queue] = slot
+    s.queue_tail[queue] = slot
 
 
 @kernel
-def _take_out(s: Any, heads: Any, tails: Any, at: int, slot: int) -> None:
+def _take_out(s: Any, queue: int, slot: int) -> None:
     before, after = s.slot_before[slot], s.slot_next[slot]
     if before >= 0:
         s.slot_next[before] = after
     else:
-        heads[at] = after
+        s.queue_head[queue] = after
     if after >= 0:
         s.slot_before[after] = before
     else:
-        tails[at] = before
+        s.queue_tail[queue] = before
 
 
 @kernel
@@ -68,7 +72,7 @@ def _required(s: Any, slot: int) -> int:
 def _may_close(s: Any, queue: int, slot: int) -> bool:
     """Return whether *slot*'s PRE is allowed: first for its bank, no hit behind it or enough hits served."""
     bank = s.slot_bank[slot]
-    other = s.queue_head[queue]
+    other = s.queue_head[queue + COMMANDS]
     while other != slot:
         if s.slot_bank[other] == bank:
             return False
@@ -85,7 +89,7 @@ def _may_close(s: Any, queue: int, slot: int) -> bool:
 @kernel
 def _first_legal(s: Any, queue: int) -> int:
     """Return the first request of *queue* whose next command is legal now, or -1; lower the next clock."""
-    slot = s.queue_head[queue]
+    slot = s.queue_head[queue + COMMANDS]
     while slot >= 0:
         command = _required(s, slot)
         time = earliest(s, command, s.slot_bank[slot])
@@ -97,7 +101,7 @@ def _first_legal(s: Any, queue: int) -> int:
     return -1
 
 
-@kernel
+@called
 def _next_command(s: Any) -> int:
     """Ask the queues in turn; return the request whose command is legal, or -1."""
     for _ in range(s.queues):
@@ -113,7 +117,7 @@ def _next_command(s: Any) -> int:
 
 
 @kernel
-def _log(s: Any, trace: Any, command: int, bank: int) -> None:
+def _log(s: Any, trace: Table, command: int, bank: int) -> None:
     s.commands[command] += 1
     if s.traced < trace.shape[0]:
         trace[s.traced, 0] = s.now
@@ -129,7 +133,7 @@ def _close(s: Any, bank: int) -> None:
 
 
 @kernel
-def _finish(s: Any, slot: int, merged: Any, done: Any, back: Any) -> None:
+def _finish(s: Any, slot: int, merged: Ints, times: Table) -> None:
     """A column command has gone: complete the reads of its address, or forget the write."""
     request = s.slot_request[slot]
     known = s.slot_ident[slot]
@@ -145,22 +149,18 @@ def _finish(s: Any, slot: int, merged: Any, done: Any, back: Any) -> None:
     s.read_latency += at - s.slot_arrival[slot]
     s.reads += 1
     if half == 0:
-        done[request] = at
-        back[s.completed] = at + s.return_ticks
-        s.completed += 1
+        finish(s, request, at, times)
         return
     waiting = merged[half + known] - 1
     merged[half + known] = 0
     while waiting >= 0:
-        following = done[waiting] - 1
-        done[waiting] = at
-        back[s.completed] = at + s.return_ticks
-        s.completed += 1
+        following = times[0, waiting] - 1
+        finish(s, waiting, at, times)
         waiting = following
 
 
-@kernel
-def _send(s: Any, slot: int, merged: Any, done: Any, back: Any, trace: Any) -> bool:
+@called
+def _send(s: Any, slot: int, merged: Ints, times: Table, trace: Table) -> bool:
     """Issue the next command of *slot*; return whether it was a column command."""
     command, bank = _required(s, slot), s.slot_bank[slot]
     if command == ACT:
@@ -171,7 +171,7 @@ def _send(s: Any, slot: int, merged: Any, done: Any, back: Any, trace: Any) -> b
     else:
         book_column(s, slot, command)
         s.columns[bank] += 1
-        _take_out(s, s.queue_head, s.queue_tail, bank // s.queue_banks, slot)
+        _take_out(s, bank // s.queue_banks + COMMANDS, slot)
         s.queue_count[bank // s.queue_banks] -= 1
         s.waiting_commands -= 1
         if s.closed_page:
@@ -180,7 +180,7 @@ def _send(s: Any, slot: int, merged: Any, done: Any, back: Any, trace: Any) -> b
     _log(s, trace, command, bank)
     if command in (ACT, PRE):
         return False
-    _finish(s, slot, merged, done, back)
+    _finish(s, slot, merged, times)
     return True
 
 
@@ -216,8 +216,8 @@ def _hold(s: Any) -> None:
     s.in_refresh = 1
 
 
-@kernel
-def _try_refresh(s: Any, trace: Any) -> bool:
+@called
+def _try_refresh(s: Any, trace: Table) -> bool:
     if s.priority_count == 0:
         return False
     if not s.in_refresh:
@@ -244,7 +244,7 @@ def _try_refresh(s: Any, trace: Any) -> bool:
     return True
 
 
-@kernel
+@called
 def _refresh_due(s: Any) -> None:
     """Queue a refresh of the next rank, or of the next bank: bank groups first, then banks, then ranks.
 
@@ -263,15 +263,15 @@ def _refresh_due(s: Any) -> None:
         s.next_flat = (turn + 1) % (s.scopes if s.refresh == 1 else s.banks)
 
 
-@kernel
-def _move(s: Any, merged: Any) -> bool:
+@called
+def _move(s: Any, merged: Ints) -> bool:
     """Move one transaction into its command queue; return whether one moved."""
     if s.draining == 0 and (s.queued[1] >= s.depth[1] or (s.queued[1] > s.drain_above and s.waiting_commands == 0)):
         s.draining = s.queued[1]
         s.mode_since = s.now
     direction = 1 if s.draining > 0 else 0
     half = merged.shape[0] // 2
-    slot = s.head[direction, 0]
+    slot = s.queue_head[direction]
     while slot >= 0:
         queue = s.slot_bank[slot] // s.queue_banks
         if s.queue_count[queue] < s.queue_limit:
@@ -280,9 +280,9 @@ def _move(s: Any, merged: Any) -> bool:
                     s.draining = 0
                     return True
                 s.draining -= 1
-            _take_out(s, s.head[direction], s.tail[direction], 0, slot)
+            _take_out(s, direction, slot)
             s.queued[direction] -= 1
-            _push_back(s, s.queue_head, s.queue_tail, queue, slot)
+            _push_back(s, queue + COMMANDS, slot)
             s.queue_count[queue] += 1
             s.waiting_commands += 1
             return True
@@ -290,27 +290,22 @@ def _move(s: Any, merged: Any) -> bool:
     return False
 
 
-@kernel
-def _take(s: Any, request: Any, merged: Any, done: Any, back: Any) -> None:
+@called
+def _take(s: Any, bank: int, row: int, write: int, known: int, merged: Ints, times: Table) -> None:
     """Accept a request: merge it with one that waits for the same address, or queue it."""
     half = merged.shape[0] // 2
-    bank, row, write, known = request[0], request[1], request[2], request[3]
     queues = True
     if write:
-        done[s.offered] = s.now + 1
-        back[s.completed] = s.now + 1 + s.return_ticks
-        s.completed += 1
+        finish(s, s.offered, s.now + 1, times)
         queues = half == 0 or merged[known] == 0
         if half > 0:
             merged[known] = 1
     elif half > 0 and merged[known]:
-        done[s.offered] = s.now + 1
-        back[s.completed] = s.now + 1 + s.return_ticks
-        s.completed += 1
+        finish(s, s.offered, s.now + 1, times)
         queues = False
     elif half > 0:
         queues = merged[half + known] == 0
-        done[s.offered] = merged[half + known]
+        times[0, s.offered] = merged[half + known]
         merged[half + known] = s.offered + 1
     if queues:
         s.free_count -= 1
@@ -319,35 +314,39 @@ def _take(s: Any, request: Any, merged: Any, done: Any, back: Any) -> None:
         s.slot_write[slot], s.slot_ident[slot], s.slot_arrival[slot] = write, known, s.now
         s.slot_source[slot] = s.source if s.lane_pending[0] == 0 else -1
         s.lane_pending[0] += 1
-        _push_back(s, s.head[write], s.tail[write], 0, slot)
+        _push_back(s, write, slot)
         s.queued[write] += 1
 
 
 @kernel
-def _offer(s: Any, asked: Any, merged: Any, done: Any, back: Any) -> bool:
+def _offer(s: Any, bank: Ints, row: Ints, write: Bytes, ident: Ints, merged: Ints, times: Table) -> bool:
     taken = 0
-    while taken < s.inject and s.offered < asked.shape[0]:
+    while taken < s.inject and s.offered < bank.shape[0]:
         request = s.offered
-        waits = request - s.window
-        if s.window > 0 and waits >= 0 and (waits >= s.completed or back[waits] > s.now):
+        if windowed(s, times):
             s.source = LATENCY
             return taken > 0
-        if s.queued[asked[request, 2]] >= s.depth[asked[request, 2]]:
+        direction = write[request]
+        if s.queued[direction] >= s.depth[direction]:
             s.source = QUEUE
             return taken > 0
-        _take(s, asked[request], merged, done, back)
+        known = ident[request] if merged.shape[0] > 0 else 0
+        _take(s, bank[request], row[request], direction, known, merged, times)
         s.offered += 1
         taken += 1
     s.source = LATENCY
     return taken > 0
 
 
-@kernel
-def run(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bool:
-    """Serve all requests; return false if nothing could ever happen again."""
-    last = asked.shape[0]
+@called
+def run(s: Any, bank: Ints, row: Ints, write: Bytes, ident: Ints, merged: Ints, times: Table, trace: Table) -> bool:
+    """Serve all requests; return false if nothing could ever happen again. Arguments as `kernel_channel.run` has them.
+
+    *merged* marks the addresses of waiting writes in its first half, and in its second the first read that waits.
+    """
+    last = bank.shape[0]
     while s.completed < last:
-        changed = _offer(s, asked, merged, done, back)
+        changed = _offer(s, bank, row, write, ident, merged, times)
         _refresh_due(s)
         s.wake[0] = NEVER if s.refresh == 0 else s.refresh_at
         first = _try_refresh(s, trace)
@@ -355,15 +354,15 @@ def run(s: Any, asked: Any, merged: Any, done: Any, back: Any, trace: Any) -> bo
         if not first:
             slot = _next_command(s)
             first = slot >= 0
-            column = first and _send(s, slot, merged, done, back, trace)
+            column = first and _send(s, slot, merged, times, trace)
         if first and s.bus:
             slot = _next_command(s)
             if slot >= 0 and (_required(s, slot) > PRE) != column:
-                _send(s, slot, merged, done, back, trace)
+                _send(s, slot, merged, times, trace)
         changed = _move(s, merged) or changed or first
         waits = s.offered - s.window
         if s.window > 0 and s.offered < last and 0 <= waits < s.completed:
-            s.wake[0] = min(s.wake[0], back[waits])
+            s.wake[0] = min(s.wake[0], times[1, waits])
         s.now = s.now + 1 if changed else max(s.now + 1, s.wake[0])
         if s.now >= NEVER:
             return False

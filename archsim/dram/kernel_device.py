@@ -5,6 +5,7 @@ raises, at every node on the bank's path, the earliest time of the commands that
 of constraint that raised it last: the reason of a later stall. A command is legal when no node on the path objects.
 Times are ticks of the controller's clock (half clocks where the standard has half-clock commands).
 
+A path is the channel, the data lane and up to four nodes below it; a shorter one ends at a node that never objects.
 Only the kernels call these functions.
 """
 
@@ -14,39 +15,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import called, kernel
 
 __all__ = ["earliest", "earliest_below", "earliest_scope", "issue", "issue_scope", "reason"]
 
 
 @kernel
-def earliest(s: Any, command: int, bank: int) -> int:
-    """Return the first tick at which *command* may go to *bank*."""
-    time = 0
-    for k in range(s.watched[command]):
-        time = max(time, s.ready[s.path[bank, s.watched_level[command, k]], command])
-    return time
+def earliest_below(s: Any, command: int, bank: int) -> int:
+    """Return the first tick at which *command* may go to *bank*, for all that the nodes below its data lane know."""
+    above = max(s.ready[s.below[bank, 0], command], s.ready[s.below[bank, 1], command])
+    return max(above, s.ready[s.below[bank, 2], command], s.ready[s.below[bank, 3], command])
 
 
 @kernel
-def earliest_below(s: Any, command: int, bank: int) -> int:
-    """Return the same, leaving out the channel and the data lane: the caller has asked them already."""
-    time = 0
-    for k in range(s.watched_above[command], s.watched[command]):
-        time = max(time, s.ready[s.path[bank, s.watched_level[command, k]], command])
-    return time
+def earliest(s: Any, command: int, bank: int) -> int:
+    """Return the first tick at which *command* may go to *bank*."""
+    return max(s.ready[0, command], s.ready[s.upper[bank], command], earliest_below(s, command, bank))
 
 
 @kernel
 def reason(s: Any, command: int, bank: int) -> int:
     """Return the class of the constraint that holds *command* back from *bank* longest."""
-    time = 0
-    why = 0
-    for k in range(s.watched[command]):
-        node = s.path[bank, s.watched_level[command, k]]
+    time, why = s.ready[0, command], s.why[0, command]
+    if s.ready[s.upper[bank], command] > time:
+        time, why = s.ready[s.upper[bank], command], s.why[s.upper[bank], command]
+    for k in range(4):
+        node = s.below[bank, k]
         if s.ready[node, command] > time:
-            time = s.ready[node, command]
-            why = s.why[node, command]
+            time, why = s.ready[node, command], s.why[node, command]
     return why
 
 
@@ -102,7 +98,7 @@ def issue(s: Any, command: int, bank: int, now: int) -> None:
         _raise_siblings(s, command, bank, now)
 
 
-@kernel
+@called
 def earliest_scope(s: Any, command: int, scope: int) -> int:
     """Return the first tick at which *command* may go to every bank below the refresh node number *scope*."""
     time = 0
@@ -117,7 +113,7 @@ def earliest_scope(s: Any, command: int, scope: int) -> int:
     return time
 
 
-@kernel
+@called
 def issue_scope(s: Any, command: int, scope: int, now: int) -> None:
     """Send *command* to every bank below the refresh node number *scope* at tick *now*."""
     bank = scope * s.banks // s.scopes

@@ -2,9 +2,9 @@
 
 Per bank and direction (0 read, 1 write) the waiting requests stand in order of arrival; `hit` is the oldest one for the
 open row, `miss` the oldest other one (the oldest of all while the bank is closed). By what its oldest request needs a
-bank is a candidate for a column command (kind 0), an ACT (1) or a PRE (2); each kind, direction and data lane has a
-set of candidates, which keeps `wake`, a tick before which none of its members can be legal. Group 0 holds the banks
-whose ACT has gone and whose column command waits.
+bank is a candidate for a column command (kind 0), an ACT (1) or a PRE (2). Each kind, direction and data lane has its
+group of candidates, oldest first, so that the first legal one is the one to take. `due` is a tick before which a
+candidate cannot be legal, `wake` one before which none of its group can, so that most ticks look at no candidate.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_device import earliest_below
 
 __all__ = [
@@ -22,10 +22,7 @@ __all__ = [
     "best",
     "best_miss",
     "drop_hit",
-    "group_of",
     "group_time",
-    "join",
-    "leave",
     "recompute",
     "row_command",
     "take_miss",
@@ -34,13 +31,14 @@ __all__ = [
 
 ACT, PRE, RD, WR = 0, 1, 3, 4
 HIT, OPENING, CLOSING = 0, 1, 2
+MOST_LANES = 8
 NEVER = 1 << 60
 
 
 @kernel
-def group_of(s: Any, kind: int, direction: int, lane: int) -> int:
-    """Return the number of the set of candidates of a *kind*, *direction* and data *lane*."""
-    return 1 + (kind * 2 + direction) * s.lanes + lane
+def _group(kind: int, direction: int, lane: int) -> int:
+    """Return the number of the group of candidates of a *kind*, *direction* and data *lane*."""
+    return (kind * 2 + direction) * MOST_LANES + lane
 
 
 @kernel
@@ -51,24 +49,32 @@ def _command_of(kind: int, direction: int) -> int:
 
 
 @kernel
-def join(s: Any, group: int, bank: int) -> None:
-    """Put *bank* into the set *group* unless it is there."""
-    if s.place[group, bank] < 0:
-        s.place[group, bank] = s.members_count[group]
-        s.members[group, s.members_count[group]] = bank
-        s.members_count[group] += 1
+def _insert(s: Any, group: int, bank: int, age: int) -> None:
+    """Put *bank* into *group* by the number of its request: nearly always that is the newest."""
+    at = s.members_count[group]
+    while at > 0 and s.ages[group, at - 1] > age:
+        s.ages[group, at] = s.ages[group, at - 1]
+        s.due[group, at] = s.due[group, at - 1]
+        s.members[group, at] = s.members[group, at - 1]
+        at -= 1
+    s.ages[group, at] = age
+    s.due[group, at] = 0
+    s.members[group, at] = bank
+    s.members_count[group] += 1
 
 
 @kernel
-def leave(s: Any, group: int, bank: int) -> None:
-    """Take *bank* out of the set *group* if it is there."""
-    at = s.place[group, bank]
-    if at >= 0:
-        last = s.members[group, s.members_count[group] - 1]
-        s.members[group, at] = last
-        s.place[group, last] = at
-        s.place[group, bank] = -1
-        s.members_count[group] -= 1
+def _remove(s: Any, group: int, bank: int) -> None:
+    """Take *bank* out of *group*, where it is."""
+    at = 0
+    while s.members[group, at] != bank:
+        at += 1
+    s.members_count[group] -= 1
+    while at < s.members_count[group]:
+        s.ages[group, at] = s.ages[group, at + 1]
+        s.due[group, at] = s.due[group, at + 1]
+        s.members[group, at] = s.members[group, at + 1]
+        at += 1
 
 
 @kernel
@@ -80,10 +86,10 @@ def row_command(s: Any, bank: int) -> int:
 @kernel
 def _holds(s: Any, kind: int, direction: int, bank: int) -> bool:
     """Return whether a rule, not a time, keeps *bank*'s oldest request of a *kind* waiting."""
-    if kind == OPENING:
-        return bool(s.owed_bank[s.lane[bank]] == bank)
-    if kind != CLOSING:
+    if kind == HIT:
         return False
+    if kind == OPENING:
+        return s.owed_bank[s.lane[bank]] == bank
     if s.active[bank] >= 0:
         return True
     hit = s.hit[direction, bank]
@@ -93,47 +99,65 @@ def _holds(s: Any, kind: int, direction: int, bank: int) -> bool:
 
 
 @kernel
-def _enter(s: Any, kind: int, direction: int, bank: int) -> None:
-    """Put *bank* among the candidates of a *kind* and lower the set's bound to what it may do next."""
-    group = group_of(s, kind, direction, s.lane[bank])
-    join(s, group, bank)
+def _wake(s: Any, kind: int, direction: int, bank: int) -> None:
+    """Lower the bound of the group that *bank* stands in to what it may do next."""
     if not _holds(s, kind, direction, bank):
+        group = _group(kind, direction, s.lane[bank])
         s.wake[group] = min(s.wake[group], earliest_below(s, _command_of(kind, direction), bank))
 
 
 @kernel
-def wake_bank(s: Any, bank: int) -> None:
-    """Make *bank* the candidates that its lists and its row say, and lower the sets' bounds."""
-    lane = s.lane[bank]
-    for direction in range(2):
-        if s.hit[direction, bank] >= 0:
-            _enter(s, HIT, direction, bank)
-        else:
-            leave(s, group_of(s, HIT, direction, lane), bank)
-        kind = OPENING if s.open_row[bank] < 0 else CLOSING
-        leave(s, group_of(s, OPENING + CLOSING - kind, direction, lane), bank)
-        if s.miss[direction, bank] >= 0:
-            _enter(s, kind, direction, bank)
-        else:
-            leave(s, group_of(s, kind, direction, lane), bank)
+def _stand(s: Any, kind: int, direction: int, bank: int, slot: int) -> None:
+    """Let *slot* stand for *bank* among the candidates of a *kind*; with -1 the bank leaves them."""
+    group = _group(kind, direction, s.lane[bank])
+    if s.standing[group, bank] != slot:
+        if s.standing[group, bank] >= 0:
+            _remove(s, group, bank)
+        s.standing[group, bank] = slot
+        if slot >= 0:
+            _insert(s, group, bank, s.slot_request[slot])
+    if slot >= 0:
+        _wake(s, kind, direction, bank)
 
 
 @kernel
-def recompute(s: Any, bank: int) -> None:
-    """Find the oldest hit and miss of *bank* again after its row opened or closed."""
-    row = s.open_row[bank]
+def wake_bank(s: Any, bank: int) -> None:
+    """Lower the bounds of the groups *bank* stands in, after a rule that held it back no longer does."""
+    kind = OPENING if s.open_row[bank] < 0 else CLOSING
     for direction in range(2):
-        s.hit[direction, bank] = -1
-        s.miss[direction, bank] = -1
-        slot = s.head[direction, bank]
-        while slot >= 0 and (s.miss[direction, bank] < 0 or (row >= 0 and s.hit[direction, bank] < 0)):
-            if s.slot_row[slot] == row:
-                if s.hit[direction, bank] < 0:
-                    s.hit[direction, bank] = slot
-            elif s.miss[direction, bank] < 0:
-                s.miss[direction, bank] = slot
-            slot = s.slot_next[slot]
-    wake_bank(s, bank)
+        if s.miss[direction, bank] >= 0:
+            _wake(s, kind, direction, bank)
+
+
+@kernel
+def _find(s: Any, direction: int, bank: int) -> None:
+    """Find the oldest hit and the oldest miss of *bank* in its list."""
+    row = s.open_row[bank]
+    hit, miss = -1, -1
+    slot = s.head[direction, bank]
+    while slot >= 0 and (miss < 0 or (row >= 0 and hit < 0)):
+        if s.slot_row[slot] == row:
+            if hit < 0:
+                hit = slot
+        elif miss < 0:
+            miss = slot
+        slot = s.slot_next[slot]
+    s.hit[direction, bank] = hit
+    s.miss[direction, bank] = miss
+
+
+@called
+def recompute(s: Any, bank: int) -> None:
+    """Make *bank* the candidates that its lists say, after its row opened or closed."""
+    opening = s.open_row[bank] < 0
+    for direction in range(2):
+        if s.head[direction, bank] < 0 and s.hit[direction, bank] < 0 and s.miss[direction, bank] < 0:
+            continue
+        _find(s, direction, bank)
+        miss = s.miss[direction, bank]
+        _stand(s, HIT, direction, bank, s.hit[direction, bank])
+        _stand(s, OPENING, direction, bank, miss if opening else -1)
+        _stand(s, CLOSING, direction, bank, -1 if opening else miss)
 
 
 @kernel
@@ -152,10 +176,10 @@ def append(s: Any, direction: int, slot: int) -> None:
     if s.slot_row[slot] == s.open_row[bank]:
         if s.hit[direction, bank] < 0:
             s.hit[direction, bank] = slot
-            _enter(s, HIT, direction, bank)
+            _stand(s, HIT, direction, bank, slot)
     elif s.miss[direction, bank] < 0:
         s.miss[direction, bank] = slot
-        _enter(s, OPENING if s.open_row[bank] < 0 else CLOSING, direction, bank)
+        _stand(s, OPENING if s.open_row[bank] < 0 else CLOSING, direction, bank, slot)
 
 
 @kernel
@@ -182,10 +206,9 @@ def drop_hit(s: Any, direction: int, bank: int) -> int:
         following = s.slot_next[following]
     _unlink(s, direction, slot)
     s.hit[direction, bank] = following
-    if following < 0:
-        leave(s, group_of(s, HIT, direction, s.lane[bank]), bank)
+    _stand(s, HIT, direction, bank, following)
     if s.protect > 0 and s.miss[direction, bank] >= 0:
-        _enter(s, CLOSING, direction, bank)
+        _wake(s, CLOSING, direction, bank)
     return slot
 
 
@@ -199,8 +222,8 @@ def take_miss(s: Any, direction: int, bank: int) -> int:
 
 @kernel
 def group_time(s: Any, kind: int, direction: int, lane: int) -> int:
-    """Return a tick before which no candidate of the set can be legal; `NEVER` where it is empty."""
-    group = group_of(s, kind, direction, lane)
+    """Return a tick before which no candidate of the group can be legal; `NEVER` where it is empty."""
+    group = _group(kind, direction, lane)
     if s.members_count[group] == 0:
         return NEVER
     command = _command_of(kind, direction)
@@ -216,28 +239,42 @@ def _refused(s: Any, bank: int, falling: bool) -> bool:
 
 
 @kernel
+def _first(s: Any, kind: int, direction: int, lane: int, falling: bool) -> int:
+    """Return the place of the oldest legal candidate in its group, or -1; raise the group's bound."""
+    group = _group(kind, direction, lane)
+    command = _command_of(kind, direction)
+    wake = NEVER
+    for at in range(s.members_count[group]):
+        if s.due[group, at] > s.now:
+            wake = min(wake, s.due[group, at])
+            continue
+        bank = s.members[group, at]
+        if _holds(s, kind, direction, bank):
+            continue
+        time = earliest_below(s, command, bank)
+        if time > s.now:
+            s.due[group, at] = time
+            wake = min(wake, time)
+            continue
+        wake = s.now + 1
+        if kind != CLOSING or not _refused(s, bank, falling):
+            s.wake[group] = wake
+            return at
+    s.wake[group] = wake
+    return -1
+
+
+@kernel
 def best(s: Any, kind: int, direction: int, falling: bool) -> int:
     """Return the bank whose oldest request of a *kind* came first among those legal now, or -1."""
-    chosen, first = -1, NEVER
-    command = _command_of(kind, direction)
+    chosen, age = -1, NEVER
     for lane in range(s.lanes):
         if group_time(s, kind, direction, lane) > s.now:
             continue
-        group = group_of(s, kind, direction, lane)
-        wake = NEVER
-        for k in range(s.members_count[group]):
-            bank = s.members[group, k]
-            time = NEVER if _holds(s, kind, direction, bank) else earliest_below(s, command, bank)
-            if time > s.now:
-                wake = min(wake, time)
-                continue
-            wake = s.now + 1
-            if kind == CLOSING and _refused(s, bank, falling):
-                continue
-            request = s.slot_request[s.hit[direction, bank] if kind == HIT else s.miss[direction, bank]]
-            if request < first:
-                chosen, first = bank, request
-        s.wake[group] = wake
+        at = _first(s, kind, direction, lane, falling)
+        group = _group(kind, direction, lane)
+        if at >= 0 and s.ages[group, at] < age:
+            chosen, age = s.members[group, at], s.ages[group, at]
     return chosen
 
 

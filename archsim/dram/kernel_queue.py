@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_device import earliest
 from archsim.dram.kernel_lists import best, best_miss, drop_hit, row_command
 from archsim.dram.kernel_refresh import push
-from archsim.dram.kernel_send import pick_active, send_column, send_row, take_active, try_owed, try_priority
+from archsim.dram.kernel_send import forget, pick_active, send_column, send_row, take_active, try_owed, try_priority
 
-__all__ = ["inject_closes", "set_mode", "take_hit", "tick_dual", "tick_single"]
+__all__ = ["inject_closes", "mode_turns", "set_mode", "take_hit", "tick_dual", "tick_single"]
 
 PRE = 1
 HIT = 0
@@ -26,78 +26,85 @@ HALF = 2
 
 
 @kernel
+def mode_turns(s: Any) -> bool:
+    """Return whether `set_mode` would change the direction now."""
+    if s.writing == 0:
+        return s.queued[1] >= s.enter_at or s.queued[0] == 0
+    return s.queued[1] <= s.leave_at and s.queued[0] != 0
+
+
+@kernel
 def set_mode(s: Any) -> None:
     """Enter write mode above the high watermark or without reads, leave it below the low one when reads wait."""
-    if s.writing == 0:
-        if s.queued[1] >= s.enter_at or s.queued[0] == 0:
-            s.writing = 1
-            s.mode_since = s.now
-    elif s.queued[1] <= s.leave_at and s.queued[0] != 0:
-        s.writing = 0
+    if mode_turns(s):
+        s.writing = 1 - s.writing
         s.mode_since = s.now
 
 
 @kernel
-def take_hit(s: Any, bank: int, done: Any, back: Any, trace: Any, buffered: Any) -> None:
+def take_hit(s: Any, bank: int) -> None:
     """Issue the column command of the oldest hit of *bank* in the current direction."""
     slot = drop_hit(s, s.writing, bank)
-    if s.writing == 1 and buffered.shape[0] > 0:
-        buffered[s.slot_ident[slot]] = 0
-    send_column(s, slot, done, back, trace)
+    forget(s, slot)
+    send_column(s, slot)
 
 
 @kernel
-def tick_single(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
+def _maintain(s: Any) -> bool:
+    """Give the command slot to maintenance where it wants it; return whether waiting requests must leave it alone."""
+    if s.priority_count > 0:
+        try_priority(s)
+        return True
+    return s.refresh == 3 and try_owed(s)
+
+
+@called
+def tick_single(s: Any) -> None:
     """One command a tick: an active request's column, else maintenance, else the oldest legal of all that waits."""
     slot = pick_active(s)
     if slot >= 0:
-        take_active(s, slot, done, back, trace)
-        return True
-    if s.priority_count > 0:
-        return try_priority(s, trace)
-    if s.refresh == 3 and try_owed(s, trace):
-        return True
+        take_active(s, slot)
+        return
+    if _maintain(s):
+        return
     set_mode(s)
     direction = s.writing
     hit = best(s, HIT, direction, False)
     miss = best_miss(s, direction, False)
-    if hit < 0 and miss < 0:
-        return False
-    if miss < 0 or (hit >= 0 and s.slot_request[s.hit[direction, hit]] < s.slot_request[s.miss[direction, miss]]):
-        take_hit(s, hit, done, back, trace, buffered)
-    else:
-        send_row(s, row_command(s, miss), miss, direction, trace, buffered)
-    return True
+    if hit >= 0 and (miss < 0 or s.slot_request[s.hit[direction, hit]] < s.slot_request[s.miss[direction, miss]]):
+        take_hit(s, hit)
+    elif miss >= 0:
+        send_row(s, row_command(s, miss), miss, direction)
 
 
 @kernel
-def tick_dual(s: Any, done: Any, back: Any, trace: Any, buffered: Any) -> bool:
+def _column(s: Any) -> None:
+    """Issue a column command: of an active request, else of the oldest waiting hit."""
+    slot = pick_active(s)
+    if slot >= 0:
+        take_active(s, slot)
+    elif s.priority_count == 0:
+        set_mode(s)
+        bank = best(s, HIT, s.writing, False)
+        if bank >= 0:
+            take_hit(s, bank)
+
+
+@called
+def tick_dual(s: Any) -> None:
     """A column command, then a row command; in half clocks columns go on odd ticks alone."""
-    issued = False
     falling = s.bus == HALF and not s.now & 1
     if not falling:
-        slot = pick_active(s)
-        issued = slot >= 0
-        if issued:
-            take_active(s, slot, done, back, trace)
-        elif s.priority_count == 0:
-            set_mode(s)
-            bank = best(s, HIT, s.writing, False)
-            if bank >= 0:
-                take_hit(s, bank, done, back, trace, buffered)
-                issued = True
-    if s.priority_count > 0:
-        return try_priority(s, trace) or issued
-    if s.refresh == 3 and try_owed(s, trace):
-        return True
+        _column(s)
+    if _maintain(s):
+        return
     set_mode(s)
     bank = best_miss(s, s.writing, falling)
     if bank >= 0:
-        send_row(s, row_command(s, bank), bank, s.writing, trace, buffered)
-    return issued or bank >= 0
+        send_row(s, row_command(s, bank), bank, s.writing)
 
 
-@kernel
+@called
 def inject_closes(s: Any) -> None:
     """Queue a PRE for every bank that has reached the cap of column commands, once, as soon as it is legal."""
     for bank in range(s.banks):

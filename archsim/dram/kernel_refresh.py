@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_device import earliest, earliest_scope
 
 __all__ = [
@@ -32,7 +32,7 @@ RING = 2048
 LIMIT = 1568
 
 
-@kernel
+@called
 def push(s: Any, command: int, target: int) -> bool:
     """Put a maintenance command at the end of the priority queue; refused when it holds 1,568."""
     if s.priority_count >= LIMIT:
@@ -56,7 +56,7 @@ def priority_command(s: Any) -> int:
     return PRE if final == REFB and s.open_row[target] >= 0 else final
 
 
-@kernel
+@called
 def priority_time(s: Any, command: int) -> int:
     """Return the first legal tick of *command* for the head of the priority queue."""
     target = s.priority_target[s.priority_head & (RING - 1)]
@@ -79,7 +79,7 @@ def _serve_stack_bank(s: Any) -> None:
         s.owed_lane += 1
 
 
-@kernel
+@called
 def _stack_order(s: Any) -> None:
     """One bank of every lane in turn, stack id by stack id."""
     if s.owed_lane < s.lanes:
@@ -102,7 +102,7 @@ def _stack_order(s: Any) -> None:
     _serve_stack_bank(s)
 
 
-@kernel
+@called
 def _choose_idle(s: Any, lane: int) -> int:
     """Return the bank of *lane* to refresh next in this round: one that nobody waits for, else the first left."""
     width = s.banks // s.lanes
@@ -120,7 +120,7 @@ def _choose_idle(s: Any, lane: int) -> int:
     return left
 
 
-@kernel
+@called
 def _owe(s: Any) -> None:
     """Every lane owes one more bank refresh."""
     s.refresh_at += s.refresh_ticks
@@ -173,7 +173,7 @@ def owed_time(s: Any, lane: int) -> int:
     return earliest(s, PRE, bank)
 
 
-@kernel
+@called
 def choose_owed(s: Any, lane: int) -> None:
     """Note that the owed bank of *lane* is refreshed; begin a new round after the last one; pick the next if owed."""
     width = s.banks // s.lanes

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsim.dram.jit import kernel
+from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_account import book_column, note_activate
 from archsim.dram.kernel_device import earliest, issue, issue_scope
-from archsim.dram.kernel_lists import join, leave, recompute, take_miss, wake_bank
+from archsim.dram.kernel_lists import recompute, take_miss, wake_bank
 from archsim.dram.kernel_refresh import choose_owed, owed_command, owed_time, priority_command, priority_time
 
 __all__ = [
     "activate",
-    "complete",
+    "forget",
     "log",
     "pick_active",
     "send_column",
@@ -34,26 +34,24 @@ __all__ = [
 ACT, PRE, PREA, RD, WR, REFA = 0, 1, 2, 3, 4, 7
 HALF = 2
 NEVER = 1 << 60
-ACTIVE = 0
 
 
 @kernel
-def log(s: Any, trace: Any, command: int, bank: int) -> None:
+def log(s: Any, command: int, bank: int) -> None:
+    """Count a command; where commands are traced, leave it for `run` to write down."""
     s.commands[command] += 1
-    if s.traced < trace.shape[0]:
-        trace[s.traced, 0] = s.now
-        trace[s.traced, 1] = command
-        trace[s.traced, 2] = bank
-        s.traced += 1
+    if s.tracing:
+        s.log_command[s.logged] = command
+        s.log_bank[s.logged] = bank
+        s.logged += 1
 
 
 @kernel
-def complete(s: Any, at: int, request: int, done: Any, back: Any) -> None:
-    """Note that *request* is done at tick *at* and back at its source `return_ticks` later."""
-    done[request] = at
-    back[s.completed] = at + s.return_ticks
-    s.completed += 1
-    s.progress_at = s.now
+def forget(s: Any, slot: int) -> None:
+    """*slot* leaves the queue: a later request for the address of its write finds nothing to merge with."""
+    if s.merging and s.slot_write[slot]:
+        s.left[s.left_count] = s.slot_ident[slot]
+        s.left_count += 1
 
 
 @kernel
@@ -66,9 +64,9 @@ def close(s: Any, bank: int) -> None:
     recompute(s, bank)
 
 
-@kernel
-def send_column(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
-    """Issue the read or write of *slot*, which has left its list, and complete it; at the cap it closes the row."""
+@called
+def send_column(s: Any, slot: int) -> None:
+    """Issue the read or write of *slot*, which has left its list; `run` completes it. At the cap it closes the row."""
     bank = s.slot_bank[slot]
     write = s.slot_write[slot]
     command = WR if write else RD
@@ -77,13 +75,15 @@ def send_column(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
     if closing:
         command += 2
     issue(s, command, bank, s.now)
-    log(s, trace, command, bank)
+    log(s, command, bank)
     s.columns[bank] += 1
     s.lane_pending[s.lane[bank]] -= 1
     if not write:
         s.read_latency += s.now + s.read_ticks - s.slot_arrival[slot]
         s.reads += 1
-    complete(s, s.now + (s.write_ticks if write else s.read_ticks), s.slot_request[slot], done, back)
+    s.finished = s.slot_request[slot]
+    s.finished_at = s.now + (s.write_ticks if write else s.read_ticks)
+    s.progress_at = s.now
     s.free[s.free_count] = slot
     s.free_count += 1
     if closing:
@@ -107,34 +107,39 @@ def activate(s: Any, bank: int, slot: int) -> None:
     s.active[bank] = slot
     s.slot_key[slot] = s.slot_arrival[slot] * 65536 + (s.promotions & 65535)
     s.promotions += 1
-    join(s, ACTIVE, bank)
-    s.wake[ACTIVE] = min(s.wake[ACTIVE], earliest(s, WR if s.slot_write[slot] else RD, bank))
+    time = earliest(s, WR if s.slot_write[slot] else RD, bank)
+    if s.active_place[bank] < 0:
+        s.active_place[bank] = s.active_banks
+        s.active_bank[s.active_banks] = bank
+        s.active_from[s.active_banks] = time
+        s.active_banks += 1
+    s.active_from[s.active_place[bank]] = min(time, s.active_from[s.active_place[bank]])
+    s.active_wake = min(s.active_wake, time)
     recompute(s, bank)
 
 
 @kernel
-def take_for_activate(s: Any, direction: int, bank: int, trace: Any, buffered: Any) -> int:
+def take_for_activate(s: Any, direction: int, bank: int) -> int:
     """Issue ACT for the oldest miss of *bank* and return its slot, which has left its list."""
     slot = take_miss(s, direction, bank)
-    if direction == 1 and buffered.shape[0] > 0:
-        buffered[s.slot_ident[slot]] = 0
+    forget(s, slot)
     note_activate(s, bank, s.slot_arrival[slot])
     issue(s, ACT, bank, s.now)
     s.open_count[s.scope[bank]] += 1
     s.active_count[s.scope[bank]] += 1
-    log(s, trace, ACT, bank)
+    log(s, ACT, bank)
     return slot
 
 
-@kernel
-def send_row(s: Any, command: int, bank: int, direction: int, trace: Any, buffered: Any) -> None:
+@called
+def send_row(s: Any, command: int, bank: int, direction: int) -> None:
     """Issue ACT (the oldest miss becomes an active request) or PRE to *bank*."""
     if command == ACT:
-        activate(s, bank, take_for_activate(s, direction, bank, trace, buffered))
+        activate(s, bank, take_for_activate(s, direction, bank))
     else:
         issue(s, PRE, bank, s.now)
         close(s, bank)
-        log(s, trace, PRE, bank)
+        log(s, PRE, bank)
     _pair(s, command, bank, False)
 
 
@@ -149,7 +154,12 @@ def _unlink_active(s: Any, bank: int, slot: int) -> None:
         s.slot_next[before] = s.slot_next[slot]
     s.active_count[s.scope[bank]] -= 1
     if s.active[bank] < 0:
-        leave(s, ACTIVE, bank)
+        s.active_banks -= 1
+        last = s.active_bank[s.active_banks]
+        s.active_bank[s.active_place[bank]] = last
+        s.active_from[s.active_place[bank]] = s.active_from[s.active_banks]
+        s.active_place[last] = s.active_place[bank]
+        s.active_place[bank] = -1
 
 
 @kernel
@@ -159,11 +169,14 @@ def pick_active(s: Any) -> int:
     A bank has one such request, unless a closing column command of another one closed the row under it: then it waits
     until its row happens to be opened again, and the bank may gain a second one.
     """
-    if s.members_count[ACTIVE] == 0 or s.wake[ACTIVE] > s.now:
+    if s.active_banks == 0 or s.active_wake > s.now:
         return -1
     chosen, wake = -1, NEVER
-    for k in range(s.members_count[ACTIVE]):
-        bank = s.members[ACTIVE, k]
+    for k in range(s.active_banks):
+        if s.active_from[k] > s.now:
+            wake = min(wake, s.active_from[k])
+            continue
+        bank = s.active_bank[k]
         slot = s.active[bank]
         while slot >= 0:
             if s.slot_row[slot] == s.open_row[bank]:
@@ -172,16 +185,16 @@ def pick_active(s: Any) -> int:
                 if time <= s.now and (chosen < 0 or s.slot_key[slot] < s.slot_key[chosen]):
                     chosen = slot
             slot = s.slot_next[slot]
-    s.wake[ACTIVE] = wake
+    s.active_wake = wake
     return chosen
 
 
 @kernel
-def take_active(s: Any, slot: int, done: Any, back: Any, trace: Any) -> None:
+def take_active(s: Any, slot: int) -> None:
     """Issue the column command of the active request *slot*."""
     bank = s.slot_bank[slot]
     _unlink_active(s, bank, slot)
-    send_column(s, slot, done, back, trace)
+    send_column(s, slot)
     wake_bank(s, bank)
 
 
@@ -197,8 +210,8 @@ def _clash(s: Any, command: int, bank: int) -> bool:
     return s.pair_bank < 0 or command == PREA or s.pair_bank == bank
 
 
-@kernel
-def try_priority(s: Any, trace: Any) -> bool:
+@called
+def try_priority(s: Any) -> bool:
     """Issue the next command of the request at the head of the priority queue, if it is legal now."""
     command = priority_command(s)
     if priority_time(s, command) > s.now:
@@ -218,7 +231,7 @@ def try_priority(s: Any, trace: Any) -> bool:
         issue(s, command, target, s.now)
         if command == PRE:
             close(s, target)
-    log(s, trace, command, bank)
+    log(s, command, bank)
     _pair(s, command, bank, whole)
     if command == final:
         s.priority_head += 1
@@ -227,8 +240,8 @@ def try_priority(s: Any, trace: Any) -> bool:
     return True
 
 
-@kernel
-def try_owed(s: Any, trace: Any) -> bool:
+@called
+def try_owed(s: Any) -> bool:
     """Refresh one bank beside the traffic of the others, if one is owed and legal now."""
     for lane in range(s.lanes):
         bank = s.owed_bank[lane]
@@ -236,7 +249,7 @@ def try_owed(s: Any, trace: Any) -> bool:
             command = owed_command(s, bank)
             if not _clash(s, command, bank):
                 issue(s, command, bank, s.now)
-                log(s, trace, command, bank)
+                log(s, command, bank)
                 _pair(s, command, bank, False)
                 if command == PRE:
                     close(s, bank)

@@ -14,18 +14,24 @@ import numpy.typing as npt
 from archsim.dram.device import CLASSES, COMMANDS, Constraint, Device, class_of
 from archsim.errors import InputError, Problem
 
-__all__ = ["DEEPEST_QUEUE", "MOST_BANKS", "blank_state"]
+__all__ = ["DEEPEST_QUEUE", "MOST_BANKS", "STATE", "blank_state"]
 
 MOST_BANKS = 512
 DEEPEST_QUEUE = 2048
-_NODES = 1024
+_PAD = 8
+"""Added to the length of arrays: of a whole number of memory pages each, all would share few lines of the L1 cache."""
+_BANKS = MOST_BANKS + _PAD
+_NODES = 1024 + 2 * _PAD
 _ENTRIES = 1024
-_LEVELS = 8
-_SLOTS = 2 * DEEPEST_QUEUE + MOST_BANKS
+_LEVELS = 6
+_SLOTS = 2 * DEEPEST_QUEUE + MOST_BANKS + _PAD
 _RING = 2048
 _COLUMNS = ("RD", "WR", "RDA", "WRA")
 _MOST_LANES = 8
-_GROUPS = 1 + 6 * _MOST_LANES
+_GROUPS = 6 * _MOST_LANES
+_BELOW = 4
+"""Levels of the tree below a data lane."""
+_LOGGED = 8
 
 _SCALARS = (
     "levels", "banks", "lanes", "scopes", "scope_level", "bus", "burst", "read_ticks", "write_ticks",
@@ -38,13 +44,14 @@ _SCALARS = (
     "draining", "turn", "in_refresh",
     "waiting_commands", "act2_within", "act2_guard", "act2_by",
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
+    "active_banks", "active_wake", "offering", "finished", "finished_at", "tracing", "logged", "merging", "left_count",
 )  # fmt: skip
 _BANK_ARRAYS = (
     "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "held", "late",
-    "active",
-    "refreshed", "deadline", "queue_head", "queue_tail", "queue_count", "queue_held",
+    "active", "active_bank", "active_from", "active_place", "refreshed", "queue_count",
+    "queue_held",
 )  # fmt: skip
-_LANE_ARRAYS = ("lane_node", "lane_end", "lane_pending", "owed", "owed_bank", "round_done", "lane_first")
+_LANE_ARRAYS = ("lane_node", "lane_end", "lane_pending", "owed", "owed_bank", "round_done")
 _SLOT_ARRAYS = (
     "slot_request", "slot_bank", "slot_row", "slot_write", "slot_ident", "slot_arrival", "slot_source", "slot_next",
     "slot_before", "slot_key", "free",
@@ -54,22 +61,23 @@ _SLOT_ARRAYS = (
 def _fields() -> list[tuple[Any, ...]]:
     one, commands = np.int64, 16
     fields: list[tuple[Any, ...]] = [(name, one) for name in _SCALARS]
-    fields += [(name, one, (MOST_BANKS,)) for name in _BANK_ARRAYS + _LANE_ARRAYS]
+    fields += [(name, one, (_BANKS,)) for name in _BANK_ARRAYS + _LANE_ARRAYS]
     fields += [(name, one, (_SLOTS,)) for name in _SLOT_ARRAYS]
     fields += [(name, one, (_LEVELS,)) for name in ("fanout", "first_node", "count", "windowed")]
-    fields += [
-        (name, one, (commands,)) for name in ("c_start", "c_stop", "x_start", "x_stop", "watched", "watched_above")
-    ]
-    fields += [(name, one, (_ENTRIES,)) for name in ("c_level", "c_following", "c_ticks", "c_window", "c_why")]
-    fields += [("watched_level", one, (commands, _LEVELS)), ("first_sibling", one, (MOST_BANKS, _LEVELS))]
-    fields += [("path", one, (MOST_BANKS, _LEVELS)), ("ready", one, (_NODES, commands))]
+    fields += [(name, one, (commands,)) for name in ("c_start", "c_stop", "x_start", "x_stop")]
+    fields += [(name, one, (_ENTRIES + _PAD,)) for name in ("c_level", "c_following", "c_ticks", "c_window", "c_why")]
+    fields += [(name, np.uint16, (_BANKS, _LEVELS)) for name in ("path", "first_sibling")]
+    fields += [("below", np.uint16, (_BANKS, _BELOW)), ("upper", np.uint16, (_BANKS,))]
+    fields += [("ready", one, (_NODES, commands))]
     fields += [("why", one, (_NODES, commands)), ("history", one, (_NODES, 32)), ("history_at", one, (_NODES,))]
-    fields += [(name, one, (2, MOST_BANKS)) for name in ("head", "tail", "hit", "miss")]
-    fields += [(name, one, (_GROUPS, MOST_BANKS)) for name in ("members", "place")]
+    fields += [(name, one, (2, _BANKS)) for name in ("head", "tail", "hit", "miss")]
+    fields += [(name, one, (_GROUPS, _BANKS)) for name in ("members", "ages", "due", "standing")]
     fields += [(name, one, (_GROUPS,)) for name in ("members_count", "wake")]
     fields += [(name, one, (2,)) for name in ("queued", "depth")]
+    fields += [(name, one, (2 + _BANKS,)) for name in ("queue_head", "queue_tail")]
     fields += [("column_latency", one, (2,))]
-    fields += [("open_count", one, (MOST_BANKS,)), ("active_count", one, (MOST_BANKS,))]
+    fields += [(name, one, (_LOGGED,)) for name in ("log_command", "log_bank", "left")]
+    fields += [("open_count", one, (_BANKS,)), ("active_count", one, (_BANKS,))]
     fields += [("rest_until", one, (8, 8)), ("priority_command", one, (_RING,)), ("priority_target", one, (_RING,))]
     return [
         *fields,
@@ -79,10 +87,10 @@ def _fields() -> list[tuple[Any, ...]]:
     ]
 
 
-_STATE = np.dtype(_fields())
+STATE = np.dtype(_fields())
 _EMPTY = (
-    "open_row", "active", "owed_bank", "head", "tail", "hit", "miss", "place", "history", "pair_edge", "opened_at",
-    "queue_head", "queue_tail", "activating", "started",
+    "open_row", "active", "owed_bank", "head", "tail", "hit", "miss", "standing", "active_place", "history",
+    "pair_edge", "opened_at", "queue_head", "queue_tail", "activating", "started", "finished",
 )  # fmt: skip
 
 
@@ -92,7 +100,7 @@ def blank_state(device: Device, *, unused: frozenset[str] = frozenset()) -> npt.
     Constraints of *unused* commands, which the controller never sends, are left out.
     """
     _refuse_oversize(device)
-    states = np.zeros(1, _STATE)
+    states = np.zeros(1, STATE)
     state = states[0]
     for name in _EMPTY:
         state[name] = -1
@@ -113,9 +121,10 @@ def blank_state(device: Device, *, unused: frozenset[str] = frozenset()) -> npt.
 def _refuse_oversize(device: Device) -> None:
     if device.banks > MOST_BANKS:
         raise InputError(Problem(device.name, "banks", str(device.banks), f"at most {MOST_BANKS} banks in a channel"))
-    if device.lanes > _MOST_LANES or len(device.levels) > _LEVELS:
-        found = f"{device.lanes} lanes, {len(device.levels)} levels"
-        raise InputError(Problem(device.name, "levels", found, f"at most {_MOST_LANES} lanes and {_LEVELS} levels"))
+    below = len(device.levels) - 1 - ("pc" in device.levels)
+    if device.lanes > _MOST_LANES or below > _BELOW:
+        found = f"{device.lanes} lanes, {below} levels below them"
+        raise InputError(Problem(device.name, "levels", found, f"at most {_MOST_LANES} lanes and {_BELOW} levels"))
     if len(device.constraints) > _ENTRIES:
         found = str(len(device.constraints))
         raise InputError(Problem(device.name, "constraints", found, f"at most {_ENTRIES} timing constraints"))
@@ -134,6 +143,7 @@ def _write_tree(state: Any, device: Device) -> None:
         state["first_sibling"][: device.banks, level] = (
             bases[level] + nodes // device.sizes[level] * device.sizes[level]
         )
+    _write_paths(state, device)
     state["scope_level"] = device.scope_level
     state["scopes"] = counts[device.scope_level]
     state["scope"][: device.banks] = banks * counts[device.scope_level] // device.banks
@@ -143,6 +153,16 @@ def _write_tree(state: Any, device: Device) -> None:
         state["lane_node"][: device.lanes] = bases[level] + np.arange(device.lanes)
     stacks = device.sizes[device.levels.index("sid")] if "sid" in device.levels else 1
     state["stacks"], state["stack_banks"] = stacks, device.banks // device.lanes // stacks
+
+
+def _write_paths(state: Any, device: Device) -> None:
+    """Write the nodes of every bank's path: its data lane's, and those below down to the bank itself."""
+    lane = device.levels.index("pc") if "pc" in device.levels else 0
+    below = [level for level in range(1, len(device.levels)) if level != lane]
+    state["upper"][: device.banks] = state["path"][: device.banks, lane]
+    state["below"][:] = _NODES - 1
+    for place, level in enumerate(below):
+        state["below"][: device.banks, place] = state["path"][: device.banks, level]
 
 
 def _binding(constraints: list[Constraint], device: Device) -> list[Constraint]:
@@ -175,8 +195,3 @@ def _write_constraints(state: Any, device: Device, unused: frozenset[str]) -> No
         state["c_why"][entry] = CLASSES.index(class_of(c, device.levels))
         if c.window > 1:
             state["windowed"][c.level] = 1
-    for following, name in enumerate(COMMANDS):
-        levels = sorted({c.level for c in used if c.following == name})
-        above = [level for level in levels if level == 0 or device.levels[level] == "pc"]
-        state["watched_level"][following, : len(levels)] = levels
-        state["watched"][following], state["watched_above"][following] = len(levels), len(above)
