@@ -23,6 +23,7 @@ from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread
 from archsim.result import Result
 from archsim.serving.closed_loop import replay_closed_loop, steady
+from archsim.serving.policies import POLICIES
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import DEALT, ROUTERS, Fleet, replay_fleet
@@ -91,6 +92,7 @@ class _Setup:
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
         _check_names(spread, model)
+        _check_scheduler(spec)
         sizes, system = spread.parallelism, System(spec)
         placement = place(model, bits, spec, sizes)
         cut = Cut.of(model, bits, sizes, spec, routing=load_routing(spread.experts or UNIFORM.name))
@@ -110,26 +112,40 @@ class _Setup:
             expected = "no router for a closed loop: its users are dealt to the replicas and stay"
             raise InputError(Problem("", f"{_KEY} router", self.spread.router, expected))
         replicas = len(self.replicas) or 1
-        return replay_closed_loop(loop, self.costs, limits=self.limits, replicas=replicas, progress=progress)
+        return replay_closed_loop(
+            loop, self.costs, limits=self.limits, replicas=replicas, policy=self.scheduler, progress=progress
+        )
 
     def serve(self, arrivals: Iterator[Arrival], *, progress: Callable[[int, int], None] | None = None) -> Fleet:
         """Return the record of serving *arrivals*, and that of each replica where there are several."""
         if not self.replicas:
-            return Fleet(replay(arrivals, self.costs, limits=self.limits, progress=progress), ())
+            record = replay(arrivals, self.costs, limits=self.limits, policy=self.scheduler, progress=progress)
+            return Fleet(record, ())
         return replay_fleet(
             arrivals,
             self.costs,
             limits=self.limits,
             replicas=len(self.replicas),
             router=self.spread.router or DEALT,
+            policy=self.scheduler,
             progress=progress,
         )
 
     def saturated(self, trace: Trace, slo_s: float) -> Saturation:
         """Return the highest rate of *trace* that meets *slo_s*."""
         return saturate(
-            _arrivals(trace), self.costs, limits=self.limits, slo_tpot_s=slo_s, serve=lambda a: self.serve(a).record
+            _arrivals(trace),
+            self.costs,
+            limits=self.limits,
+            slo_tpot_s=slo_s,
+            policy=self.scheduler,
+            serve=lambda a: self.serve(a).record,
         )
+
+    @property
+    def scheduler(self) -> str:
+        """Who is served next."""
+        return self.spec.runtime.scheduler
 
     @property
     def limits(self) -> Limits:
@@ -334,6 +350,13 @@ def _check_names(spread: Spread, model: Model) -> None:
     if spread.experts and spread.parallelism.ep == 1:
         expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
         raise InputError(Problem("", f"{_KEY} experts", spread.experts, expected))
+
+
+def _check_scheduler(spec: SystemSpec) -> None:
+    name = spec.runtime.scheduler
+    if name not in POLICIES:
+        expected = f"one of {', '.join(POLICIES)}{did_you_mean(name, POLICIES)}"
+        raise InputError(Problem(spec.name, "runtime.scheduler", name, expected))
 
 
 def _arrivals(trace: Trace) -> Iterator[Arrival]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 FINE_BITS = 32
 ONE = 1 << FINE_BITS
@@ -77,6 +77,15 @@ class LoopCosts:
         if not sequences <= tokens <= pairs or kv_tokens != tokens:
             raise ValueError(f"{sequences} whole sequences of {tokens} tokens, {pairs} pairs, {kv_tokens} read")
         return self.mixture({(tokens << 64) + 2 * pairs + 1: ONE})
+
+    def mixed(self, decode: int, kv_tokens: int, chunks: Any) -> ToyRun:
+        """Return one iteration of decoding and prefilling sequences: the sum of both."""
+        if not chunks.sequences <= chunks.tokens <= min(chunks.pairs, chunks.kv_tokens):
+            raise ValueError(f"no chunks: {chunks}")
+        weights = {(chunks.tokens << 64) + 2 * (chunks.pairs + chunks.kv_tokens) + 1: ONE}
+        if decode:
+            weights |= dict(self.decode(decode, kv_tokens, 1).knots)
+        return self.mixture(weights)
 
 
 class ToyCosts(LoopCosts):

@@ -27,6 +27,7 @@ class Row:
     finish_ps: int = -1
     preemptions: int = 0
     rejected: bool = False
+    prefilled: int = 0
 
     @property
     def length(self) -> int:
@@ -43,6 +44,7 @@ class Piece:
     end: int
     tokens: int = 0
     knots: tuple[tuple[int, int], ...] = ()
+    decoded: int = 0
 
 
 @dataclass
@@ -56,21 +58,28 @@ class Twin:
     preemptions: int = 0
 
 
-def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -> Twin:
-    """Serve *arrivals* prefill-first in order of arrival."""
+@dataclass
+class Chunks:
+    """Parts of prompts in one iteration."""
+
+    sequences: int
+    tokens: int
+    pairs: int
+    kv_tokens: int
+
+
+def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any, policy: str = "prefill_first") -> Twin:
+    """Serve *arrivals* in order of arrival: prefill-first, in whole batches (`static`), or with prompts in chunks."""
+    if policy == "decode_first":
+        return _twin_chunked(arrivals, costs, limits)
     twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)])
     pending = list(twin.rows)
     waiting: list[Row] = []
     running: list[Row] = []
     clock = 0
     while pending or waiting or running:
-        while pending and pending[0].arrival_ps << FINE_BITS <= clock:
-            row = pending.pop(0)
-            total = row.prompt + row.output
-            row.rejected = total > limits.context_tokens or _blocks(total, limits) > limits.kv_blocks
-            if not row.rejected:
-                waiting.append(row)
-        fitting = _fitting(waiting, running, limits)
+        _receive(pending, waiting, limits, clock)
+        fitting = [] if policy == "static" and running else _fitting(waiting, running, limits)
         if fitting:
             waiting = waiting[len(fitting) :]
             clock = _prefill(twin, fitting, running, costs, limits, clock)
@@ -88,6 +97,112 @@ def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -
             twin.pieces.append(Piece("", clock, arrival))
             clock = arrival
     return twin
+
+
+def _twin_chunked(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -> Twin:
+    """Decode in every iteration, and cut prompts to the tokens that are left of the budget."""
+    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)])
+    pending, clock = list(twin.rows), 0
+    waiting: list[Row] = []
+    running: list[Row] = []
+    partly: list[Row] = []
+    while pending or waiting or running or partly:
+        _receive(pending, waiting, limits, clock)
+        budget = limits.max_prefill_tokens - len(running)
+        if budget > 0 or not (waiting or partly):
+            _preempt(twin, running, partly, waiting, limits)
+        parts = _parts(waiting, partly, running, limits, budget) if budget > 0 else []
+        if parts:
+            clock = _mixed(twin, parts, running, partly, costs, limits, clock)
+        elif running:
+            _preempt(twin, running, partly, waiting, limits)
+            run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
+            clock = _iterate(twin, "decode", running, [*running, *partly], run, limits, clock)
+        elif pending:
+            arrival = pending[0].arrival_ps << FINE_BITS
+            twin.pieces.append(Piece("", clock, arrival))
+            clock = arrival
+        running = [row for row in running if row.generated < row.output]
+    return twin
+
+
+def _receive(pending: list[Row], waiting: list[Row], limits: Any, clock: int) -> None:
+    while pending and pending[0].arrival_ps << FINE_BITS <= clock:
+        row = pending.pop(0)
+        total = row.prompt + row.output
+        row.rejected = total > limits.context_tokens or _blocks(total, limits) > limits.kv_blocks
+        if not row.rejected:
+            waiting.append(row)
+
+
+def _held(running: list[Row], partly: list[Row], limits: Any) -> int:
+    """Return the blocks held when every running sequence has its next token, and every prompt its first."""
+    return sum(_blocks(row.length + 1, limits) for row in [*running, *partly])
+
+
+def _preempt(twin: Twin, running: list[Row], partly: list[Row], waiting: list[Row], limits: Any) -> None:
+    while running and _held(running, partly, limits) > limits.kv_blocks:
+        youngest = running.pop()
+        youngest.preemptions += 1
+        twin.preemptions += 1
+        waiting.insert(0, youngest)
+
+
+def _parts(
+    waiting: list[Row], partly: list[Row], running: list[Row], limits: Any, budget: int
+) -> list[tuple[Row, int]]:
+    """Return what of whose prompt the iteration processes, after letting in those for whom tokens are left."""
+    parts = []
+    for row in list(partly):
+        if budget > 0:
+            parts.append((row, min(row.length - row.prefilled, budget)))
+            budget -= parts[-1][1]
+    while waiting and budget > 0:
+        row = waiting[0]
+        fits = (
+            len(running) + len(partly) < limits.max_batch
+            and _held(running, [*partly, row], limits) <= limits.kv_blocks
+            and (not partly or (row.generated > 0) == (partly[0].generated > 0))
+        )
+        if not fits:
+            break
+        row.prefilled = 0
+        partly.append(waiting.pop(0))
+        parts.append((row, min(row.length, budget)))
+        budget -= parts[-1][1]
+    return parts
+
+
+def _mixed(
+    twin: Twin,
+    parts: list[tuple[Row, int]],
+    running: list[Row],
+    partly: list[Row],
+    costs: Any,
+    limits: Any,
+    clock: int,
+) -> int:
+    seen = [(row.prefilled, count) for row, count in parts]
+    chunks = Chunks(
+        len(parts),
+        sum(count for _, count in seen),
+        sum(_attended(at, limits) for before, count in seen for at in range(before + 1, before + count + 1)),
+        sum(before + count for before, count in seen),
+    )
+    for row, count in parts:
+        row.prefilled += count
+    done = [row for row, _ in parts if row.prefilled == row.length]
+    recomputing = parts[0][0].generated > 0
+    phase = "mixed" if running else "prefill_recompute" if recomputing else "prefill"
+    run = costs.mixed(len(running), sum(_attended(row.length, limits) for row in running), chunks)
+    others = [row for row in partly if row not in done]
+    twin.peak_blocks = max(twin.peak_blocks, _held(running, partly, limits))
+    end = _iterate(twin, phase, [*running, *done], [*running, *done], run, limits, clock)
+    twin.pieces[-1].decoded = len(running)
+    twin.largest_batch = max(twin.largest_batch, len(running) + len(partly))
+    running += done
+    partly[:] = others
+    return end
 
 
 def _blocks(tokens: int, limits: Any) -> int:
@@ -143,7 +258,8 @@ def _iterate(twin: Twin, phase: str, serving: list[Row], holding: list[Row], run
             row.first_token_ps = end_ps
         if row.generated == row.output:
             row.finish_ps = end_ps
-    twin.pieces.append(Piece(phase, clock, end, len(serving), run.knots))
+    decoded = len(serving) if phase == "decode" else 0
+    twin.pieces.append(Piece(phase, clock, end, len(serving), run.knots, decoded))
     twin.peak_blocks = max(twin.peak_blocks, sum(_blocks(row.length, limits) for row in holding))
     twin.largest_batch = max(twin.largest_batch, len(holding))
     return end

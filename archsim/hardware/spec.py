@@ -253,7 +253,9 @@ class RuntimeSpec(Spec):
     max_batch: Count
     """Largest number of sequences in one iteration."""
     max_prefill_tokens: Count
-    """Largest number of prompt tokens in one iteration."""
+    """Largest number of prompt tokens in one iteration; of all tokens, where the scheduler cuts prompts."""
+    scheduler: Text = "prefill_first"
+    """Who is served next: a key of `archsim.serving.policies.POLICIES`."""
 
 
 class SystemSpec(Spec):

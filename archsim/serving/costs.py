@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from archsim.serving.chunks import Chunks
 from archsim.step.costs import FINE_BITS
 from archsim.workload.layers import Reach
 
@@ -48,6 +49,9 @@ class Costs(Protocol):
 
         *pairs* counts the causal query-key pairs, summed over the sequences; *kv_tokens* the tokens of context read.
         """
+
+    def mixed(self, decode: int, kv_tokens: int, chunks: Chunks) -> Run:
+        """Return one iteration of *decode* sequences that read *kv_tokens* together, and of *chunks* of prompts."""
 
 
 def decode_alike_fine(costs: Costs, reach: Reach, *, sequences: int, context: int, steps: int) -> int:

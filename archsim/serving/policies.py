@@ -1,6 +1,6 @@
-"""Who is served next: scheduling policies, functions with one signature.
+"""Who is served next: scheduling policies, each an admission and whether prompts are cut.
 
-A policy is asked at every boundary between iterations with the waiting sequences in order, the free places in the
+An admission is asked at every boundary between iterations with the waiting sequences in order, the free places in the
 batch, the free KV blocks and the limits. It returns how many of the waiting, from the head, one prefill iteration
 takes now; 0 means that the running sequences decode. The replay asks again only after an arrival to an empty queue, a
 completion, a preemption or a prefill, so an answer may change for no other reason.
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from archsim.serving.requests import Limits, Sequence
 
-__all__ = ["POLICIES", "Policy", "prefill_first"]
+__all__ = ["POLICIES", "Admission", "Policy", "prefill_first"]
 
-Policy = Callable[[deque[Sequence], int, int, Limits], int]
-"""(waiting, free places, free blocks, limits) -> how many of the waiting to prefill now."""
+Admission = Callable[[deque[Sequence], int, int, Limits], int]
+"""(waiting, free places, free blocks, limits) -> how many of the waiting to take on now."""
 
 
 def prefill_first(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
@@ -40,5 +41,35 @@ def prefill_first(waiting: deque[Sequence], places: int, free_blocks: int, limit
     return count
 
 
-POLICIES: dict[str, Policy] = {"prefill_first": prefill_first}
-"""Policies by the name that a run gives."""
+def when_empty(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
+    """Form a batch of the waiting, and take nobody on before all of it is done: static batching."""
+    return prefill_first(waiting, places, free_blocks, limits) if places == limits.max_batch else 0
+
+
+def in_order(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
+    """Admit in order of arrival as many as have a place and blocks; their prompts share a budget of tokens."""
+    count = 0
+    for sequence in waiting:
+        free_blocks -= limits.blocks_for(sequence.length + 1)
+        if count == places or free_blocks < 0 or bool(sequence.generated) != bool(waiting[0].generated):
+            break
+        count += 1
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a server chooses its next iteration."""
+
+    admit: Admission
+    chunked: bool = False
+    """Running sequences decode in every iteration, and prompts are cut to what `max_prefill_tokens` leaves beside them
+    (chunked prefill: Sarathi-Serve, OSDI 2024, and vLLM's V1 engine). Else prompts are processed whole and alone."""
+
+
+POLICIES: dict[str, Policy] = {
+    "prefill_first": Policy(prefill_first),
+    "decode_first": Policy(in_order, chunked=True),
+    "static": Policy(when_empty),
+}
+"""Policies by the name that a runtime gives."""

@@ -85,6 +85,7 @@ class Record:
 
     @property
     def mean_batch(self) -> float | None:
-        """Sequences in a decode iteration, on average; None without any."""
-        decode = self.total.phases.get("decode")
-        return self.decode_tokens / decode.iterations if decode else None
+        """Sequences that decode in an iteration in which any does, on average; None without any."""
+        phases = self.total.phases
+        iterations = sum(phases[phase].iterations for phase in ("decode", "mixed") if phase in phases)
+        return self.decode_tokens / iterations if iterations else None

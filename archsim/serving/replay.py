@@ -26,6 +26,7 @@ from archsim.errors import InputError, Problem, SimulationError, did_you_mean
 from archsim.kernel import Kernel, Process
 from archsim.result import RequestColumns
 from archsim.serving.batch import Batch
+from archsim.serving.chunks import cut
 from archsim.serving.costs import Costs, fine_from_ps, ps_from_fine
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
@@ -101,6 +102,7 @@ class Server:
         self._limits = limits
         self._policy = policy
         self._waiting: deque[Sequence] = deque()
+        self._under_way: deque[Sequence] = deque()
         self._batch = Batch(limits)
         self._now_fine = 0
         self._log = WindowLog()
@@ -113,8 +115,9 @@ class Server:
         now_ps = 0
         while True:
             self._receive()
-            joining = self._start_prefill()
-            if not joining:
+            joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
+            if joining is None:
+                joining = []
                 if len(self._batch):
                     self._decode()
                 elif not self._idle():
@@ -166,30 +169,76 @@ class Server:
             else:
                 self._waiting.append(sequence)
 
-    def _start_prefill(self) -> list[Sequence]:
+    def _start_prefill(self) -> list[Sequence] | None:
+        """Run one iteration on whole prompts and return who joins; None where nobody is let in."""
         waiting = self._waiting
         batch = self._batch
         if not waiting:
-            return []
-        count = self._policy(waiting, batch.free_places, batch.free_blocks, self._limits)
+            return None
+        count = self._policy.admit(waiting, batch.free_places, batch.free_blocks, self._limits)
         joining = [waiting.popleft() for _ in range(count)]
-        if joining:
-            lengths = [sequence.length for sequence in joining]
-            tokens = sum(lengths)
-            pairs = sum(self._limits.reach.pairs(length) for length in lengths)
-            for sequence in joining:
-                batch.reserve(sequence)
-            run = self._costs.prefill(count, tokens, pairs, tokens)
-            self._log.open(self._now_fine)
-            self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
-            self._now_fine += run.time_fine
+        if not joining:
+            return None
+        lengths = [sequence.length for sequence in joining]
+        tokens = sum(lengths)
+        pairs = sum(self._limits.reach.pairs(length) for length in lengths)
+        for sequence in joining:
+            batch.reserve(sequence)
+        run = self._costs.prefill(count, tokens, pairs, tokens)
+        self._log.open(self._now_fine)
+        self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
+        self._now_fine += run.time_fine
         return joining
+
+    def _start_chunks(self) -> list[Sequence] | None:
+        """Run one iteration on chunks beside those who decode and return whose prompt is done; None without a chunk."""
+        batch, under_way = self._batch, self._under_way
+        budget = self._limits.max_prefill_tokens - len(batch)
+        if budget <= 0 or not (under_way or self._waiting):
+            return None
+        self._preempt_for(1)
+        self._admit_chunks(budget)
+        recomputing = bool(under_way) and under_way[0].generated > 0
+        chunks = cut(under_way, budget, reach=self._limits.reach)
+        if not chunks.tokens:
+            return None
+        for _ in chunks.done:
+            under_way.popleft()
+        decoding = len(batch)
+        run = self._costs.mixed(decoding, batch.kv_tokens, chunks)
+        batch.advance(1)
+        self._log.open(self._now_fine)
+        phase = "mixed" if decoding else "prefill_recompute" if recomputing else "prefill"
+        self._log.book(phase, 1, run, decoding + len(chunks.done))
+        self._decode_tokens += decoding
+        self._now_fine += run.time_fine
+        return chunks.done
+
+    def _admit_chunks(self, budget: int) -> None:
+        """Let prompts begin for which the iteration has tokens left, with all the blocks that they will need."""
+        batch, waiting, under_way = self._batch, self._waiting, self._under_way
+        left = budget - sum(sequence.length - sequence.prefilled for sequence in under_way)
+        kind = bool(under_way[0].generated) if under_way else None
+        count = self._policy.admit(
+            waiting, batch.free_places - len(under_way), batch.free_blocks - batch.demand(1), self._limits
+        )
+        while count and left > 0 and (kind is None or bool(waiting[0].generated) == kind):
+            sequence = waiting.popleft()
+            sequence.prefilled = 0
+            batch.reserve(sequence)
+            under_way.append(sequence)
+            left -= sequence.length
+            count -= 1
+
+    def _preempt_for(self, steps: int) -> None:
+        batch = self._batch
+        while batch.demand(steps) > batch.free_blocks:
+            self._waiting.appendleft(batch.preempt_youngest())
+            self._preemptions += 1
 
     def _decode(self) -> None:
         batch = self._batch
-        while batch.demand(1) > batch.free_blocks:
-            self._waiting.appendleft(batch.preempt_youngest())
-            self._preemptions += 1
+        self._preempt_for(1)
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
         # Nobody can be let in while others wait or the batch is full, whoever arrives.

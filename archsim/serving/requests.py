@@ -62,6 +62,7 @@ class Sequence:
         "length_offset",
         "output_tokens",
         "preemptions",
+        "prefilled",
         "prompt_tokens",
     )
 
@@ -71,6 +72,8 @@ class Sequence:
         self.generated = 0
         """Output tokens it has; kept up to date except while it decodes."""
         self.preemptions = 0
+        self.prefilled = 0
+        """Tokens that chunks of its prefill have processed; 0 when no prefill is under way."""
         self.first_token_ps = -1
         self.length_offset = 0
         """While it decodes: its tokens, prompt and generated, less the batch's step counter."""

@@ -10,15 +10,18 @@ books of any mixture balance as the knots' do.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from archsim.step.knots import chunk_batch, decode_batch, prefill_batch
+from archsim.step.knots import chunk_batch, decode_batch, part_batch, prefill_batch
 from archsim.step.record import StepRecord
 from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
 
-__all__ = ["FINE_BITS", "Mixture", "StepCosts"]
+__all__ = ["FINE_BITS", "ChunkCounts", "Mixture", "StepCosts"]
 
 FINE_BITS = 32
 """Binary places of weights and of the fine clock below one picosecond."""
@@ -29,6 +32,8 @@ _FINE_ROWS = 512
 """Up to here a product may turn from reading weights to computing, and rows have twice the knots of larger ones."""
 _BEND_BITS = 6
 """How often the spacing of contexts is halved around a bend."""
+_MIXED_BITS, _MIXED_SHARE_BITS = 1, 8
+"""Mixed iterations: log2 of the knots in an octave of the sequences that decode, and of the finest share."""
 _WIDEST_BATCH, _WIDEST_OTHER = 8, 24
 """log2 of the widest spacing: together within `FINE_BITS`, so that a product of weights stays whole."""
 
@@ -75,6 +80,18 @@ class _Cell:
                 weights[up] = weights.get(up, 0) + (upper * share >> self.batch_bits)
 
 
+class ChunkCounts(Protocol):
+    """Chunks of prompts in one iteration, in sums."""
+
+    @property
+    def tokens(self) -> int:
+        """New tokens."""
+
+    @property
+    def pairs(self) -> int:
+        """Query-key pairs of them."""
+
+
 class StepCosts:
     """Costs of iterations on one system, simulated on demand by *simulate* and kept.
 
@@ -93,6 +110,7 @@ class StepCosts:
         self._index: dict[Batch, int] = {}
         self._cells: dict[tuple[int, int], _Cell] = {}
         self._prefills: dict[tuple[int, int], int] = {}
+        self._mixtures: dict[tuple[int, int, int, int], int] = {}
 
     def knot(self, batch: Batch) -> int:
         """Return the index of the record of exactly *batch*, simulating it if it is new."""
@@ -158,6 +176,33 @@ class StepCosts:
         time_fine = sum(weight * self.records[knot].time_ps for knot, weight in weights.items())
         return Mixture(time_fine, tuple(weights.items()))
 
+    def mixed(self, decode: int, kv_tokens: int, chunks: ChunkCounts) -> Mixture:
+        """Return one iteration that decodes *decode* sequences of *kv_tokens* in all beside *chunks* of prompts.
+
+        A36: linear between knots of all rows together, of the sequences that decode, of their context and of the
+        chunks' pairs; which context a chunk reads follows from its tokens and pairs.
+        """
+        rows = _rounded(_neighbours(decode + chunks.tokens, _MIXED_BITS, _WIDEST_OTHER))
+        sequences = _neighbours(decode, _MIXED_BITS, _WIDEST_BATCH) if decode else [(0, 1, 0)]
+        contexts = _rounded(_neighbours(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)) if decode else [(0, 1, 0)]
+        pairs = _rounded(_neighbours(chunks.pairs, PAIR_BITS, _WIDEST_OTHER))
+        weights: dict[int, int] = {}
+        for corner in itertools.product(rows, sequences, contexts, pairs):
+            knot = self._mixed_knot(*(value for value, _, _ in corner))
+            weight = math.prod(share for _, share, _ in corner) << (FINE_BITS - sum(bits for _, _, bits in corner))
+            weights[knot] = weights.get(knot, 0) + weight
+        time_fine = sum(weight * self.records[knot].time_ps for knot, weight in weights.items())
+        return Mixture(time_fine, tuple(weights.items()))
+
+    def _mixed_knot(self, rows: int, decode: int, kv_tokens: int, pairs: int) -> int:
+        key = (rows, decode, kv_tokens, pairs)
+        knot = self._mixtures.get(key)
+        if knot is None:
+            chunk = part_batch(self._reach, max(rows - decode, 1), pairs)
+            batch = chunk + decode_batch(self._reach, decode, kv_tokens) if decode else chunk
+            knot = self._mixtures[key] = self.knot(batch)
+        return knot
+
     def _prefill_knot(self, tokens: int, pairs: int) -> int:
         knot = self._prefills.get((tokens, pairs))
         if knot is None:
@@ -211,6 +256,16 @@ def _neighbours(value: int, bits: int, widest: int) -> list[tuple[int, int, int]
     rest = value - lower
     knots = [(lower, (1 << spacing) - rest, spacing), (lower + (1 << spacing), rest, spacing)]
     return [knot for knot in knots if knot[1]]
+
+
+def _rounded(knots: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Return *knots* with shares in units of 2**-8 at the finest, so that products of four shares stay whole."""
+    bits = knots[0][2]
+    if bits <= _MIXED_SHARE_BITS or len(knots) == 1:
+        return [(value, 1, 0) for value, _, _ in knots] if len(knots) == 1 else knots
+    upper = knots[1][1] >> (bits - _MIXED_SHARE_BITS)
+    shares = ((1 << _MIXED_SHARE_BITS) - upper, upper)
+    return [(knot[0], share, _MIXED_SHARE_BITS) for knot, share in zip(knots, shares, strict=True) if share]
 
 
 def _fewest(cell: _Cell, *, rise: int, first: int, most: int, limit_fine: int) -> int:

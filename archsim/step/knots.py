@@ -9,7 +9,7 @@ from __future__ import annotations
 from archsim.workload.batch import Batch
 from archsim.workload.layers import Reach
 
-__all__ = ["chunk_batch", "decode_batch", "prefill_batch"]
+__all__ = ["chunk_batch", "decode_batch", "part_batch", "prefill_batch"]
 
 
 def decode_batch(reach: Reach, sequences: int, attended: int) -> Batch:
@@ -63,3 +63,17 @@ def chunk_batch(reach: Reach, sequences: int, tokens: int, pairs: int, kv_tokens
     whole = reach.full * causal + reach.windowed * seen
     sums = (max(causal * pairs // whole, tokens), kv_tokens)
     return Batch(0, 0, sequences, tokens, *sums, window_pairs=max(seen * pairs // whole, tokens))
+
+
+def part_batch(reach: Reach, tokens: int, pairs: int) -> Batch:
+    """Return the batch of *tokens* with *pairs*: whole prompts, or a chunk behind the context that its pairs ask for."""
+    if pairs <= reach.pairs(tokens):
+        return prefill_batch(reach, tokens, pairs)
+    few, many = 0, pairs // tokens + 1
+    while few < many:
+        middle = (few + many) // 2
+        if reach.pairs(tokens, middle) < pairs:
+            few = middle + 1
+        else:
+            many = middle
+    return chunk_batch(reach, 1, tokens, reach.pairs(tokens, few), few + tokens)

@@ -124,7 +124,8 @@ class Machine:
 
     def served(self, batch: int, prompt: int, output: int) -> Record:
         """Return the replay of *batch* equal requests that arrive together."""
-        record = replay([Arrival(0, prompt, output)] * batch, self.costs, limits=self.limits(prompt + output))
+        arrivals = [Arrival(0, prompt, output)] * batch
+        record = replay(arrivals, self.costs, limits=self.limits(prompt + output), policy=self.spec.runtime.scheduler)
         if record.rejected:
             raise InputError(Problem("", "context", str(prompt + output), record.requests.rejections[-1]))
         return record

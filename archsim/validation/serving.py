@@ -86,7 +86,8 @@ def _closed(record: Record) -> tuple[tuple[float, float] | None, str | None]:
 @cache
 def _loop_ms(request: Request, loop: ClosedLoop) -> tuple[float, float]:
     made = machine(request)
-    fleet = replay_closed_loop(loop, made.costs, limits=made.limits(loop.prompt_tokens + loop.output_tokens))
+    limits = made.limits(loop.prompt_tokens + loop.output_tokens)
+    fleet = replay_closed_loop(loop, made.costs, limits=limits, policy=made.spec.runtime.scheduler)
     requests = fleet.record.requests
     return _times_ms(requests, steady(requests, loop))
 
@@ -145,6 +146,6 @@ def _replayed(made: Machine, measured: dict[str, Any]) -> tuple[float, float, fl
             measured["arrival_s"], measured["input_toks"], measured["output_toks"], strict=True
         )
     ]
-    requests = replay(sorted(arrivals), made.costs, limits=made.limits(0)).requests
+    requests = replay(sorted(arrivals), made.costs, limits=made.limits(0), policy=made.spec.runtime.scheduler).requests
     tpot, ttft = _times_ms(requests, requests.finish_ps >= 0)
     return tpot, ttft, float(requests.output_tokens.sum() / (requests.finish_ps.max() / PS_PER_S))

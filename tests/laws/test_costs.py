@@ -10,6 +10,7 @@ from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.sharding import plan_iteration
+from archsim.serving.chunks import Chunks
 from archsim.step.costs import FINE_BITS, Mixture, StepCosts
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
@@ -70,6 +71,35 @@ def test_prefill_weights_are_those_of_one_iteration(tokens: int, share: float) -
     costs = StepCosts(crooked)
     pairs = tokens + int(share * (tokens * (tokens - 1) // 2))
     assert checked(costs, costs.prefill(1, tokens, pairs, tokens), 1) > 0
+
+
+@LAWS
+@given(
+    decode=st.integers(0, 300), context=st.integers(1, 9000), tokens=st.integers(1, 9000), cached=st.integers(0, 9000)
+)
+def test_mixed_weights_are_those_of_one_iteration(decode: int, context: int, tokens: int, cached: int) -> None:
+    """The knots around a chunk beside decoding sequences weigh one iteration together, and so does a chunk alone."""
+    costs = StepCosts(crooked)
+    pairs = tokens * cached + tokens * (tokens + 1) // 2
+    chunks = Chunks(1, tokens, pairs, cached + tokens, [])
+    assert checked(costs, costs.mixed(decode, decode * context, chunks), 1) > 0
+
+
+def test_mixed_iterations_are_within_two_percent_of_simulating_each() -> None:
+    """Chunks of 50 to 5,000 tokens behind up to 4,000 others, beside 3 to 170 sequences that decode."""
+    spec, model = load_system("h100-sxm8"), load_model("llama-3.1-70b")
+    ways, precision, parts = Parallelism.default(spec), Precision.of_model(model), System(spec)
+
+    def simulate(batch: Batch) -> StepRecord:
+        return simulate_step(plan_iteration(model, precision, ways, spec, batch), parts)
+
+    costs = StepCosts(simulate)
+    for decode, context, tokens, cached in ((3, 900, 50, 0), (23, 2100, 700, 4000), (170, 600, 5000, 0)):
+        chunk = Batch.of_prefill(tokens, cached=cached)
+        expected = simulate(Batch.of_decode(decode, context) + chunk).time_ps
+        chunks = Chunks(1, tokens, chunk.prefill_pairs, chunk.prefill_kv_tokens, [])
+        found = costs.mixed(decode, decode * context, chunks).time_fine / ONE
+        assert abs(found / expected - 1) <= 4 * LARGEST_ERROR, (decode, tokens)
 
 
 def test_knots_are_exact() -> None:

@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
+from archsim.serving.policies import POLICIES
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.step.costs import StepCosts
@@ -83,34 +84,34 @@ def test_a_run_of_iterations_costs_its_iterations_one_by_one(
         assert closed.decode_steps_until(batch, kv_tokens, limit_fine, steps) == expected
 
 
-@given(costs_pairs(), traces(), limit_sets)
+@given(costs_pairs(), traces(), limit_sets, st.sampled_from(sorted(POLICIES)))
 @quiet
 def test_the_replay_equals_its_token_by_token_twin(
-    pair: tuple[Any, Any], arrivals: list[Arrival], limits: Limits
+    pair: tuple[Any, Any], arrivals: list[Arrival], limits: Limits, policy: str
 ) -> None:
-    """Every request time, counter, window and knot weight is the same integer."""
+    """Every request time, counter, window and knot weight is the same integer, whoever is served next."""
     closed, loop = pair
-    record = replay(iter(arrivals), closed, limits=limits)
-    slow = twin.twin_replay(arrivals, loop, limits)
+    record = replay(iter(arrivals), closed, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, loop, limits, policy)
     _assert_same_requests(record, slow)
     assert _windows(record.windows) == twin.twin_windows(slow.pieces)
     assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
     assert slow.largest_batch <= limits.max_batch
     assert record.preemptions == slow.preemptions
-    decode = [piece for piece in slow.pieces if piece.phase == "decode"]
-    assert record.decode_tokens == sum(piece.tokens for piece in decode)
+    decode = [piece for piece in slow.pieces if piece.phase in {"decode", "mixed"}]
+    assert record.decode_tokens == sum(piece.decoded for piece in decode)
     assert record.mean_batch == (record.decode_tokens / len(decode) if decode else None)
 
 
-@given(traces(), limit_sets, st.integers(1, 10**9))
-@settings(quiet, max_examples=40)
+@given(traces(), limit_sets, st.integers(1, 10**9), st.sampled_from(sorted(POLICIES)))
+@settings(quiet, max_examples=60)
 def test_on_the_costs_of_the_step_floor_the_replay_equals_its_twin_too(
-    arrivals: list[Arrival], limits: Limits, scale_ps: int
+    arrivals: list[Arrival], limits: Limits, scale_ps: int, policy: str
 ) -> None:
     """Interpolated over batch, context, tokens and pairs, with a time of no nice form at every knot."""
     costs = StepCosts(lambda batch: _odd_step(batch, scale_ps), reach=limits.reach)
-    record = replay(arrivals, costs, limits=limits)
-    slow = twin.twin_replay(arrivals, costs, limits)
+    record = replay(arrivals, costs, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, costs, limits, policy)
     _assert_same_requests(record, slow)
     assert _windows(record.windows) == twin.twin_windows(slow.pieces)
     for use in record.total.phases.values():
