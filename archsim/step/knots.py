@@ -66,7 +66,7 @@ def chunk_batch(reach: Reach, sequences: int, tokens: int, pairs: int, kv_tokens
 
 
 def part_batch(reach: Reach, tokens: int, pairs: int) -> Batch:
-    """Return the batch of *tokens* with *pairs*: whole prompts, or a chunk behind the context that its pairs ask for."""
+    """Return the batch of *tokens* with *pairs*: whole prompts, or a chunk behind what context its pairs ask for."""
     if pairs <= reach.pairs(tokens):
         return prefill_batch(reach, tokens, pairs)
     few, many = 0, pairs // tokens + 1
