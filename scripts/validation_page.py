@@ -16,6 +16,8 @@ from archsim.validation.summary import run_suite
 DOCS = Path(__file__).parents[1] / "docs"
 MEASURED = "reference/measured"
 TABLES = (
+    ("dram", "reference/dram/ref_ramulator2.csv"),
+    ("dram", "reference/dram/ref_dramsim3.csv"),
     ("kernels", f"{MEASURED}/kernels_gemm_decode_attention.csv"),
     ("kernels", f"{MEASURED}/kernel_decode_attention_nvidia.csv"),
     ("kernels", f"{MEASURED}/kernel_moe_nvidia.csv"),

@@ -9,7 +9,7 @@ Without a file the suite compares the channel with closed forms that hold where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from archsim.files import read_json
 from archsim.validation.dram_closed import closed_forms
 from archsim.validation.table import Record, number, read_table, whole
 
-__all__ = ["DEVICE_BOUND", "Row", "class_of_pattern", "class_of_row", "suite"]
+__all__ = ["DEVICE_BOUND", "Row", "beyond", "class_of_pattern", "class_of_row", "suite"]
 
 Row = dict[str, Any]
 """`id, group, expected, predicted, error, skipped`: one line of `archsim validate --json`."""
@@ -41,6 +41,10 @@ Row = dict[str, Any]
 DEVICE_BOUND = ("seq", "seqw", "stride", "rand", "conflict")
 """Patterns that the device bounds whatever the controller does; chunks of 4 KiB and more are a sixth."""
 _DEVICE_BOUND_CHUNK = 4096
+_MOST_ERROR = {"device-bound": 0.03, "policy-bound": 0.10}
+"""Bar of a single row: what the 95th percentile of its class may be."""
+_DIGITS = 0.00005
+"""References state four digits: half of the last one."""
 _COLUMNS = ("simulator", "config_id", "pattern", "param", "n_requests", "tx_bytes", "util_steady")
 _MOST_REQUESTS = 2_000_000
 
@@ -74,6 +78,18 @@ def class_of_pattern(pattern: str, param: int) -> str:
     """Return `device-bound` or `policy-bound`: which bar a row is held to."""
     bound = pattern in DEVICE_BOUND or (pattern == "chunk" and param >= _DEVICE_BOUND_CHUNK)
     return "device-bound" if bound else "policy-bound"
+
+
+def beyond(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the rows whose error is beyond the bar of their class, furthest first, each with its cause.
+
+    Digits of the reference explain an error that is no more than half of the last one; nothing else is known for sure.
+    """
+    far = [row for row in rows if row["error"] is not None and abs(row["error"]) > _MOST_ERROR[class_of_row(row)]]
+    return [
+        (row, "the reference's last digit" if abs(row["predicted"] - row["expected"]) <= _DIGITS else "not explained")
+        for row in sorted(far, key=lambda row: -abs(row["error"]))
+    ]
 
 
 def suite(reference: Path | None, params: Path | None = None) -> list[Row]:

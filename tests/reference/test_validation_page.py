@@ -29,6 +29,19 @@ def test_every_error_of_a_table_stands_in_the_page() -> None:
     assert "notes of mine" in text
 
 
+def test_rows_of_memories_beyond_their_bar_stand_in_the_page_with_their_cause() -> None:
+    """Random reads 5 % off are beyond 3 %; a mix 5 % off is not beyond 10 %; digits of the reference are a cause."""
+    rows = [
+        row("A rand 0 util_steady", "rand", 0.2, 0.21),
+        row("A seqrw 3 util_steady", "seqrw", 0.2, 0.21),
+        row("B conflict 0 util_steady", "conflict", 0.0008, 0.00084),
+    ]
+    text = page([{"suite": "dram", "reference": "runs.csv", **summary(rows), "rows": rows}], "")
+    assert "* A rand 0 util_steady: 5.0 %: not explained" in text
+    assert "* B conflict 0 util_steady: 5.0 %: the reference's last digit" in text
+    assert "* A seqrw 3 util_steady: 5.0 %: " not in text
+
+
 def test_every_number_fitted_on_data_is_listed() -> None:
     """A line of a hwconfig that says `fitted` is one row of the list, and of the page."""
     listed = {(Path(found.file).name, found.path) for found in fitted_parameters()}
