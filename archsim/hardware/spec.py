@@ -225,6 +225,8 @@ class RuntimeSpec(Spec):
     """Bundled name."""
     title: Text
     """Name for people."""
+    aliases: tuple[Text, ...] = ()
+    """Other names it is looked up by."""
     launch_gap_ps: Picoseconds = Field(alias="launch_gap")
     """Idle time between the end of one kernel and the start of the next."""
     ramp_ps: Picoseconds = Field(alias="ramp")
