@@ -37,7 +37,7 @@ def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking) -> dict
     return {
         "study": study.spec.name,
         "store": str(store.path),
-        "points": study.space.points,
+        "points": store.identity.points or tally.points,
         "rows": store.counts(),
         "feasible": ranking.feasible,
         "run": {"done": tally.done, "failed": tally.failed, "infeasible": tally.infeasible, "left": tally.left},
@@ -57,10 +57,12 @@ def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> 
 
     screen = table.console()
     counts = store.counts()
+    # The store of a search has no number of points of its own.
+    total = store.identity.points or tally.points
     rate = f", {tally.done / tally.wall_s:,.1f} points/s" if tally.done and tally.wall_s else ""
     screen.print(f"{study.spec.title}")
     states = ", ".join(f"{count:,} {status}" for status, count in counts.items()) or "none"
-    screen.print(f"{store.path}: {sum(counts.values()):,} of {study.space.points:,} points ({states}); "
+    screen.print(f"{store.path}: {sum(counts.values()):,} of {total:,} points ({states}); "
                  f"{tally.done:,} now in {tally.wall_s:,.1f} s{rate}")  # fmt: skip
     if tally.elsewhere:
         screen.print(f"{tally.elsewhere:,} points are being run by another process")

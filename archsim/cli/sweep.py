@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archsim.study.study import Study
     from archsim.study.sweep import Progress, Tally
 
-__all__ = ["command"]
+__all__ = ["command", "executor_of"]
 
 _INTERRUPTED = 130
 _DONE, _FAILED = 0, 1
@@ -67,11 +67,11 @@ def command(  # one parameter an option
     read = load_study(study)
     check_reach(read)
     path = store_path or Path(f"{read.spec.name}.study.db")
-    part = Part(read.space.points, shard=place - 1, shards=shards)
+    part = Part(read.space.points, first=place - 1, shards=shards)
     with Store.create_or_open(path, read.identity) as store:
         with _progress(read) as progress:
-            tally = sweep(read, store, executor=_executor(workers, cluster, limit or len(part)), part=part, limit=limit,
-                          progress=progress)  # fmt: skip
+            executor = executor_of(workers, cluster, limit or len(part))
+            tally = sweep(read, store, executor=executor, part=part, limit=limit, progress=progress)
         print_summary(read, store, tally=tally, as_json=as_json)
         if figures is not None and not tally.interrupted:
             write_figures(read, store, figures)
@@ -90,8 +90,8 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _executor(workers: int | None, cluster: str | None, points: int) -> Executor:
-    """Return where the points run; processes that would find nothing to do are not started."""
+def executor_of(workers: int | None, cluster: str | None, points: int) -> Executor:
+    """Return where points run; processes that would find nothing to do are not started."""
     from functools import partial
 
     from archsim.study.execute import all_cores, in_process, on_processes

@@ -33,22 +33,21 @@ _BLOCK = 4096
 
 
 class Part:
-    """The points of a study that this process is to look at: all, or every n-th of a shard."""
+    """The points that this process is to look at: all below *points* from *first* on, every *shards*-th of them."""
 
-    def __init__(self, points: int, *, shard: int = 0, shards: int = 1) -> None:
-        self.points, self.shard, self.shards = points, shard, shards
+    def __init__(self, points: int, *, first: int = 0, shards: int = 1) -> None:
+        self._points = range(first, points, shards)
 
     def __len__(self) -> int:
-        return len(range(self.shard, self.points, self.shards))
+        return len(self._points)
 
     def __contains__(self, point: int) -> bool:
-        return point in range(self.shard, self.points, self.shards)
+        return point in self._points
 
     def blocks(self) -> Iterator[range]:
         """Yield the points in order, some at a time."""
-        every = range(self.shard, self.points, self.shards)
-        for start in range(0, len(every), _BLOCK):
-            yield every[start : start + _BLOCK]
+        for start in range(0, len(self._points), _BLOCK):
+            yield self._points[start : start + _BLOCK]
 
 
 class Claims:

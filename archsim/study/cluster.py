@@ -28,7 +28,7 @@ _COUNTED = 50
 _TIMEOUT_S = 10
 
 
-def on_cluster(cases: Iterator[Case], *, address: str) -> Generator[Outcome, None, None]:
+def on_cluster(cases: Iterator[Case | None], *, address: str) -> Generator[Outcome, None, None]:
     """Evaluate *cases* on the workers of the scheduler at *address* (`tcp://host:8786`).
 
     Raises `InputError` where there is none, and without the extra `cluster`.
@@ -43,19 +43,26 @@ def on_cluster(cases: Iterator[Case], *, address: str) -> Generator[Outcome, Non
         yield from _outcomes(cases, client, distributed)
 
 
-def _outcomes(cases: Iterator[Case], client: Any, distributed: Any) -> Generator[Outcome, None, None]:
+def _outcomes(cases: Iterator[Case | None], client: Any, distributed: Any) -> Generator[Outcome, None, None]:
     running: dict[Any, Case] = {}
     finished = distributed.as_completed(loop=client.loop)
+
+    def submit(case: Case) -> None:
+        # Not pure: a point of the same inputs in another sweep is another task.
+        future = client.submit(evaluate_here, case, pure=False)
+        running[future] = case
+        finished.add(future)
+
     for turn in count():
         if turn % _COUNTED == 0:
             most = max(_AHEAD, _AHEAD * sum(client.nthreads().values()))
-        while len(running) < most and (case := next(cases, None)) is not None:
-            # Not pure: a point of the same inputs in another sweep is another task.
-            future = client.submit(evaluate_here, case, pure=False)
-            running[future] = case
-            finished.add(future)
+        while len(running) < most and (wanted := next(cases, None)) is not None:
+            submit(wanted)
         if not running:
-            return
+            # Nothing is at work, so a source that has more has it now.
+            if (wanted := next(cases, None)) is None:
+                return
+            submit(wanted)
         future = next(finished)
         case = running.pop(future)
         error = future.exception()

@@ -24,7 +24,8 @@ from archsim.study.evaluate import Evaluator
 
 __all__ = ["Executor", "all_cores", "in_process", "lost", "on_processes"]
 
-Executor = Callable[[Iterator[Case]], Generator[Outcome, None, None]]
+Executor = Callable[[Iterator[Case | None]], Generator[Outcome, None, None]]
+"""A case that is None means: none at the moment, ask again when an outcome was taken."""
 
 _AHEAD = 4
 """Cases that a worker holds: it finds the next one there when it has sent an outcome."""
@@ -37,10 +38,10 @@ def all_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_process(cases: Iterator[Case]) -> Generator[Outcome, None, None]:
+def in_process(cases: Iterator[Case | None]) -> Generator[Outcome, None, None]:
     """Evaluate *cases* here, one after the other."""
     evaluator = Evaluator()
-    for case in cases:
+    for case in filter(None, cases):
         yield evaluator.evaluate(case)
 
 
@@ -58,7 +59,7 @@ class _Worker:
     held: deque[Case] = field(default_factory=deque)
 
 
-def on_processes(cases: Iterator[Case], *, workers: int) -> Generator[Outcome, None, None]:
+def on_processes(cases: Iterator[Case | None], *, workers: int) -> Generator[Outcome, None, None]:
     """Evaluate *cases* on *workers* processes of this machine."""
     pool = _Pool(workers)
     try:
@@ -75,7 +76,7 @@ class _Pool:
         self._again: deque[Case] = deque()
         self._deaths: Counter[int] = Counter()
 
-    def run(self, cases: Iterator[Case]) -> Generator[Outcome, None, None]:
+    def run(self, cases: Iterator[Case | None]) -> Generator[Outcome, None, None]:
         """Yield the outcome of each of *cases*."""
         more = True
         while True:
@@ -88,15 +89,18 @@ class _Pool:
             for pipe in wait(list(busy)):
                 yield from self._heard(busy[pipe])  # type: ignore[index]  # only connections are waited for
 
-    def _fill(self, cases: Iterator[Case]) -> bool:
+    def _fill(self, cases: Iterator[Case | None]) -> bool:
         """Give every worker a case, then every one another; return whether there may be more."""
         for depth in range(1, _AHEAD + 1):
             for worker in list(self._workers):
                 if len(worker.held) >= depth:
                     continue
-                case = self._again.popleft() if self._again else next(cases, None)
-                if case is None:
+                try:
+                    case = self._again.popleft() if self._again else next(cases)
+                except StopIteration:
                     return False
+                if case is None:
+                    return True
                 worker.held.append(case)
                 try:
                     worker.pipe.send(case)

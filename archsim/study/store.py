@@ -161,12 +161,16 @@ class Store:
 
     def rows(self, *, status: str | None = None) -> Iterator[Outcome]:
         """Yield the rows in the order of points, without holding them all."""
-        where = "" if status is None else "WHERE status = ? "
+        yield from self._rows("?1 IS NULL OR status = ?1", (status,))
+
+    def rows_between(self, first: int, stop: int) -> Iterator[Outcome]:
+        """Yield the rows of the points in [first, stop)."""
+        yield from self._rows("point >= ? AND point < ?", (first, stop))
+
+    def _rows(self, where: str, values: tuple[object, ...]) -> Iterator[Outcome]:
+        columns = "point, inputs, status, metrics, error, provenance, wall_s"
         with _named_errors(self.path):
-            cursor = self._db.execute(
-                f"SELECT point, inputs, status, metrics, error, provenance, wall_s FROM points {where}ORDER BY point",  # noqa: S608
-                () if status is None else (status,),
-            )
+            cursor = self._db.execute(f"SELECT {columns} FROM points WHERE {where} ORDER BY point", values)  # noqa: S608
             for point, inputs, state, metrics, error, provenance, wall_s in cursor:
                 yield Outcome(
                     point, json.loads(inputs), state, json.loads(metrics), error, json.loads(provenance), wall_s

@@ -250,7 +250,7 @@ def test_shards_together_are_the_whole(tmp_path: Path) -> None:
     study = small(tmp_path)
     swept(study, tmp_path / "whole.db")
     shards = [tmp_path / f"{number}.db" for number in range(3)]
-    done = [swept(study, path, part=Part(20, shard=n, shards=3)).done for n, path in enumerate(shards)]
+    done = [swept(study, path, part=Part(20, first=n, shards=3)).done for n, path in enumerate(shards)]
     assert done == [7, 7, 6]
     assert merge(shards, tmp_path / "merged.db") == 20
     whole = exported(tmp_path / "whole.db", tmp_path / "whole.csv")
