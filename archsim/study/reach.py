@@ -118,7 +118,8 @@ def _peaks(spec: SystemSpec) -> float:
 
 def _needed_bytes(model: Model, precision: str | None) -> float:
     bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
-    return float((active_parameter_count(model) - embedding_table(model).value) * bits.weights.bits / 8)
+    fewest = min(bits.weights.stored_bits, bits.experts.stored_bits)
+    return float((active_parameter_count(model) - embedding_table(model).value) * fewest / 8)
 
 
 def _chosen(study: Study, column: str) -> list[str]:

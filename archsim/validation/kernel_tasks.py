@@ -10,16 +10,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from typing import NamedTuple
 
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Segment, Task, Transfer
 from archsim.step.simulate import simulate_step
 from archsim.units import PS_PER_S
+from archsim.workload.latent import Latent
 from archsim.workload.precision import matrix_dtype
 
-__all__ = ["Bench", "Heads", "Mixture", "attention", "bench", "elementwise", "experts", "matmul"]
+__all__ = [
+    "Bench",
+    "Heads",
+    "Mixture",
+    "attention",
+    "bench",
+    "elementwise",
+    "experts",
+    "latent_attention",
+    "matmul",
+    "trtllm_cut",
+]
 
+_PROCESSORS = 132
+"""Streaming multiprocessors of an H100."""
+_SPLIT_FROM = 512
 _SOFTMAX = 5
 """Vector operations a query-key pair: scale, maximum, exponential, sum, divide."""
 
@@ -50,6 +66,12 @@ class Bench:
     def peak_bytes_per_s(self) -> int:
         """Datasheet rate of the main memory."""
         return self.system.spec.chip.memory[self.memory].peak_bytes_per_s
+
+    @property
+    def first_access_s(self) -> float:
+        """Time from asking the main memory to its answer."""
+        memory = self.system.spec.chip.memory[self.memory]
+        return (memory.device.access_latency_ps + memory.round_trip_ps) / PS_PER_S
 
     def dtype(self, *operand_bits: int) -> str:
         """Return the number type in which the matrix engine multiplies operands of these bits."""
@@ -110,8 +132,8 @@ class Heads:
     context: int
 
 
-def attention(made: Bench, heads: Heads, *, kv_bits: int, extra: int) -> float:
-    """Return the time of one layer's decode attention over a paged cache."""
+def attention(made: Bench, heads: Heads, *, kv_bits: int, extra: int, waves: int = 1) -> float:
+    """Return the time of one layer's decode attention over a paged cache, in *waves* of its pieces."""
     token = 2 * heads.kv * heads.width * kv_bits // 8
     pairs = heads.batch * heads.context * heads.query
     row = heads.batch * heads.query * heads.width * 2
@@ -126,7 +148,53 @@ def attention(made: Bench, heads: Heads, *, kv_bits: int, extra: int) -> float:
         matrix_dtype=made.dtype(16),
         matrix_rows=max(heads.query // heads.kv, 1),
     )  # fmt: skip
-    return made.time_s((*made.small(extra, row), task))
+    return made.time_s((*made.small(extra, row), task)) + (waves - 1) * made.first_access_s
+
+
+class Cut(NamedTuple):
+    """How a library cuts attention over the processors of a chip."""
+
+    merges: bool
+    """The parts of sequences are added up in a pass of its own."""
+    waves: int
+    """Turns in which processors take parts; each begins with an access to memory that nothing hides."""
+
+
+def trtllm_cut(heads: Heads) -> Cut:
+    """Return how TensorRT-LLM cuts *heads* on an H100, by the constants of its decoderXQAConstants.h.
+
+    Its kernel for groups of heads merges within. It is taken where pieces of 128 tokens, times 4, fill the processors
+    (`kMinHistoryTokensPerBlock`, `kEnableMinBlockFactor`), and cuts sequences until its pieces fill them 8 times
+    (`kTargetWaveFactor`). The other kernel splits sequences from 512 tokens on where sequences and heads alone do not
+    fill the processors.
+    """
+    whole = heads.batch * heads.kv
+    pieces = whole * max(heads.context // 128, 1)
+    if heads.query > heads.kv and pieces * 4 >= _PROCESSORS:
+        most = max(8, -(-whole // _PROCESSORS))
+        return Cut(merges=False, waves=min(-(-pieces // _PROCESSORS), most))
+    return Cut(merges=heads.context >= _SPLIT_FROM and whole < _PROCESSORS, waves=1)
+
+
+def latent_attention(made: Bench, heads: Heads, latent: Latent, *, kv_bits: int, extra: int) -> float:
+    """Return the time of one layer's decode attention over a paged cache of latents, with absorbed matrices.
+
+    All query heads are rows of one product with each token's latent.
+    """
+    token = latent.cached * kv_bits // 8
+    pairs = heads.batch * heads.context * heads.query
+    queries, outputs = (heads.batch * heads.query * width * 2 for width in (latent.cached, latent.kv_rank))
+    size = heads.batch * heads.context * token
+    task = Task(
+        "attention",
+        (made.read("kv_read", size, run=min(token * made.system.runtime.kv_block_tokens, size)),
+         *made.activations(queries, write=False), *made.activations(outputs, write=True)),
+        matrix_flops=2 * pairs * (latent.cached + latent.kv_rank),
+        vector_flops=_SOFTMAX * pairs,
+        matrix_dtype=made.dtype(16),
+        matrix_rows=heads.query,
+    )  # fmt: skip
+    return made.time_s((*made.small(extra, queries), task))
 
 
 @dataclass(frozen=True, slots=True)

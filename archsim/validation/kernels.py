@@ -14,11 +14,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archsim.errors import ArchsimError, InputError, Problem
-from archsim.validation.kernel_tasks import Bench, Heads, Mixture, attention, bench, elementwise, experts, matmul
+from archsim.validation.kernel_tasks import (
+    Bench,
+    Cut,
+    Heads,
+    Mixture,
+    attention,
+    bench,
+    elementwise,
+    experts,
+    latent_attention,
+    matmul,
+    trtllm_cut,
+)
 from archsim.validation.network import Row, row
 from archsim.validation.published import KERNELS
 from archsim.validation.routing import touched_experts
 from archsim.validation.table import Record, columns_of, number, read_table, whole
+from archsim.workload.latent import Latent
 
 __all__ = ["SCHEMAS", "suite"]
 
@@ -47,6 +60,8 @@ _TYPES = {
     "nvfp4": _Type(4 + Fraction(8, 16), 4),
 }
 """A 16-bit scale every 128 weights, an 8-bit one every 32 (MXFP4) or 16 (NVFP4)."""
+_LATENT = Latent(query_rank=1536, kv_rank=512, nope=128, rope=64, value=128)
+"""DeepSeek-V3's, which the rows of latent attention were timed on."""
 _EXTRA = {
     ("gemm", "fp8"): 2,
     ("gemm", "fp8_block"): 1,
@@ -57,10 +72,13 @@ _EXTRA = {
     ("attention", "trtllm", 16): 2,
     ("attention", "trtllm", 8): 1,
     ("attention", "vllm", 16): 3,
+    ("mla", 16): 3,
+    ("mla", 8): 3,
     ("experts",): 4,
 }
 """Small kernels beside the main one. Products: scale and quantise the input (per tensor two kernels, per block one), or
-zero and add up split sums; attention: append and rotate, add up the parts; experts: sort, permute, activate, add up."""
+zero and add up split sums; attention: append and rotate, add up the parts (of latents
+also to quantise or schedule); experts: sort, permute, activate, add up."""
 
 
 def suite(reference: Path | None) -> list[Row]:
@@ -153,10 +171,16 @@ def _attention_question(record: Record, where: tuple[str, str], kind: str, heads
     system, engine = where
     bits = _TYPES[kind].bits
     extra = _EXTRA.get(("attention", engine, bits), 1)
+    cut = trtllm_cut(heads) if engine == "trtllm" else Cut(merges=False, waves=1)
+    extra += cut.merges
     size = heads.batch * heads.context * 2 * heads.kv * heads.width * bits / 8
     time = number(record, "latency_us")
     return _Question(
-        f"attention {kind}", system, size, lambda made: attention(made, heads, kv_bits=bits, extra=extra), time
+        f"attention {kind}",
+        system,
+        size,
+        lambda made: attention(made, heads, kv_bits=bits, extra=extra, waves=cut.waves),
+        time,
     )
 
 
@@ -167,8 +191,24 @@ def _decode_attention(record: Record) -> _Question:
 
 
 def _latent_attention(record: Record) -> _Question:
-    reason = "no model of latent attention (MLA) yet"
-    return _Question("attention mla", record["gpu_system"], 0, _nothing, number(record, "latency_us"), reason)
+    kind, system = record["kv_element_type"], record["gpu_system"]
+    bits = _TYPES[kind].bits
+    heads = Heads(
+        batch=_int(record, "batch"),
+        query=_int(record, "query_heads"),
+        kv=1,
+        width=_LATENT.value,
+        context=_int(record, "kv_len_tokens"),
+    )
+    size = heads.batch * heads.context * _LATENT.cached * bits / 8
+    extra = _EXTRA[("mla", bits)]
+    return _Question(
+        f"attention mla {kind}",
+        system,
+        size,
+        lambda made: latent_attention(made, heads, _LATENT, kv_bits=bits, extra=extra),
+        number(record, "latency_us"),
+    )
 
 
 def _experts(record: Record) -> _Question:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archsim.errors import InputError
+from archsim.validation.kernel_tasks import Heads, trtllm_cut
 from archsim.validation.kernels import suite
 from archsim.validation.routing import touched_experts
 
@@ -66,10 +68,22 @@ def test_a_row_faster_than_its_memory_is_refused_as_reference(tmp_path: Path) ->
     assert row["skipped"] is None
 
 
-def test_latent_attention_is_skipped_with_its_reason(shared: Path) -> None:
-    """It has no model yet; no row is dropped in silence."""
-    rows = suite(shared / MEASURED / "kernel_decode_mla_nvidia.csv")
-    assert {row["skipped"] for row in rows} == {"no model of latent attention (MLA) yet"}
+def test_latent_attention_is_predicted_within_twelve_per_cent(shared: Path) -> None:
+    """All 392 rows of an H100, from a hundred tokens to 33 million, in bf16 and fp8; 9.1 % when this was written."""
+    errors = [row["error"] for row in suite(shared / MEASURED / "kernel_decode_mla_nvidia.csv")]
+    assert len(errors) == 392
+    assert math.fsum(abs(error) for error in errors if error is not None) / 392 < 0.12
+    assert None not in errors
+
+
+def test_sequences_are_cut_as_the_library_says() -> None:
+    """Grouped heads: 33 pieces of 128 tokens are the fewest, 8 waves of 132 processors the most, short of the batch."""
+    grouped = Heads(batch=1, query=8, kv=1, width=128, context=33 * 128)
+    assert trtllm_cut(grouped) == (False, 1)
+    assert trtllm_cut(replace(grouped, context=32 * 128)) == (True, 1)
+    assert trtllm_cut(replace(grouped, context=256)) == (False, 1)
+    assert trtllm_cut(replace(grouped, context=131_072)) == (False, 8)
+    assert trtllm_cut(replace(grouped, batch=2048)) == (False, 16)
 
 
 def test_touched_experts_are_at_most_rows_and_experts() -> None:
