@@ -91,7 +91,7 @@ class _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
-        _check_names(spread, model)
+        _check_names(spread, model, spec)
         _check_scheduler(spec)
         sizes, system = spread.parallelism, System(spec)
         placement = place(model, bits, spec, sizes)
@@ -102,7 +102,7 @@ class _Setup:
     def simulate(self, batch: Batch) -> StepRecord:
         """Return the record of one iteration of *batch*."""
         if self.spread.parallelism.pp > 1:
-            schedule = self.spread.pipeline or DRAINED
+            schedule = self.spread.pipeline or self.spec.runtime.pipeline or DRAINED
             return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
         return simulate_step(self.cut.plan(batch), self.system)
 
@@ -342,7 +342,10 @@ def mean_context(trace: Trace | ClosedLoop) -> int:
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
 
 
-def _check_names(spread: Spread, model: Model) -> None:
+def _check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
+    if (own := spec.runtime.pipeline) is not None and own not in PIPELINES:
+        expected = f"one of {', '.join(PIPELINES)}{did_you_mean(own, PIPELINES)}"
+        raise InputError(Problem(spec.name, "runtime.pipeline", own, expected))
     for word, name, known in (("router", spread.router, ROUTERS), ("pipeline", spread.pipeline, PIPELINES)):
         if name and name not in known:
             expected = f"one of {', '.join(known)}{did_you_mean(name, known)}"

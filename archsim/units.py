@@ -52,6 +52,8 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "W": _scaled("W", _SI) | {"mW": Fraction(1, 1000)},
     "J/bit": {"pJ/bit": Fraction(1, 10**12), "fJ/bit": Fraction(1, 10**15)},
     "J/flop": {"pJ/FLOP": Fraction(1, 10**12), "fJ/FLOP": Fraction(1, 10**15)},
+    "W/m2": {"W/mm2": Fraction(10**6), "W/cm2": Fraction(10**4)},
+    "m": {"um": Fraction(1, 10**6), "mm": Fraction(1, 10**3)},
     "m2": {"mm2": Fraction(1, 10**6), "cm2": Fraction(1, 10**4)},
     "USD": {"USD": Fraction(1)},
     "tokens": {"tokens": Fraction(1)},

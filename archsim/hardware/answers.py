@@ -109,7 +109,7 @@ def sram_of(device: MemoryDeviceSpec, sram: SramSpec, stack: Stack) -> Sram:
 def _command_answer(spec: MemorySpec) -> Answer:
     channel = memory_channel(
         spec.device.standard,
-        pin_bits_per_s=spec.pin_bits_per_s,
+        pin_bits_per_s=int(spec.channel_peak_bytes_per_s * 8 / spec.channel_bits),
         channel_bits=spec.channel_bits,
         channels=spec.channels,
         interleave_bytes=spec.interleave_bytes,

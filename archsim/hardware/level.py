@@ -13,11 +13,13 @@ from fractions import Fraction
 
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
 from archsim.hardware.answers import answer_of
-from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
+from archsim.hardware.spec import ChipSpec, MemorySpec
 from archsim.units import PS_PER_S
 
-__all__ = ["Level", "levels_of", "memory_level"]
+__all__ = ["UNPACKING", "Level", "levels_of", "memory_level"]
 
+UNPACKING = "decompression"
+"""The level that weights pass where they are unpacked."""
 _NO_CAUSES = (0,) * len(CAUSES)
 
 
@@ -76,7 +78,11 @@ class Level:
 def levels_of(chip: ChipSpec) -> dict[str, Level]:
     """Return the memory levels of *chip* by name: its memories, then its caches."""
     memories = {name: memory_level(name, spec, chip) for name, spec in chip.memory.items()}
-    return memories | {name: _cache_level(name, spec) for name, spec in chip.cache.items()}
+    caches = {name: _port_level(name, spec.bytes_per_s) for name, spec in chip.cache.items()}
+    if chip.decompression is not None:
+        # H3: what is unpacked passes one engine at its rate, beside the memory that the packed bytes come from.
+        caches[UNPACKING] = _port_level(UNPACKING, chip.decompression.bytes_per_s)
+    return memories | caches
 
 
 def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
@@ -102,7 +108,7 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
     )
 
 
-def _cache_level(name: str, spec: CacheSpec) -> Level:
+def _port_level(name: str, bytes_per_s: int) -> Level:
     # A1: a cache is one port at its peak rate; bank conflicts and partition hops inside it are not modelled.
     facts = ChannelFacts(transfer=1, causes=_NO_CAUSES, first_access_ps=0)
-    return Level(name, 1, 1, 1, Fraction(spec.bytes_per_s), lambda _accesses: facts)
+    return Level(name, 1, 1, 1, Fraction(bytes_per_s), lambda _accesses: facts)

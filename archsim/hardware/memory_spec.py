@@ -9,8 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from archsim.hardware.quantities import (
     Area,
@@ -26,24 +25,13 @@ from archsim.hardware.quantities import (
     Share,
     Text,
 )
+from archsim.hardware.spec_model import Spec, refusal
+from archsim.hardware.stacked_spec import ViaSpec
 from archsim.units import exact_quantity, format_quantity
 
 __all__ = ["FlashSpec", "MemoryDeviceSpec", "MemorySpec", "Spec", "SramSpec", "StackSpec", "refusal"]
 
 _DATASHEET_TOLERANCE = Fraction(2, 100)
-
-
-def refusal(key: str, value: object, expected: str) -> PydanticCustomError:
-    """Return an error that `archsim.hardware.door` turns into a problem at *key* of the model being checked."""
-    return PydanticCustomError(
-        "archsim", "{key}: expected {expected}", {"key": key, "value": str(value), "expected": expected}
-    )
-
-
-class Spec(BaseModel):
-    """Frozen data that refuses a key it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class FlashSpec(Spec):
@@ -194,6 +182,8 @@ class MemorySpec(Spec):
     """Memory in which the buffer lies, where engines cannot read this one: its bytes land there and are read again."""
     outstanding_bytes: Bytes | None = Field(alias="outstanding", default=None)
     """Read bytes in flight to this memory, where DMA engines of its own ask for them; not stated: the chip's."""
+    vias: ViaSpec | None = None
+    """What carries its bits, where it is stacked on the logic: they may be fewer than its pins."""
     datasheet_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None)
     """Bandwidth of the datasheet: the cross-check of pin rate x width, never used in a simulation."""
 
@@ -204,6 +194,8 @@ class MemorySpec(Spec):
         if self.interleave_bytes % self.device.burst_bytes:
             expected = f"a multiple of the device's burst, {exact_quantity(self.device.burst_bytes, 'bytes')}"
             raise refusal("interleave", exact_quantity(self.interleave_bytes, "bytes"), expected)
+        if self.vias is not None and not self.vias.bits:
+            raise refusal("vias.pitch", f"{float(self.vias.pitch_um):g} um", "vias that carry at least one bit")
         datasheet = self.datasheet_bytes_per_s
         if datasheet and abs(self.peak_bytes_per_s - datasheet) > _DATASHEET_TOLERANCE * datasheet:
             peak = format_quantity(self.peak_bytes_per_s, "bytes/s", digits=6)
@@ -232,13 +224,16 @@ class MemorySpec(Spec):
 
     @property
     def channel_peak_bytes_per_s(self) -> Fraction:
-        """Peak of one channel: pin rate x width."""
-        return Fraction(self.channel_bits * self.pin_bits_per_s, 8)
+        """Peak of one channel: pin rate x width, as far as there are vias (H1)."""
+        bits = Fraction(self.channel_bits)
+        if self.vias is not None:
+            bits = min(bits, Fraction(self.vias.bits, self.channels))
+        return bits * self.pin_bits_per_s / 8
 
     @property
     def peak_bytes_per_s(self) -> int:
         """Peak of the whole memory."""
-        return self.channels * self.channel_bits * self.pin_bits_per_s // 8
+        return int(self.channels * self.channel_peak_bytes_per_s)
 
     @property
     def capacity_bytes(self) -> int:

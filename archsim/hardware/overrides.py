@@ -4,7 +4,7 @@ PATH is a dotted key as `show` prints it, or a suffix of one that is unique (`hb
 whole number, a word, or a list such as `[2, 4]`.
 
 A memory's datasheet bandwidth is a cross-check, so overrides keep it honest: setting `bandwidth` re-derives the pin
-rate from the width, and setting the pin rate or the width drops the datasheet's figure.
+rate from the width, and setting the pin rate, the width or its vias drops the datasheet's figure.
 """
 
 from __future__ import annotations
@@ -124,16 +124,16 @@ def rederive_rates(tables: Tables) -> None:
             _rederive(
                 memory,
                 {
-                    key[-1]
+                    key[3]
                     for key, file in tables.files.items()
-                    if file == OPTION and key[:-1] == ("chip", "memory", name)
+                    if file == OPTION and key[:3] == ("chip", "memory", name) and len(key) > 3
                 },
             )
 
 
 def _rederive(memory: dict[str, Any], changed: set[str]) -> None:
     if "bandwidth" not in changed:
-        if changed & {"pin_rate", *_WIDTH_KEYS}:
+        if changed & {"pin_rate", "vias", *_WIDTH_KEYS}:
             memory.pop("bandwidth", None)
         return
     counts = [memory.get(key) for key in _WIDTH_KEYS]

@@ -75,6 +75,11 @@ def _memories(spec: SystemSpec) -> Iterator[Part]:
 def _caches(spec: SystemSpec) -> Iterator[Part]:
     for name, cache in spec.chip.cache.items():
         yield Part(f"chip.{name}", "cache", spec.chips, None, cache.capacity_bytes, None, cache.bytes_per_s, "B/s", "")
+    if (unpacks := spec.chip.decompression) is not None:
+        note = f"weights packed {float(unpacks.ratio):g} to 1"
+        yield Part(
+            "chip.decompression", "decompression", spec.chips, None, None, None, unpacks.bytes_per_s, "B/s", note
+        )
 
 
 def _engines(spec: SystemSpec) -> Iterator[Part]:

@@ -24,10 +24,12 @@ __all__ = [
     "Dtype",
     "FlopPerSecond",
     "Identifier",
+    "Micrometres",
     "PicojoulesPerBit",
     "PicojoulesPerFlop",
     "Picoseconds",
     "PositivePicoseconds",
+    "PowerDensity",
     "Price",
     "Quantity",
     "Ratio",
@@ -92,6 +94,8 @@ _PJ_PER_BIT = Quantity("J/bit", scale=10**12, whole=False)
 _PJ_PER_FLOP = Quantity("J/flop", scale=10**12, whole=False)
 _WATTS = Quantity("W", whole=False)
 _AREA = Quantity("m2", scale=10**6, whole=False)
+_MICROMETRES = Quantity("m", scale=10**6, whole=False)
+_POWER_DENSITY = Quantity("W/m2", whole=False)
 _PRICE = Quantity("USD", whole=False)
 
 Bytes = Annotated[int, _BYTES, _reads(_BYTES)]
@@ -107,6 +111,8 @@ PicojoulesPerBit = Annotated[Fraction, _PJ_PER_BIT, _reads(_PJ_PER_BIT)]
 PicojoulesPerFlop = Annotated[Fraction, _PJ_PER_FLOP, _reads(_PJ_PER_FLOP)]
 Watts = Annotated[Fraction, _WATTS, _reads(_WATTS)]
 Area = Annotated[Fraction, _AREA, _reads(_AREA)]
+Micrometres = Annotated[Fraction, _MICROMETRES, _reads(_MICROMETRES)]
+PowerDensity = Annotated[Fraction, _POWER_DENSITY, _reads(_POWER_DENSITY)]
 Price = Annotated[Fraction, _PRICE, _reads(_PRICE)]
 
 Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "fp4", "int8", "int4", "mxint8", "mxint4"]

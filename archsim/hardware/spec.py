@@ -9,6 +9,7 @@ Memories are specified in `memory_spec`; everything else of a system here.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -34,11 +35,13 @@ from archsim.hardware.quantities import (
     Text,
     Watts,
 )
+from archsim.hardware.stacked_spec import ThermalSpec, ViaSpec, cooled_share
 from archsim.network.layouts import LAYOUTS
 
 __all__ = [
     "CacheSpec",
     "ChipSpec",
+    "DecompressionSpec",
     "Dtype",
     "EdgeSpec",
     "EngineSpec",
@@ -49,7 +52,9 @@ __all__ = [
     "RuntimeSpec",
     "Status",
     "SystemSpec",
+    "ThermalSpec",
     "TopologySpec",
+    "ViaSpec",
 ]
 
 Status = Literal["shipped", "announced", "claimed", "hypothetical"]
@@ -82,6 +87,21 @@ class EngineSpec(Spec):
         for dtype, rate in self.sustained_flop_per_s.items():
             if rate > self.flop_per_s.get(dtype, 0):
                 raise refusal(f"sustained.{dtype}", str(rate), "a type that has a rate, and at most that rate")
+        return self
+
+
+class DecompressionSpec(Spec):
+    """An engine between memories and arithmetic that unpacks weights, table `[decompression]`."""
+
+    ratio: Ratio
+    """Bytes of weights over the bytes that they are stored in."""
+    bytes_per_s: BytesPerSecond = Field(alias="rate")
+    """Most unpacked bytes of all units together."""
+
+    @model_validator(mode="after")
+    def _check_ratio(self) -> DecompressionSpec:
+        if self.ratio < 1:
+            raise refusal("ratio", f"{float(100 * self.ratio):g} %", "at least 100 %: fewer bytes than unpacked")
         return self
 
 
@@ -120,6 +140,10 @@ class ChipSpec(Spec):
     """Both engines by name."""
     energy: EnergySpec | None = None
     """What it draws; not stated: absent in every result."""
+    thermal: ThermalSpec | None = None
+    """What heat lets the clock fall."""
+    decompression: DecompressionSpec | None = None
+    """What unpacks weights on their way to the engines; not stated: they are stored as they are multiplied."""
     placement: PlacementSpec | None = None
     """Which memories hold which tensors; not stated: the main memory holds them all."""
     near_memory: dict[Identifier, NearMemorySpec] = Field(default_factory=dict)
@@ -149,12 +173,33 @@ class ChipSpec(Spec):
                 raise refusal(
                     f"memory.{name}.prefetch_buffer", "", f"the room in {memory.through} that its bytes land in"
                 )
+        self._check_heat()
         if self.placement is not None and (wrong := check_placement(self.placement, self.memory, self.cache)):
             raise wrong
         if taken := {*self.near_memory} & {*self.memory, *self.cache, "matrix", "vector"}:
             raise refusal("near_memory", min(taken), "a name that no memory, cache or engine has")
         check_near_memory(self.near_memory, self.memory)
         return self
+
+    def _check_heat(self) -> None:
+        if self.thermal is None:
+            return
+        idle = self.energy.idle_watts if self.energy else None
+        for key, value in (("tdp", self.tdp_watts), ("die_area", self.die_mm2), ("energy.idle", idle)):
+            if value is None:
+                raise refusal(key, "", "this key, which a limit of heat is compared with")
+        if self.clock_share <= 0:
+            limit, area = float(self.thermal.watts_per_m2 / 10**6), float(self.die_mm2 or 0)
+            expected = f"more than the idle power, {float(idle or 0):g} W over {area:g} mm2"
+            raise refusal("thermal.limit", f"{limit:g} W/mm2 ({limit * area:g} W)", expected)
+
+    @property
+    def clock_share(self) -> Fraction:
+        """Share of the clock that heat leaves (H2)."""
+        idle = self.energy.idle_watts if self.energy else None
+        if self.thermal is None or self.tdp_watts is None or self.die_mm2 is None or idle is None:
+            return Fraction(1)
+        return cooled_share(self.thermal, design_watts=self.tdp_watts, idle_watts=idle, die_mm2=self.die_mm2)
 
 
 class EdgeSpec(Spec):
@@ -250,6 +295,8 @@ class RuntimeSpec(Spec):
     """Software time of one collective beside its transfers."""
     overlap_parts: int = Field(default=1, strict=True, ge=1, le=32)
     """Parts in which an all-reduce is exchanged while the kernel that makes its tensor goes on. 1: after the kernel."""
+    pipeline: Text | None = None
+    """When stages work where nobody says: a key of `archsim.step.stages.PIPELINES`; not stated: drained."""
     kv_block_tokens: Count
     """Tokens of one block of the paged KV cache."""
     max_batch: Count

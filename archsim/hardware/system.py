@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.hardware.level import Level, levels_of
+from archsim.hardware.level import UNPACKING, Level, levels_of
 from archsim.hardware.nearmem import NearUnits, near_levels, near_units
 from archsim.hardware.spec import SystemSpec
 from archsim.network.collectives import CollectiveFacts, collective_facts
@@ -86,17 +86,18 @@ class System:
 
     @property
     def vector_rate(self) -> int:
-        """FLOP/s of the vector engine in fp32."""
-        return self._rate("vector", "fp32")
+        """FLOP/s of the vector engine in fp32, at the clock that heat leaves (H2)."""
+        return int(self._rate("vector", "fp32") * self.spec.chip.clock_share)
 
     def matrix_rate(self, dtype: str) -> int:
         """Return the FLOP/s of the matrix engine in *dtype*. Raises `InputError` where it has none."""
         return self._rate("matrix", dtype)
 
     def sustained_matrix_rate(self, dtype: str) -> int:
-        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's power limit (A15)."""
+        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's limits (A15, H2)."""
         sustained = {str(name): rate for name, rate in self.spec.chip.engine["matrix"].sustained_flop_per_s.items()}
-        return sustained.get(dtype) or self.matrix_rate(dtype)
+        cooled = int(self.matrix_rate(dtype) * self.spec.chip.clock_share)
+        return min(sustained.get(dtype) or cooled, cooled)
 
     def _rate(self, engine: Literal["matrix", "vector"], dtype: str) -> int:
         rates = {str(name): rate for name, rate in self.spec.chip.engine[engine].flop_per_s.items()}
@@ -164,7 +165,8 @@ class System:
 def _pipes(system: System) -> dict[str, PipeSpec]:
     memories, units = system.spec.chip.memory, system.near
     pipes: dict[str, PipeSpec] = {}
-    for name in (*memories, *system.spec.chip.cache):
+    unpacking = (UNPACKING,) if system.spec.chip.decompression is not None else ()
+    for name in (*memories, *system.spec.chip.cache, *unpacking):
         if name not in units:
             pipes[name] = PipeSpec("memory" if name in memories else "cache", name, name)
             continue

@@ -199,6 +199,8 @@ class Demand:
         outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
         cache, token = replace(shares, spread=ways.cp), Amount(model.kv_layer_elements, "kv_heads")
         weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
+        if (packed := self.system.chip.decompression) is not None:
+            weights = int(-(-weights // packed.ratio))
         token_bytes = len(layers) * cache.of(token, bits=self.precision.kv.stored_bits)[0]
         context_bytes = tiers.context_tokens * token_bytes
         filled = tiers.filled(activation_bytes=activation_bytes, context_bytes=context_bytes, weight_bytes=weights)

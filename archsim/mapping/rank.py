@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
+from archsim.hardware.level import UNPACKING
 from archsim.hardware.spec import ChipSpec, PlacementSpec, SystemSpec
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.placement import Holding
@@ -100,6 +101,8 @@ class Rank:
     """Memories that are read ahead of kernels, through buffers of their own."""
     through: Mapping[str, str]
     """Memory that engines cannot read -> the one that its bytes land in."""
+    packed_ratio: Fraction
+    """Bytes of weights over the bytes that they are stored in; 1: stored as they are."""
     kv_dtype: str
 
     @classmethod
@@ -129,6 +132,7 @@ class Rank:
             caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
             ahead=frozenset(name for name, memory in chip.memory.items() if memory.ahead_bytes),
             through={name: memory.through for name, memory in chip.memory.items() if memory.through},
+            packed_ratio=chip.decompression.ratio if chip.decompression else Fraction(1),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv.bits), dtypes, what=chip.name),
         )
 
@@ -228,8 +232,13 @@ class Rank:
         handled, useful = shares.total(operator.weights, bits=bits)
         handled += shares.total(operator.reread_weights, bits=bits)[0]
         row = -(-operator.weight_run_elements * bits // 8)
+        unpacked: tuple[Transfer, ...] = ()
+        if self.packed_ratio > 1:
+            unpacked = _transfers(UNPACKING, "weights", (handled, useful), write=False, run_bytes=handled)
+            handled, useful, row = -(-handled // self.packed_ratio), useful // self.packed_ratio, 0
         amounts = (handled, useful)
-        return self._staged(_cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled))
+        read = _cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled)
+        return self._staged(read) + unpacked
 
     def _staged(self, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
         """Return *transfers* with what they move on the way: bytes that land in another memory and are read again."""

@@ -11,7 +11,17 @@ from pathlib import Path
 import archsim
 from archsim.hardware.library import load_system
 from archsim.hardware.sources import sources
-from archsim.hardware.spec import ChipSpec, NearMemorySpec, PlacementSpec, RuntimeSpec, SystemSpec, TopologySpec
+from archsim.hardware.spec import (
+    ChipSpec,
+    DecompressionSpec,
+    NearMemorySpec,
+    PlacementSpec,
+    RuntimeSpec,
+    SystemSpec,
+    ThermalSpec,
+    TopologySpec,
+    ViaSpec,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
 
@@ -50,7 +60,18 @@ def test_the_page_explains_every_key() -> None:
     """Each key of each table stands in the page, as `--set` would name its end."""
     memory = ChipSpec.model_fields["memory"].annotation
     assert memory is not None
-    models = [SystemSpec, TopologySpec, RuntimeSpec, ChipSpec, NearMemorySpec, PlacementSpec, memory.__args__[1]]
+    models = [
+        SystemSpec,
+        TopologySpec,
+        RuntimeSpec,
+        ChipSpec,
+        NearMemorySpec,
+        PlacementSpec,
+        DecompressionSpec,
+        ThermalSpec,
+        ViaSpec,
+        memory.__args__[1],
+    ]
     models.append(models[-1].model_fields["device"].annotation)
     keys = {info.alias or name for model in models for name, info in model.model_fields.items()}
     assert [key for key in sorted(keys) if not re.search(rf"`[\w.,` ]*\b{key}\b", PAGE)] == []
