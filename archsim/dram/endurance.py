@@ -2,7 +2,7 @@
 
 Writable bytes = capacity x cycles / write amplification; years = writable bytes / (rate x seconds of a year). Wear
 levelling is taken to be perfect, so this is the longest life, not the likely one. A KV cache is written once for each
-token, and weights hardly ever: hence a KV cache in flash is an error unless its placement is forced, and then the
+token, and weights hardly ever: hence flash refuses writes unless they are forced (`flash.refuse_writes`), and then the
 answer names the years (Ma & Patterson, IEEE Computer 2026, on endurance as the limit of High Bandwidth Flash).
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archsim.dram.flash import SECONDS_PER_YEAR, Flash, refuse_writes, writable_bytes, years_to_wear_out
+from archsim.dram.flash import SECONDS_PER_YEAR, Flash, writable_bytes, years_to_wear_out
 
-__all__ = ["Wear", "kv_wear", "wear_of", "write_rate_for_years"]
+__all__ = ["Wear", "wear_of", "write_rate_for_years"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,6 @@ def wear_of(flash: Flash, *, stacks: int, write_bytes_per_s: int | Fraction) -> 
         raise ValueError(f"wear needs at least one stack: {stacks}")
     years = years_to_wear_out(flash, write_bytes_per_s=Fraction(write_bytes_per_s) / stacks)
     return Wear(Fraction(write_bytes_per_s), stacks * writable_bytes(flash), years)
-
-
-def kv_wear(flash: Flash, *, stacks: int, write_bytes_per_s: int | Fraction, forced: bool, place: str) -> Wear:
-    """Return the wear of *stacks* of *flash* that hold a KV cache written at *write_bytes_per_s*.
-
-    Raises `InputError` naming *place* unless *forced*.
-    """
-    refuse_writes(flash, what="KV cache", forced=forced, place=place)
-    return wear_of(flash, stacks=stacks, write_bytes_per_s=write_bytes_per_s)
 
 
 def write_rate_for_years(flash: Flash, *, stacks: int, years: int | Fraction) -> Fraction:

@@ -1,4 +1,4 @@
-"""Laws of wear: a budget of bytes, years as budget over rate, and a KV cache that flash refuses unless it is forced."""
+"""Laws of wear: a budget of bytes, and years as budget over rate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archsim.dram.endurance import kv_wear, wear_of, write_rate_for_years
+from archsim.dram.endurance import wear_of, write_rate_for_years
 from archsim.dram.flash import SECONDS_PER_YEAR, Flash
-from archsim.errors import InputError
 
 
 def flash(capacity_bytes: int = 512 * 10**9, cycles: int = 100_000, amplification: Fraction = Fraction(2)) -> Flash:
@@ -56,14 +55,6 @@ def test_a_known_stack_lasts_ten_months_at_a_gigabyte_a_second() -> None:
 def test_what_is_never_written_never_wears_out() -> None:
     """No years, not infinitely many."""
     assert wear_of(flash(), stacks=1, write_bytes_per_s=0).years is None
-
-
-def test_a_kv_cache_in_flash_is_an_error_that_names_place_and_cycles_unless_forced() -> None:
-    """Forced, the answer is the years."""
-    with pytest.raises(InputError, match=r"placement\.kv: toy: got 'KV cache'.*100000 cycles.*forced"):
-        kv_wear(flash(), stacks=1, write_bytes_per_s=10**9, forced=False, place="placement.kv")
-    forced = kv_wear(flash(), stacks=1, write_bytes_per_s=10**9, forced=True, place="placement.kv")
-    assert forced.years == pytest.approx(0.811, abs=0.001)
 
 
 def test_impossible_questions_are_refused() -> None:
