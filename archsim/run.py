@@ -32,6 +32,7 @@ from archsim.step.costs import StepCosts
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
+from archsim.step.spares import with_spares
 from archsim.step.stages import DRAINED, PIPELINES
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Design, Served
@@ -96,15 +97,18 @@ class _Setup:
         sizes, system = spread.parallelism, System(spec)
         placement = place(model, bits, spec, sizes)
         cut = Cut.of(model, bits, sizes, spec, routing=load_routing(spread.experts or UNIFORM.name))
-        replicas = tuple(replicas_of(sizes, system.network)) if sizes.replicas > 1 else ()
+        replicas = tuple(replicas_of(sizes, system.network, spec.working_chips)) if sizes.replicas > 1 else ()
         return cls(spec, model, bits, spread, placement, cut, system, replicas)
 
     def simulate(self, batch: Batch) -> StepRecord:
         """Return the record of one iteration of *batch*."""
         if self.spread.parallelism.pp > 1:
             schedule = self.spread.pipeline or self.spec.runtime.pipeline or DRAINED
-            return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
-        return simulate_step(self.cut.plan(batch), self.system)
+            record = simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
+        else:
+            record = simulate_step(self.cut.plan(batch), self.system)
+        # Replicas have equal scopes; a spare that stands by for all of them would be no one's.
+        return record if self.replicas else with_spares(record, self.spec.idle_chips)
 
     def serve_loop(self, loop: ClosedLoop, *, progress: Callable[[int, int], None] | None = None) -> Fleet:
         """Return the record of serving *loop*, whose users are dealt to the replicas and stay."""

@@ -9,15 +9,17 @@ Memories are specified in `memory_spec`; everything else of a system here.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from archsim.errors import InputError, did_you_mean
+from archsim.errors import InputError
 from archsim.hardware.energy_spec import EnergySpec, check_energy
 from archsim.hardware.memory_spec import MemoryDeviceSpec, MemorySpec, Spec, refusal
 from archsim.hardware.near_spec import NearMemorySpec, check_near_memory
+from archsim.hardware.network_spec import EdgeSpec, TopologySpec
 from archsim.hardware.placement_spec import PlacementSpec, check_placement
 from archsim.hardware.quantities import (
     Area,
@@ -27,9 +29,7 @@ from archsim.hardware.quantities import (
     Dtype,
     FlopPerSecond,
     Identifier,
-    PicojoulesPerBit,
     Picoseconds,
-    PositivePicoseconds,
     Price,
     Ratio,
     Text,
@@ -202,67 +202,6 @@ class ChipSpec(Spec):
         return cooled_share(self.thermal, design_watts=self.tdp_watts, idle_watts=idle, die_mm2=self.die_mm2)
 
 
-class EdgeSpec(Spec):
-    """One directed link of a free graph, a table of `[[network.edges]]`."""
-
-    src: Text = Field(alias="from")
-    """Node that sends: `chip0`, or any name of a switch."""
-    dst: Text = Field(alias="to")
-    """Node that receives."""
-    link_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
-    """Rate of the link."""
-    link_latency_ps: PositivePicoseconds = Field(alias="latency")
-    """Time of the hop."""
-
-
-class TopologySpec(Spec):
-    """How the chips of a system are joined, table `[network]`."""
-
-    topology: Text
-    """Name of a layout of `archsim.network`; `none` for a single chip."""
-    shape: tuple[Count, ...] = ()
-    """Chips along each axis of a torus or mesh; what the layout asks for otherwise."""
-    link_bytes_per_s: BytesPerSecond = Field(alias="link_bandwidth", default=0)
-    """Per direction: of a chip's port to the switch, else of one link. 0 only where there is no link."""
-    link_latency_ps: PositivePicoseconds = Field(alias="link_latency", default=0)
-    """Per hop. 0 only where there is no link."""
-    routing: Text | None = None
-    """How messages find their way: a key of `archsim.network.routing.ROUTINGS`; by default that of the topology."""
-    reduces: bool = False
-    """Whether the switches reduce and multicast in the network (SHARP, NVLS)."""
-    outer_bytes_per_s: BytesPerSecond | None = Field(alias="outer_bandwidth", default=None)
-    """Rate of outer links: scale-out ports, dragonfly global links, wafer stitches; by default that of a link."""
-    outer_latency_ps: PositivePicoseconds | None = Field(alias="outer_latency", default=None)
-    """Latency of outer links, given with their rate."""
-    link_pj_per_bit: PicojoulesPerBit | None = Field(alias="link_energy", default=None)
-    """Energy of a bit over one link, both ends; outer links included unless they have their own."""
-    outer_pj_per_bit: PicojoulesPerBit | None = Field(alias="outer_energy", default=None)
-    """Energy of a bit over one outer link."""
-    edges: tuple[EdgeSpec, ...] = ()
-    """The links of the topology `edges`, each one direction."""
-    landing: Literal["sram", "memory"] = "sram"
-    """Where packets of a collective land: in on-chip buffers, or in main memory, from which they are read again."""
-
-    @model_validator(mode="after")
-    def _check_links(self) -> TopologySpec:
-        known = (*LAYOUTS, "edges")
-        if self.topology not in known:
-            raise refusal("topology", self.topology, f"one of {', '.join(known)}{did_you_mean(self.topology, known)}")
-        if (self.topology == "edges") != bool(self.edges):
-            raise refusal("edges", len(self.edges), 'links for the topology "edges", and none for any other')
-        if (self.outer_bytes_per_s is None) != (self.outer_latency_ps is None):
-            raise refusal("outer_latency", "", "outer_bandwidth and outer_latency together, or neither")
-        if self.topology in {"none", "edges"}:
-            if self.link_bytes_per_s or self.link_latency_ps or self.shape:
-                raise refusal("topology", self.topology, "no link_bandwidth, link_latency or shape beside it")
-            return self
-        if not self.link_bytes_per_s:
-            raise refusal("link_bandwidth", "", 'the rate of a link, such as "450 GB/s"')
-        if not self.link_latency_ps:
-            raise refusal("link_latency", "", 'the time of one hop, such as "500 ns"')
-        return self
-
-
 class RuntimeSpec(Spec):
     """Software between model and chip, `hwconfigs/runtimes/*.toml`."""
 
@@ -321,7 +260,9 @@ class SystemSpec(Spec):
     aliases: tuple[Text, ...] = ()
     """Other names it is looked up by."""
     chips: Count
-    """Number of chips."""
+    """Number of chips, spares included."""
+    spares: int = Field(default=0, strict=True, ge=0)
+    """Chips that stand by to take the place of a failed one: the last of each of so many equal blocks."""
     network: TopologySpec
     """How they are joined."""
     runtime: RuntimeSpec
@@ -335,11 +276,40 @@ class SystemSpec(Spec):
     host_watts: Watts | None = Field(alias="host_power", default=None)
     """Drawn all the time by what is neither chip nor link: hosts, fans, network cards, losses of supplies."""
 
+    @property
+    def working_chips(self) -> tuple[int, ...]:
+        """The chips that work, in the order of ranks: a free spare, the nearest block's, stands in for a failed one."""
+        block = self.chips // self.spares if self.spares else self.chips + 1
+        standing_by = [block * (number + 1) - 1 for number in range(self.spares)]
+        failed = {int(node[4:]) for node in self.network.failed if re.fullmatch(r"chip\d{1,6}", node)}
+        free = [chip for chip in standing_by if chip not in failed]
+        working = []
+        for chip in (chip for chip in range(self.chips) if chip not in standing_by):
+            if chip in failed and free:
+                chip = min(free, key=lambda spare: (abs(spare // block - chip // block), spare))  # noqa: PLW2901 - takes its place
+                free.remove(chip)
+            working.append(chip)
+        return tuple(working)
+
+    @property
+    def idle_chips(self) -> tuple[int, ...]:
+        """The spares that stand by."""
+        working = set(self.working_chips)
+        return tuple(
+            chip for chip in range(self.chips) if chip not in working and f"chip{chip}" not in self.network.failed
+        )
+
     @model_validator(mode="after")
     def _check_size(self) -> SystemSpec:
         network = self.network
         if self.chips > _MOST_CHIPS:
             raise refusal("chips", self.chips, f"at most {_MOST_CHIPS:,} chips")
+        if self.spares and (self.spares >= self.chips or self.chips % self.spares):
+            raise refusal("spares", self.spares, f"a divisor of the {self.chips} chips below their number: one a block")
+        lost = [chip for chip in self.working_chips if f"chip{chip}" in network.failed]
+        if lost:
+            expected = f"at most {self.spares} failed chips, as many as spares: none takes the place of chip{lost[0]}"
+            raise refusal("network.failed", ", ".join(network.failed), expected)
         if network.topology == "edges":
             return self
         try:

@@ -75,7 +75,9 @@ class System:
                 reduces=network.reduces,
                 outer_bytes_per_s=network.outer_bytes_per_s or 0,
                 outer_latency_ps=network.outer_latency_ps or 0,
-                edges=tuple(Edge(e.src, e.dst, e.link_bytes_per_s, e.link_latency_ps) for e in network.edges),
+                edges=tuple(Edge(e.src, e.dst, e.link_bytes_per_s, e.link_latency_ps, e.weight) for e in network.edges),
+                routes={(route.path[0], route.path[-1]): route.path for route in network.routes},
+                failed=network.failed,
             ),
         )
 

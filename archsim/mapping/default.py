@@ -36,9 +36,10 @@ def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
         sizes = ",".join(word for word in system.parallel.split(",") if word.partition("=")[0].strip() not in WORDS)
         if divides(Parallelism.parse(sizes), model):
             return system.parallel
-    domain = math.gcd(_domain(system), system.chips)
+    chips = len(system.working_chips)
+    domain = math.gcd(_domain(system), chips)
     tensor = max(tp for tp in tensor_parallel_sizes(model) if domain % tp == 0)
-    rest = system.chips // tensor
+    rest = chips // tensor
     options = [
         Parallelism(tensor, pp=stages, dp=rest // stages)
         for stages in range(1, min(rest, model.layers) + 1)
@@ -51,11 +52,11 @@ def _domain(system: SystemSpec) -> int:
     """Return the chips that the fastest links join."""
     network = system.network
     if network.topology == "two_level":
-        return network.shape[0]
+        return network.shape[0] - (1 if system.spares else 0)
     if network.topology == "dragonfly":
         routers, chips, _, _ = dragonfly_shape(network.shape)
         return routers * max(chips, 1)
-    return system.chips
+    return len(system.working_chips)
 
 
 def _holds(ways: Parallelism, system: SystemSpec, model: Model, precision: Precision) -> bool:

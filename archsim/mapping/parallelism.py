@@ -75,7 +75,7 @@ class Parallelism:
     @classmethod
     def default(cls, system: SystemSpec) -> Parallelism:
         """Return tensor parallelism over all chips of *system*."""
-        return cls(tp=system.chips)
+        return cls(tp=len(system.working_chips))
 
     def __str__(self) -> str:
         sizes = ",".join(f"{name}={getattr(self, name)}" for name in WAYS)
@@ -149,14 +149,15 @@ _Problems = Iterator[tuple[str, str, str]]
 
 
 def _wrong_size(ways: Parallelism, system: SystemSpec) -> _Problems:
-    if ways.chips == system.chips:
+    chips = len(system.working_chips)
+    if ways.chips == chips:
         return
-    of = f"the number of chips of {system.name}"
+    of = f"the number of chips of {system.name}" + (f" beside {system.spares} spare" if system.spares else "")
     if ways == Parallelism(ways.tp, order=ways.order):
-        yield "tp", str(ways.tp), f"{system.chips}, {of}"
+        yield "tp", str(ways.tp), f"{chips}, {of}"
         return
     product = f"tp {ways.tp} x pp {ways.pp} x dp {ways.dp} x cp {ways.cp} = {ways.chips}"
-    yield "", product, f"a product of {system.chips}, {of}"
+    yield "", product, f"a product of {chips}, {of}"
 
 
 def _wrong_cut(ways: Parallelism, model: Model) -> _Problems:

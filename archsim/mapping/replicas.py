@@ -7,6 +7,7 @@ the same rates, crossing other routes in the same places; link by link this maps
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -27,10 +28,10 @@ class Replica:
     """Link of the first replica -> link of this one; links that no replica passes are the first one's."""
 
 
-def replicas_of(ways: Parallelism, network: Network) -> list[Replica]:
-    """Return the replicas. Raises `InputError` where their routes share a link or are not alike."""
+def replicas_of(ways: Parallelism, network: Network, working: Sequence[int]) -> list[Replica]:
+    """Return the replicas on *working* chips. Raises `InputError` where routes share a link or are not alike."""
     chips = [
-        tuple(chip for stage in range(ways.pp) for chip in ways.chips_of(stage=stage, replica=replica))
+        tuple(working[place] for stage in range(ways.pp) for place in ways.chips_of(stage=stage, replica=replica))
         for replica in range(ways.replicas)
     ]
     routes = [_links_in_order(network, of_one) for of_one in chips]

@@ -29,7 +29,7 @@ def candidates(model: Model, precision: Precision, system: SystemSpec) -> list[C
     """Return the ways that divide *model* and fill *system*, by rising tensor, pipeline and context parallelism."""
     return [
         Candidate(ways, Demand(model, precision, system, ways).over(ways.tp))
-        for ways in _products(model, system.chips)
+        for ways in _products(model, len(system.working_chips))
         if divides(ways, model)
     ]
 

@@ -36,6 +36,8 @@ class Cut:
     ways: Parallelism
     rank: Rank
     routing: Routing
+    chips: tuple[int, ...]
+    """Chip of every place that the ways have: not all in order where spares stand in."""
     stream_bytes_per_token: int
     """Activations that pass from layer to layer."""
     placed: PlacementSpec | None = None
@@ -64,7 +66,16 @@ class Cut:
         rank = Rank.of(model, precision, parallelism, system)
         placed = system.chip.placement
         placement = place(model, precision, system, parallelism) if placed else None
-        return cls(model, parallelism, rank, routing, -(-model.hidden * rank.stream_bits // 8), placed, placement)
+        return cls(
+            model,
+            parallelism,
+            rank,
+            routing,
+            system.working_chips,
+            -(-model.hidden * rank.stream_bits // 8),
+            placed,
+            placement,
+        )
 
     @property
     def bends(self) -> tuple[int, ...]:
@@ -99,7 +110,8 @@ class Cut:
     def plan(self, batch: Batch, *, stage: int = 0, whole: Batch | None = None) -> Plan:
         """Return what the ranks of *stage* of the first replica do with *batch*, a part of *whole*; or all of it."""
         rank, batch = self._on_tiers(batch, stage, whole or batch)
-        ways, chips = self.ways, self.ways.chips_of(stage=stage)
+        ways = self.ways
+        chips = tuple(self.chips[place] for place in ways.chips_of(stage=stage))
         placed = () if chips == tuple(range(len(chips))) else chips
         counts = stage_layers(self.model.layers, ways.pp)
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))

@@ -63,6 +63,8 @@ class NetworkOptions:
     """The links of the topology `edges`."""
     routes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Static table: (source, destination) -> nodes of the path, both ends included."""
+    failed: tuple[str, ...] = ()
+    """Nodes out of order: no route passes them. A pair whose own route would takes the shortest of what is left."""
 
 
 class Network:
@@ -87,16 +89,27 @@ class Network:
             if self.graph.has_edge(link.src, link.dst):
                 raise InputError(Problem("", "network.edges", link.name, "at most one link from one node to another"))
             self.graph.add_edge(link.src, link.dst, index=index, weight=link.weight)
+        for node in options.failed:
+            if node not in self.graph:
+                expected = f"a chip or a switch of {title}{did_you_mean(node, list(self.graph.nodes))}"
+                raise InputError(Problem("", "network.failed", node, expected))
+        self._chips = frozenset(self.endpoints)
         self.order: dict[str, int] = {node: i for i, node in enumerate(self.graph.nodes)}
         self._toward: dict[str, dict[str, list[str]]] = {}
         self._routes: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._failed = frozenset(options.failed)
+        for node in self._failed:
+            self.graph.remove_edges_from([*self.graph.in_edges(node), *self.graph.out_edges(node)])
         self._refuse_disconnected()
+        for ends in options.routes:
+            self.route(*ends)
 
     @cached_property
     def identity(self) -> tuple[object, ...]:
         """What distinguishes this network from another: its links, shape and routing, hashable."""
         table = tuple(sorted(self.options.routes.items()))
-        return (self.links, self.endpoints, self.layout, self.routing, self.options.reduces, table)
+        options = self.options
+        return (self.links, self.endpoints, self.layout, self.routing, options.reduces, table, options.failed)
 
     @property
     def routing(self) -> str:
@@ -146,9 +159,13 @@ class Network:
         if src == dst:
             return [src]
         if (src, dst) in self.options.routes:
-            return self.options.routes[src, dst]
-        ends = {src, dst} <= set(self.endpoints)
-        return ROUTINGS[self.routing if ends else "shortest"](self, src, dst)
+            path: Sequence[str] = self.options.routes[src, dst]
+        else:
+            ends = {src, dst} <= self._chips
+            path = ROUTINGS[self.routing if ends else "shortest"](self, src, dst)
+        if self._failed.isdisjoint(path):
+            return path
+        return ROUTINGS["shortest"](self, src, dst)
 
     def _links_on(self, path: Sequence[str]) -> tuple[int, ...]:
         indices = []
@@ -176,9 +193,12 @@ class Network:
     def _refuse_disconnected(self) -> None:
         import networkx as nx  # noqa: PLC0415 - as above
 
-        first = self.endpoints[0]
+        alive = [chip for chip in self.endpoints if chip not in self._failed]
+        if not alive:
+            raise InputError(Problem("", "network.failed", ", ".join(self.options.failed), "a chip that is in order"))
+        first = alive[0]
         for reached, forth in ((nx.descendants(self.graph, first), True), (nx.ancestors(self.graph, first), False)):
-            lost = [chip for chip in self.endpoints[1:] if chip not in reached]
+            lost = [chip for chip in alive[1:] if chip not in reached]
             if lost:
                 raise self._unreachable(*((first, lost[0]) if forth else (lost[0], first)), lost=len(lost))
 

@@ -202,7 +202,7 @@ def _spread(summary: Summary) -> str:
 
 def waterfall(result: Result) -> Table:
     """Return the decode ledger of the main memory from peak downwards: every account above 0.1 %, with its rate."""
-    peak_per_s = result.system.memory_bytes_per_s
+    peak_per_s = result.ledger[result.system.main_memory].peak_per_s
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(f"{result.system.main_memory}, decode", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)

@@ -21,7 +21,7 @@ from archsim.network.timing import algorithm_facts, schedule_of, schedule_second
 __all__ = ["Exchanges", "exchange_facts", "exchanges_of", "is_overlapped", "returns_of", "sends_of"]
 
 _OVERLAPPED = "all_reduce"
-"""The collective whose tensor a kernel makes column by column (A36)."""
+"""The collective whose tensor a kernel makes column by column (P8)."""
 
 Exchanges = dict[Collective, CollectiveFacts]
 """Every collective of a plan with its facts."""

@@ -233,7 +233,7 @@ class Iteration:
     def _hand_over(self, rank: _Rank, ahead: _Ahead, job: int, *, upto: int, lap: int) -> None:
         """Let *rank* arrive with *job* at the parts of a collective below *upto* that it has not arrived at.
 
-        A part begins when its last rank has arrived and the part before it is done (A36).
+        A part begins when its last rank has arrived and the part before it is done (P8).
         """
         while rank.parts < upto:
             meeting = self._meetings.setdefault((ahead.number, rank.parts), _Meeting(self.kernel.event()))
@@ -262,7 +262,7 @@ class Iteration:
         yield from self._until(rank.last)
 
     def _land_buffer(self, rank: _Rank, buffer: Work, *, lap: int) -> Process:
-        """Write what a collective has delivered into memory, and read it again (A35)."""
+        """Write what a collective has delivered into memory, and read it again (P7)."""
         for chunk in buffer.chunks:
             for held in chunk.writes:
                 rank.last = self.log.latest(rank.last, rank.hold(held, self.kernel.now_ps, lap=lap))

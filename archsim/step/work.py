@@ -120,7 +120,7 @@ def works_of(plan: Plan, system: System) -> dict[Task, Work]:
 def landings_of(plan: Plan, exchanges: Exchanges, system: System) -> dict[Task, Work]:
     """Return for each collective of *plan* the work of a buffer in main memory; nothing where packets land in SRAM.
 
-    What the busiest rank receives is written once it is there, and read again before the next kernel (A35).
+    What the busiest rank receives is written once it is there, and read again before the next kernel (P7).
     """
     if system.spec.network.landing == "sram":
         return {}

@@ -179,15 +179,15 @@ def test_a_trace_on_replicas_reports_all_of_them() -> None:
 def test_replicas_that_share_links_are_refused() -> None:
     """On a ring, replicas of every second chip pass each other's links; neighbours do not."""
     ring = System(load_system("h100-sxm8", ("network.topology=ring", "network.shape=[8]"))).network
-    assert len(replicas_of(Parallelism(2, dp=4), ring)) == 4
+    assert len(replicas_of(Parallelism(2, dp=4), ring, range(8))) == 4
     with pytest.raises(InputError, match=r"link\.chip\d-chip\d, which replicas 0 and 1 pass"):
-        replicas_of(Parallelism(2, dp=4, order="dp_inner"), ring)
+        replicas_of(Parallelism(2, dp=4, order="dp_inner"), ring, range(8))
 
 
 def test_replicas_map_every_link_once() -> None:
     """The links of all replicas are the network's, each of one replica."""
     network = System(H100).network
-    found = replicas_of(Parallelism(2, dp=4), network)
+    found = replicas_of(Parallelism(2, dp=4), network, range(8))
     names = sorted(name for replica in found for name in replica.links.values())
     assert names == sorted(link.name for link in network.links)
 
