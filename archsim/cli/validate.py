@@ -24,7 +24,7 @@ def command(
 ) -> int:
     """Run SUITE (default: all), print signed errors by group, the worst rows, and which bounds hold.
 
-    Suites: dram, network, collectives, kernels, decode, serving, power, pim. Errors are relative: (predicted -
+    Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc. Errors are relative: (predicted -
     expected) / expected. Rows that cannot be compared are counted as skipped. Exits with 1 where a bound is broken.
 
     Example: archsim validate dram

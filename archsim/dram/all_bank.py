@@ -2,7 +2,7 @@
 
 One all-bank column command reads a burst from every unit's open row, each `tCCD_L` (banks of one group share their data
 path; every group takes part) or whatever interval power or design allows. All rows open and close together, so that
-nothing hides a row change. For a run of n columns, r = ceil(n / columns of a row) rows:
+nothing hides a row change. Runs follow each other in the rows; for one of n columns, r = n / columns of a row:
 
     time = n x interval + r x (read to precharge + tRP + tRCD - interval + stagger) + turnaround
 
@@ -59,8 +59,8 @@ def all_bank_facts(mode: AllBank, run_bytes: int) -> ChannelFacts:
     device = mode.device
     peak, interval = column_ticks(mode)
     columns = max(1, -(-run_bytes // (mode.units * device.transaction_bytes)))
-    rows = -(-columns // device.row_transactions)
-    row, stagger = _row_change(mode, interval, Fraction(columns, rows))
+    rows = Fraction(columns, device.row_transactions)
+    row, stagger = _row_change(mode, interval, Fraction(device.row_transactions))
     parts = {
         "row": rows * row,
         "activate": rows * stagger + columns * (interval - peak),

@@ -165,6 +165,8 @@ class MemorySpec(Spec):
     """Capacity of one stack as the chip exposes it."""
     reserved_bytes: BytesOrNone = Field(alias="reserved")
     """Capacity that never reaches a program: inline ECC, firmware, driver."""
+    assumed_bytes: Bytes | None = Field(alias="assumed_capacity", default=None)
+    """Capacity that placement takes instead of the stacks' own; every result says so."""
     framework_share: Share
     """Share of capacity that the serving framework keeps for itself (contexts, workspaces, fragmentation)."""
     interleave_bytes: Bytes = Field(alias="interleave")
@@ -243,4 +245,4 @@ class MemorySpec(Spec):
     @property
     def usable_bytes(self) -> int:
         """Capacity left for weights, KV cache and activations, rounded down."""
-        return int(self.capacity_bytes * (1 - self.framework_share)) - self.reserved_bytes
+        return int((self.assumed_bytes or self.capacity_bytes) * (1 - self.framework_share)) - self.reserved_bytes

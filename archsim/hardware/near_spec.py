@@ -72,7 +72,10 @@ class NearMemorySpec(Spec):
     mode_switch_ps: Picoseconds = Field(alias="mode_switch")
     """To start units and to give the memory back, once a kernel."""
     host_access: Literal["blocked", "interleaved"]
-    """What the host may do meanwhile: nothing, or take turns with the units."""
+    """What the host may do with the memory meanwhile: nothing, or take turns with the units."""
+    host_work: Literal["waits", "cooperates"] = "waits"
+    """What the host's engines do meanwhile: wait, or work on the projections around attention and on their part of
+    products that are cut between both sides."""
     column_interval_ps: PositivePicoseconds | None = Field(alias="column_interval", default=None)
     """Time between all-bank column accesses where it is not the standard's tCCD_L: by power, or by design."""
     activation: Literal["together", "staggered"] | None = None

@@ -50,6 +50,11 @@ class NearUnits:
     """Data buses of a place that each take their own copy of what all of its units hear."""
 
     @property
+    def copies(self) -> int:
+        """Copies of what all units hear that pass the interface; over a link one does, and the device hands it on."""
+        return 1 if self.spec.link_bytes_per_s is not None else self.places * self.buses
+
+    @property
     def units(self) -> int:
         """All units of the chip."""
         return self.places * self.units_per_place
@@ -111,10 +116,11 @@ def _units(name: str, spec: NearMemorySpec, memory: MemorySpec) -> NearUnits:
     elif spec.level in LOCK_STEP:
         channel = _channel(memory)
         places, per_place, buses = channel.channels, _units_of_channel(spec, channel), channel.device.lanes
-    held = memory.capacity_bytes // (places * per_place)
+    held = (memory.assumed_bytes or memory.capacity_bytes) // (places * per_place)
     grain = per_place if spec.level in LOCK_STEP else memory.channels // places
     burst = grain * memory.device.burst_bytes
-    return NearUnits(name, spec, spec.memory, places, per_place, min(spec.shard_bytes, held), burst, buses)
+    limit = held if memory.assumed_bytes else min(spec.shard_bytes, held)
+    return NearUnits(name, spec, spec.memory, places, per_place, limit, burst, buses)
 
 
 def _units_of_channel(spec: NearMemorySpec, channel: MemoryChannel) -> int:

@@ -1,18 +1,10 @@
-"""Which kernels run near the memory: a policy by cost, and what a kernel becomes when its operands stay there.
+"""Which kernels run near the memory: a policy by cost.
 
-A kernel is moved whole. Units read the operand that lies in their memory (KV cache or weights) over the arrays; the
-other operand comes over the interface, and results and partial sums go back over it. What the units cannot do (a
-softmax, norms, activations) stays on the host, with the traffic that this takes.
+A kernel is moved whole (N8); `near_tasks` says what it becomes.
 
 `auto` compares the time of the kernel alone on either side, mode switch and operands included, and keeps what is
 faster; a tie stays on the host. The other policies are orders: they raise `InputError` where a unit lacks the element
 type or where tensors exceed what its units can hold. Prefill stays on the host.
-
-N5: rows beyond what a unit multiplies with one read of the other operand read it again; those bytes are overfetch.
-N6: weights lie evenly over all units, each with whole input rows, so that no partial sums leave beyond `result`; inputs
-are sent to every place, and again whenever a unit's buffer is full.
-N7: a sequence's context lies whole in one place, or is split over all of them; then each place returns a partial output
-and its sum in fp32, as each unit of a place does where nobody adds near the memory.
 """
 
 from __future__ import annotations
@@ -22,13 +14,13 @@ from dataclasses import dataclass, replace
 from archsim.errors import InputError, Problem
 from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
-from archsim.mapping.plan import Near, Plan, Segment, Task, Transfer
-from archsim.step.work import Work, work_of
+from archsim.mapping.plan import Plan, Segment, Task, Transfer
+from archsim.step.cooperate import cooperating
+from archsim.step.near_tasks import near_attention, near_product
+from archsim.step.work import alone_ps, work_of
 
 __all__ = ["Sides", "offloaded", "sides"]
 
-_PARTIAL_BYTES = 4
-"""A partial sum in fp32."""
 _OPERATION = {"attention": "context", "product": "gemv"}
 
 
@@ -60,7 +52,7 @@ def offloaded(plan: Plan, system: System) -> Plan:
     moved = {task: _placed(task, system, full) for task in tasks}
 
     def of(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-        return tuple(replace(s, tasks=tuple(moved[task] for task in s.tasks)) for s in segments)
+        return tuple(replace(s, tasks=cooperating([moved[t] for t in s.tasks], system)) for s in segments)
 
     return replace(plan, segments=of(plan.segments), others=tuple(map(of, plan.others)))
 
@@ -71,8 +63,8 @@ def sides(task: Task, system: System) -> Sides | None:
     if units is None:
         return None
     near = _near_task(task, kind, units) if _supports(units, task, kind) else None
-    near_ps = _alone_ps(work_of(near, system), system) + units.spec.mode_switch_ps if near else None
-    return Sides(task, kind, _alone_ps(work_of(task, system), system), near, near_ps)
+    near_ps = alone_ps(work_of(near, system), system) + units.spec.mode_switch_ps if near else None
+    return Sides(task, kind, alone_ps(work_of(task, system), system), near, near_ps)
 
 
 def _placed(task: Task, system: System, full: set[str]) -> Task:
@@ -152,110 +144,5 @@ def _operands_of(task: Task, kind: str) -> list[Transfer]:
 
 
 def _near_task(task: Task, kind: str, units: NearUnits) -> Task:
-    made = _attention if kind == "attention" else _product
+    made = near_attention if kind == "attention" else near_product
     return made(task, units, _operands_of(task, kind)[0])
-
-
-def _attention(task: Task, units: NearUnits, cache: Transfer) -> Task:
-    spec, split = units.spec, units.spec.sequences == "split" or not task.shards
-    query = sum(t.bytes for t in task.transfers if t.tensor == "activations" and not t.write)
-    result = sum(t.bytes for t in task.transfers if t.tensor == "activations" and t.write)
-    places = units.places if split else 1
-    copies = places * (units.units_per_place if spec.adds == "host" else 1)
-    shard = -(-cache.bytes // max(task.shards, 1))
-    passes = -(-max(task.matrix_rows, 1) // spec.rows)
-    read = replace(
-        cache,
-        level=units.array,
-        bytes=cache.bytes * passes,
-        run_bytes=_run(cache, units, -(-shard // places)),
-        granule_bytes=0 if split else -(-shard // units.burst_bytes) * units.burst_bytes * passes,
-    )
-    partial = result // _bytes_per_element(task) * _PARTIAL_BYTES * copies if copies > 1 else result
-    inputs, outputs = query * places * units.buses, max(partial, result)
-    vector_flops, near_vector = task.vector_flops, 0
-    if "softmax" in spec.operators:
-        vector_flops, near_vector = 0, task.vector_flops
-    else:
-        # Scores leave as the units' lanes have them and come back as probabilities.
-        outputs += task.scores * spec.result_bytes
-        inputs += task.scores * _bytes_per_element(task)
-    rest = tuple(t for t in task.transfers if t is not cache)
-    useful = task.matrix_flops - task.replica_flops + near_vector
-    return replace(
-        task,
-        transfers=(*rest, read, *_operands(units, (inputs, min(query, inputs)), (outputs, min(result, outputs)))),
-        matrix_flops=0,
-        replica_flops=0,
-        vector_flops=vector_flops,
-        near=Near(units.memory, task.matrix_flops + near_vector, useful),
-    )
-
-
-def _product(task: Task, units: NearUnits, weights: Transfer) -> Task:
-    spec, rows = units.spec, max(task.matrix_rows, 1)
-    passes = -(-rows // (spec.rows if "gemm" in spec.operators else 1))
-    element = _bytes_per_element(task)
-    # The inner dimension's inputs of one row, and how often a unit's buffer takes them.
-    inner = max(1, task.matrix_inputs // rows)
-    reloads = max(1, -(-inner * element // spec.buffer_bytes))
-    outputs = task.matrix_flops // (2 * inner)
-    read = replace(
-        weights,
-        level=units.array,
-        bytes=weights.bytes * passes,
-        run_bytes=_run(weights, units, -(-weights.bytes // (units.places * reloads))),
-        granule_bytes=0,
-    )
-    sent = task.matrix_inputs * element
-    inputs = (sent * units.places * units.buses, sent)
-    results = (outputs * max(spec.result_bytes, element), outputs * element)
-    return replace(
-        task,
-        transfers=(*(t for t in task.transfers if t is not weights), read, *_operands(units, inputs, results)),
-        matrix_flops=0,
-        replica_flops=0,
-        near=Near(units.memory, task.matrix_flops, task.matrix_flops - task.replica_flops),
-    )
-
-
-def _run(operand: Transfer, units: NearUnits, together: int) -> int:
-    """Return the bytes of a place that units stream from one loading of inputs on, or that lie together."""
-    return max(1, together) if units.spec.level in ("bank", "bank_group") else operand.run_bytes
-
-
-def _bytes_per_element(task: Task) -> int:
-    return {"fp8": 1, "int8": 1, "int4": 1}.get(task.matrix_dtype, 2)
-
-
-def _operands(units: NearUnits, inputs: tuple[int, int], outputs: tuple[int, int]) -> tuple[Transfer, ...]:
-    """Return the transfers of (bytes, useful bytes) over the interface; each is one run."""
-    sent = Transfer(units.io, "activations", inputs[0], inputs[1], write=False, run_bytes=inputs[0])
-    back = Transfer(units.io, "activations", outputs[0], outputs[1], write=True, run_bytes=outputs[0])
-    return tuple(transfer for transfer in (sent, back) if transfer.bytes)
-
-
-def _alone_ps(work: Work, system: System) -> int:
-    """Return the time of *work* on an idle chip: chunks arrive over gates in turn and are computed in turn."""
-    free: dict[str, int] = {}
-    computed = written = 0
-    for chunk in work.chunks:
-        arrived = computed
-        for held, latency_ps in (*chunk.streamed, *chunk.bound):
-            arrived = max(arrived, _reserve(held, 0, free, system) + latency_ps)
-        computed = arrived + max(chunk.matrix_ps, chunk.vector_ps, *(ps for _, ps in chunk.near), 0)
-        for held in chunk.writes:
-            written = max(written, _reserve(held, computed, free, system))
-    return max(computed, written)
-
-
-def _reserve(held: tuple[tuple[str, int], ...], now: int, free: dict[str, int], system: System) -> int:
-    ends = now
-    done: set[str] = set()
-    for pipe, duration in held:
-        gate = system.pipes[pipe].gate
-        if gate not in done:
-            done.add(gate)
-            free[gate] = max(free.get(gate, 0), now) + duration
-            ends = max(ends, free[gate])
-    return ends

@@ -101,6 +101,7 @@ class Work:
     matrix_dtype: str
     near: Near | None
     near_ps: int
+    kernels: int
 
 
 def works_of(plan: Plan, system: System) -> dict[Task, Work]:
@@ -160,6 +161,7 @@ def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
         vector_ps=sum(vector),
         matrix_dtype=task.matrix_dtype,
         near=task.near,
+        kernels=task.kernels,
         near_ps=sum(duration for held in near for _, duration in held),
     )
 
@@ -300,3 +302,29 @@ def _service(transfer: Transfer, cut: list[Piece], level: Level, facts: ChannelF
         facts=facts,
         granule_bytes=transfer.granule_bytes or level.interleave_bytes,
     )
+
+
+def alone_ps(work: Work, system: System) -> int:
+    """Return the time of *work* on an idle chip: chunks arrive over gates in turn and are computed in turn."""
+    free: dict[str, int] = {}
+    computed = written = 0
+    for chunk in work.chunks:
+        arrived = computed
+        for held, latency_ps in (*chunk.streamed, *chunk.bound):
+            arrived = max(arrived, _reserve(held, 0, free, system) + latency_ps)
+        computed = arrived + max(chunk.matrix_ps, chunk.vector_ps, *(ps for _, ps in chunk.near), 0)
+        for held in chunk.writes:
+            written = max(written, _reserve(held, computed, free, system))
+    return max(computed, written)
+
+
+def _reserve(held: tuple[tuple[str, int], ...], now: int, free: dict[str, int], system: System) -> int:
+    ends = now
+    done: set[str] = set()
+    for pipe, duration in held:
+        gate = system.pipes[pipe].gate
+        if gate not in done:
+            done.add(gate)
+            free[gate] = max(free.get(gate, 0), now) + duration
+            ends = max(ends, free[gate])
+    return ends

@@ -27,6 +27,7 @@ SUITES: dict[str, str] = {
     "serving": "archsim.validation.serving",
     "power": "archsim.validation.power",
     "pim": "archsim.validation.pim",
+    "attacc": "archsim.validation.attacc",
 }
 """Suite -> the module that holds it; a module is imported when its suite runs."""
 

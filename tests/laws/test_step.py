@@ -190,7 +190,7 @@ def test_every_bundled_system_obeys_the_physical_bounds(name: str, phase: str) -
         assert math.fsum(accounts.values()) == pytest.approx(peak * time_s, rel=1e-9)
         assert min(accounts.values()) >= -1e-9 * peak * time_s
         # The arrays behind a memory with near-memory units book what passes its interface as well.
-        for account in USEFUL[:-1] if not name_of.endswith(".phy") else ():
+        for account in USEFUL[:-1] if not name_of.endswith((".phy", ".link")) else ():
             served[account] += accounts.get(account, 0.0)
         if scopes[name_of].kind == "engine" and not name_of.endswith(".vector"):
             computed += accounts.get("useful", 0.0)

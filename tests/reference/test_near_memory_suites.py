@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from archsim.errors import InputError
+from archsim.validation.attacc import suite as attacc
 from archsim.validation.pim import gemv_clocks, suite
 
 
@@ -20,3 +21,22 @@ def test_the_suite_takes_no_file() -> None:
     """Its figures are of one run."""
     with pytest.raises(InputError, match="two figures"):
         suite(Path("rows.csv"))
+
+
+def test_attacc_is_as_much_faster_than_a_dgx_as_its_simulator_says(shared: Path) -> None:
+    """Speed-up within 15 % wherever several sequences share a GPU, energy ratio within 20 % everywhere."""
+    rows = attacc(shared / "reference" / "measured" / "attacc_sim_points.csv")
+    speedups = [row for row in rows if row["group"] == "speedup" and row["error"] is not None]
+    several = [abs(row["error"]) for row in speedups if " batch 1 " not in row["id"]]
+    energies = [abs(row["error"]) for row in rows if row["group"] == "energy_ratio" and row["error"] is not None]
+    assert len(several) > 100
+    assert max(several) < 0.15
+    assert max(energies) < 0.20
+    assert sum(abs(row["error"]) for row in speedups) / len(speedups) < 0.06
+
+
+def test_points_beyond_the_memory_are_marked(shared: Path) -> None:
+    """AttAcc checks no capacity; a row that would not fit says that it was assumed."""
+    rows = attacc(shared / "reference" / "measured" / "attacc_sim_points.csv")
+    marked = [row["id"] for row in rows if "(capacity assumed)" in row["id"]]
+    assert any("GPT-175B W16A16 batch 54 lin 2048 lout 2048" in name for name in marked)
