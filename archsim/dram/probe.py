@@ -101,6 +101,17 @@ class Probe:
         return ticks * self.channel.device.tick_ps + self.load.latency_ps
 
     @property
+    def window_share(self) -> Fraction | None:
+        """Share of the window that is out on average: rate x latency / window (Little's law); `None` without a window.
+
+        Where it nears 1, more bytes in flight would give more bytes/s, whatever the causes say of single gaps.
+        """
+        latency = self.read_latency_ps
+        if not self.load.window_bytes or latency is None:
+            return None
+        return self.bytes_per_s / self.channel.channels * latency / PS_PER_S / self.load.window_bytes
+
+    @property
     def commands(self) -> tuple[int, ...]:
         """Commands of all channels, aligned with `COMMANDS`."""
         return tuple(sum(run.commands[k] for run in self.runs) for k in range(len(COMMANDS)))
@@ -117,7 +128,9 @@ class Probe:
         turn = f", {_size(self.channel.interleave_bytes)} of each in turn" if channels > 1 else ""
         moved = self.load.requests * device.transaction_bytes
         asked = f"{format_quantity(moved, 'bytes')} over {_plural(channels, 'channel')}{turn}"
-        window = f", {_size(self.load.window_bytes)} in flight" if self.load.window_bytes else ""
+        window = f", window {_size(self.load.window_bytes)}" if self.load.window_bytes else ""
+        if self.window_share is not None:
+            window += f" ({float(self.window_share):.0%} of it in flight)"
         controller = f"{self.profile.name}, queue {self.profile.read_queue}{window}, refresh {self.profile.refresh}"
         return Glance(
             device=f"{device.name}{_pin_rate(device)}",
@@ -147,6 +160,7 @@ class Probe:
             "queue": self.profile.read_queue,
             "refresh": self.profile.refresh,
             "window_bytes": self.load.window_bytes,
+            "window_share": None if self.window_share is None else float(self.window_share),
             "peak_bytes_per_s": float(self.peak_bytes_per_s),
             "bytes_per_s": float(self.bytes_per_s),
             "share_of_peak": float(self.bytes_per_s / self.peak_bytes_per_s),

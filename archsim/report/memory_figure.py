@@ -32,6 +32,8 @@ _WRITERS = {".svg": svg_bytes, ".png": png_bytes}
 _TRANSFER = "#2f7fc1"
 _PEAK = "#d9d9d9"
 _QUIET = "#555555"
+_PEAKS = {"dram": "pin rate x width", "flash": "all buses", "sram": "a word for each port"}
+"""What a peak is, by kind of memory."""
 _SMALLEST = Fraction(1, 200)
 """Losses below it are drawn as one."""
 _ROW_IN = 0.25
@@ -100,7 +102,7 @@ def _steps(answer: Glance) -> list[tuple[str, float]]:
 def _draw_fall(axes: Axes, answer: Glance, steps: list[tuple[str, float]]) -> None:
     share = float(answer.bytes_per_s / answer.peak_bytes_per_s)
     axes.barh(0, 1, height=0.66, color=_PEAK, linewidth=0)
-    _say(axes, 0, _rate(answer.peak_bytes_per_s), "pin rate x width" if answer.content["kind"] == "dram" else "the bus")
+    _say(axes, 0, _rate(answer.peak_bytes_per_s), _PEAKS[str(answer.content["kind"])])
     left = 1.0
     for place, (name, part) in enumerate(steps, start=1):
         colour = ACCOUNT_COLOURS.get(name, ACCOUNT_COLOURS["idle"])

@@ -56,6 +56,8 @@ REMEDIES = {
 SMALLEST_SHARE = Fraction(1, 2000)
 """Parts below it are not shown."""
 _WORTH_A_REMEDY = Fraction(1, 50)
+_ALL_OUT = 0.97
+"""Share of the window in flight from which on it is what binds."""
 _BAR = 30
 _LEVELS = "▁▂▃▄▅▆▇█"
 _MOST_COLUMNS = 64
@@ -99,6 +101,8 @@ def _verdict(answer: Glance) -> list[str]:
     if share < _WORTH_A_REMEDY:
         return [_line("lost", "nothing to speak of")]
     help_ = REMEDIES[cause]
+    if (answer.content.get("window_share") or 0) > _ALL_OUT:
+        help_ = "more bytes in flight (--window): all that there are wait for their data (Little's law)"
     if cause == "row" and answer.content["kind"] != "dram":
         help_ = "longer runs, or more planes or banks"
     return [_line("lost most", f"{percent(share)} to {cause}: {meaning(answer, cause)}"), _line("helps", help_)]
