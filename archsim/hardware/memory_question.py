@@ -43,6 +43,7 @@ _REQUESTS = 60_000
 """Of one channel, and of each of several up to the number below in all."""
 _SPLITTING = ("ramulator2",)
 """Controllers that put other commands between the two of an activation, where a standard has two."""
+_FEMTOJOULES_OF_A_PICOJOULE = 1000
 _GRADE_REACH = 4
 """A pin rate may be so many times the published grade, or that part of it."""
 _USUAL_REQUESTS = 1 << 20
@@ -73,7 +74,18 @@ def answer_to(name: str, settings: Settings) -> Glance:
         answer = _ask_sram(target, device, device.sram, settings, pattern)
     else:
         answer = _ask_dram(target, settings, pattern)
+    answer = _with_stated_energy(answer, target)
     return replace(answer, device=f"{target.chip.name}, {answer.device}") if target.chip else answer
+
+
+def _with_stated_energy(answer: Glance, target: _Target) -> Glance:
+    """Where no source covers any part, state what the device's own file takes a bit to cost, as runs do."""
+    device, energy = target.device, answer.energy
+    if device is None or device.pj_per_bit is None or energy.by_part or energy.average is not None:
+        return answer
+    average = int(device.pj_per_bit * _FEMTOJOULES_OF_A_PICOJOULE)
+    stated = replace(energy, average=average, source=f"as {device.name} states, and why: `archsim show --sources`")
+    return replace(answer, energy=stated, content=answer.content | {"energy": stated.as_json()})
 
 
 def _target(name: str, memory: str | None) -> _Target:

@@ -92,6 +92,8 @@ def test_energy_of_a_bit_stands_by_part_where_a_source_has_it(capsys: Capture) -
     assert set(asked(capsys, "HBM3")["energy"]["pj_per_bit"].values()) == {None}
     assert asked(capsys, "HBM3E")["energy"]["device_average_pj_per_bit"] == 3.9
     assert "no source: refresh" in page(capsys, "HBM2", "--pattern", "rand")
+    assert asked(capsys, "hbm3-16gb")["energy"]["device_average_pj_per_bit"] == 3.9
+    assert "as hbm3-16gb states" in page(capsys, "hbm3-16gb")
 
 
 def test_the_largest_loss_is_named_with_what_would_help(capsys: Capture) -> None:
