@@ -166,6 +166,9 @@ def _wrong_cut(ways: Parallelism, model: Model) -> _Problems:
         yield "tp", str(ways.tp), f"{expected}; {model.name} can be cut {sizes} ways"
     if ways.pp > model.layers:
         yield "pp", str(ways.pp), f"at most the {model.layers} layers of {model.name}: no stage is without one"
+    if model.exits and (ways.pp > 1 or ways.ep > 1):
+        where, size = ("pp", ways.pp) if ways.pp > 1 else ("ep", ways.ep)
+        yield where, str(size), f"1: {model.name} lets tokens leave early, which stages and expert ranks cannot yet"
     both = ways.tp * ways.cp
     if ways.cp > 1 and (any(width % both for width in _widths(model)) or model.query_width % both):
         widths = f"the MLP width {_written(model)} and the attention width {model.query_width}"

@@ -146,6 +146,7 @@ class Cut:
                 repeats=repeats,
             )
             for place, (pattern, repeats) in enumerate(patterns)
+            if any(of_kind[kind] for kind in pattern)
         ]
         return (
             *((Segment("embed", rank.tasks(work.embed)),) if ends[0] else ()),

@@ -88,6 +88,16 @@ class Batch:
             window_pairs=0,
         )
 
+    def thinned(self, percent: int) -> Batch | None:
+        """Return the batch with that share of the decoding sequences, rounded, or None where nothing is left."""
+        decode = (self.decode * percent + 50) // 100
+        if not decode + self.prefill_tokens:
+            return None
+        context, seen = (
+            total * decode // self.decode if self.decode else 0 for total in (self.kv_tokens, self.window_tokens)
+        )
+        return replace(self, decode=decode, kv_tokens=context, window_tokens=seen)
+
     def windowed(self, window: int) -> Attended:
         """Return what layers attend to that see *window* tokens, or all where it is 0.
 

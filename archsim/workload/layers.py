@@ -32,6 +32,8 @@ class LayerKind(NamedTuple):
     """Tokens that a query attends to, its own with them; 0: all."""
     experts: bool = False
     """Experts in place of the dense MLP."""
+    reached: int = 100
+    """Per cent of the decoded tokens that run it (`exits`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.workload.config import read_config
+from archsim.workload.exits import check_exits, reached, split_name
 from archsim.workload.latent import Latent
 from archsim.workload.layers import LayerKind, Reach
 
@@ -90,6 +91,8 @@ class Model:
     """Type of the published weights (`"bfloat16"`), None where the file does not say."""
     quantization: str | None = None
     """Method of the file's `quantization_config`, None where it has none."""
+    exits: tuple[tuple[int, int], ...] = ()
+    """(layer, counted from 1, per cent of the decoded tokens that leave after it); empty: all pass every layer."""
     aliases: tuple[str, ...] = ()
     """Other names of the same model (`"meta-llama/Llama-3.1-70B"`)."""
 
@@ -118,7 +121,11 @@ class Model:
         """The kind of every layer."""
         windowed = self.windowed or (False,) * self.layers
         return tuple(
-            LayerKind(self.window if narrow else 0, bool(self.experts) and layer >= self.dense_layers)
+            LayerKind(
+                window=self.window if narrow else 0,
+                experts=bool(self.experts) and layer >= self.dense_layers,
+                reached=reached(self.exits, layer),
+            )
             for layer, narrow in enumerate(windowed)
         )
 
@@ -145,12 +152,15 @@ def bundled_models() -> list[str]:
 def load_model(name_or_path: str) -> Model:
     """Return the model of a bundled name, an alias of one, a `config.json`, or a folder that holds one.
 
-    Raises `InputError` that lists every problem of the file: missing or impossible numbers, and parts of an
-    architecture that archsim does not model.
+    `+exit=LAYER:PERCENT,...` behind any of them lets tokens leave early (`exits`). Raises `InputError` that lists every
+    problem of the file: missing or impossible numbers, and parts of an architecture that archsim does not model.
     """
-    path = _path_of(name_or_path)
+    plain, exits = split_name(name_or_path)
+    path = _path_of(plain)
     name = path.parent.name if path.stem == "config" else path.stem
-    return Model(name=name, **read_config(path))
+    model = Model(name=name + name_or_path.removeprefix(plain), exits=exits, **read_config(path))
+    check_exits(model)
+    return model
 
 
 def _path_of(name_or_path: str) -> Path:

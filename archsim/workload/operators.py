@@ -41,7 +41,10 @@ def iteration_operators(model: Model, batch: Batch) -> Iteration:
     return Iteration(_embed(model, batch), layers, _head(model, batch))
 
 
-def _layer(model: Model, batch: Batch, kind: LayerKind) -> tuple[Operator, ...]:
+def _layer(model: Model, whole: Batch, kind: LayerKind) -> tuple[Operator, ...]:
+    batch = whole.thinned(kind.reached)
+    if batch is None:
+        return ()
     attention, mlp = attention_operators(model, batch, kind), mlp_operators(model, batch, kind)
     if model.parallel_block:
         return (*attention, *mlp, _all_reduce(model, batch, "layer_all_reduce"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from archsim.errors import InputError
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
@@ -186,3 +187,50 @@ def test_two_of_four_halves_flops_and_nearly_bytes() -> None:
         assert before.matrix_flops == factor * after.matrix_flops
         for old, new in zip(before.transfers, after.transfers, strict=True):
             assert new.bytes == (old.bytes * 5 // 8 if old.tensor == "weights" else old.bytes)
+
+
+def test_tokens_that_leave_early_spare_the_layers_behind_their_arithmetic_and_reads() -> None:
+    """Of 10 sequences 3 leave after layer 40 and 2 after 60: layers run 10, 7 and 5 of them, weights in full."""
+    model, batch = load_model("llama-3.1-70b+exit=40:30,60:20"), Batch.of_decode(10, 1000)
+    assert model.name == "llama-3.1-70b+exit=40:30,60:20"
+    segments = Cut.of(model, W16, Parallelism(8), H100).plan(batch).segments[1:-1]
+    plain = Cut.of(load_model("llama-3.1-70b"), W16, Parallelism(8), H100).plan(batch).segments[1]
+    assert [segment.repeats for segment in segments] == [40, 20, 20]
+    for segment, tokens in zip(segments, (10, 7, 5), strict=True):
+        for task, whole in zip(segment.tasks, plain.tasks, strict=True):
+            assert task.matrix_flops * 10 == whole.matrix_flops * tokens
+            sizes = [(t.tensor, t.bytes) for t in task.transfers if t.tensor in ("weights", "kv_read")]
+            full = [(t.tensor, t.bytes) for t in whole.transfers if t.tensor in ("weights", "kv_read")]
+            assert sizes == [(what, size if what == "weights" else size * tokens // 10) for what, size in full]
+
+
+def test_a_layer_that_no_token_reaches_is_not_run() -> None:
+    """One sequence, of which 60 % leaves after layer 40, rounds to one that leaves; prompts pass all layers."""
+    model = load_model("llama-3.1-70b+exit=40:60")
+    cut = Cut.of(model, W16, Parallelism(8), H100)
+    assert [segment.repeats for segment in cut.plan(Batch.of_decode(1, 100)).segments] == [1, 40, 1]
+    assert sum(segment.repeats for segment in cut.plan(Batch.of_prefill(100)).segments) == 82
+
+
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        ("40", "exits as LAYER:PERCENT"),
+        ("40:0", "exits as LAYER:PERCENT"),
+        ("40:30,", "exits as LAYER:PERCENT"),
+        ("60:10,40:10", "rising layers before the last of 80"),
+        ("80:10", "rising layers before the last of 80"),
+        ("10:60,20:40", "less than 100 %"),
+    ],
+)
+def test_a_wrong_law_of_exits_is_refused(law: str, words: str) -> None:
+    """The message says the form or the bound."""
+    with pytest.raises(InputError, match=words):
+        load_model(f"llama-3.1-70b+exit={law}")
+
+
+@pytest.mark.parametrize("ways", ["tp=4,pp=2"])
+def test_exits_over_stages_are_refused(ways: str) -> None:
+    """Named, rather than computed wrongly."""
+    with pytest.raises(InputError, match="tokens leave early"):
+        Cut.of(load_model("llama-3.1-70b+exit=40:30"), W16, Parallelism.parse(ways), H100)
