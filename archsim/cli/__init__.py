@@ -20,8 +20,8 @@ from archsim.errors import ArchsimError, did_you_mean
 __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
-    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "show", "list", "trace", "memory",
-    "network", "validate", "cache", "schema",
+    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "show", "list", "new-system", "import",
+    "trace", "memory", "network", "validate", "cache", "schema",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
@@ -38,7 +38,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"archsim.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"archsim.cli.{_module(cmd_name)}").command
         return command
 
     def resolve_command(
@@ -47,6 +47,11 @@ class _LazyGroup(click.Group):
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"no command {args[0][:80]!r}{did_you_mean(args[0], COMMANDS)}; commands: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+
+def _module(command: str) -> str:
+    """Return the module of *command*; `import` is a word of Python, its module is `import_`."""
+    return {"import": "import_"}.get(command, command.replace("-", "_"))
 
 
 @dataclass(slots=True)

@@ -6,23 +6,29 @@ import click
 
 __all__ = ["command"]
 
+KINDS = ("chip", "node", "cluster", "near-memory", "tiered")
+"""As `archsim.report.system_page.KINDS`, which is not imported for a help page."""
+
 
 @click.command("list")
 @click.argument("what", required=False, type=click.Choice(("systems", "models", "traces")))
 @click.option("--status", type=click.Choice(("shipped", "announced", "claimed", "hypothetical")), help="Only these.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only systems of this kind.")
 @click.option("--memory", metavar="STANDARD", help="Only systems whose memory's name starts so, as HBM3.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
-def command(*, what: str | None, status: str | None, memory: str | None, as_json: bool) -> None:
+def command(*, what: str | None, status: str | None, kind: str | None, memory: str | None, as_json: bool) -> None:
     """List what is bundled: systems, models, traces, or all three.
 
-    Every name is one that `run`, `compare` and `show` take. --status and --memory leave only systems.
+    Every name is one that `run`, `compare` and `show` take. --status, --kind and
+    --memory leave only systems: a rack, a node of several chips, a single chip, one with near-memory units, one with
+    several memories.
 
     Example: archsim list systems --memory hbm3
     """
     from archsim.report.catalogue import catalogue, print_catalogue
     from archsim.report.system_page import json_text
 
-    rows = catalogue(what, status=status, memory=memory)
+    rows = catalogue(what, status=status, kind=kind, memory=memory)
     if as_json:
         click.echo(json_text(rows), nl=False)
     else:

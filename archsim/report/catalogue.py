@@ -17,26 +17,32 @@ __all__ = ["catalogue", "print_catalogue"]
 
 Row = dict[str, Any]
 
-_SYSTEM_COLUMNS = ("name", "title", "status", "memory", "capacity", "peak bandwidth", "chips")
+_SYSTEM_COLUMNS = ("name", "title", "status", "kind", "memory", "capacity", "peak bandwidth", "chips")
 _MODEL_COLUMNS = ("name", "family", "parameters", "layers", "experts", "context")
 _TRACE_COLUMNS = ("name", "what it is")
 
 
-def catalogue(what: str | None, *, status: str | None = None, memory: str | None = None) -> list[Row]:
+def catalogue(
+    what: str | None, *, status: str | None = None, kind: str | None = None, memory: str | None = None
+) -> list[Row]:
     """Return a row for everything bundled, or for `systems`, `models` or `traces` alone.
 
-    *status* and the start of a memory standard, *memory*, leave only the systems they fit. Every row has `name`,
+    *status*, a kind of system and the start of the standard of any of its memories leave only the systems they fit. Every row has `name`,
     `kind` and `status`; numbers are in SI units.
     """
     kinds = {"systems": _systems, "models": _models, "traces": _traces}
-    if status or memory:
+    if status or kind or memory:
         kinds = {"systems": _systems}
     rows = [row for kind, listed in kinds.items() if what in (None, kind) for row in listed()]
-    return [row for row in rows if status in (None, row["status"]) and _has_memory(row, memory)]
+    return [
+        row
+        for row in rows
+        if status in (None, row["status"]) and (kind is None or kind in row["kinds"]) and _has_memory(row, memory)
+    ]
 
 
 def _has_memory(row: Row, memory: str | None) -> bool:
-    return memory is None or str(row["memory"]).casefold().startswith(memory.casefold())
+    return memory is None or any(name.casefold().startswith(memory.casefold()) for name in row["memories"])
 
 
 def _systems() -> Iterable[Row]:
@@ -83,7 +89,8 @@ def _system_cells(row: Row) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             row["name"],
             row["title"],
             row["status"],
-            row["memory"],
+            ", ".join(row["kinds"]),
+            ", ".join(row["memories"]),
             exact_quantity(row["memory_bytes"], "bytes"),
             format_quantity(row["peak_bytes_per_s"], "bytes/s"),
             str(row["chips"]),

@@ -7,18 +7,19 @@ numbers.
 from __future__ import annotations
 
 import io
-import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Rectangle
 
 from archsim.errors import InputError, Problem
 from archsim.files import write_atomically
-from archsim.hardware.parts import headline_dtype, main_memory_of
+from archsim.hardware.near_spec import NearMemorySpec
+from archsim.hardware.parts import headline_dtype
 from archsim.hardware.spec import ChipSpec, MemorySpec, SystemSpec
-from archsim.network.layouts import LAYOUTS, Wire
+from archsim.report.network_drawing import MOST_DOTS, draw_network
 from archsim.report.style import SMALL_PT, TWO_COLUMNS_IN, png_bytes, styled, svg_bytes
 from archsim.units import exact_quantity, format_quantity, seconds_of
 
@@ -28,11 +29,12 @@ SUFFIXES = (".svg", ".png", ".pdf")
 """Formats a picture can be written in."""
 
 _MEMORY, _CHANNEL, _MATRIX, _VECTOR, _CACHE = "#56b4e9", "#ffffff", "#e69f00", "#f0e442", "#009e73"
-_CHIP, _LINK, _DIE = "#0072b2", "#d55e00", "#f4f4f4"
+_NEAR, _OTHER, _DIE = "#cc79a7", "#a6cee3", "#f4f4f4"
 _MOST_STACKS = 8
 _MOST_CHANNELS = 16
-_MOST_CHIPS = 64
 _HEIGHT_IN = 3.5
+_LONGEST_TITLE, _LONGEST_LINE = 44, 62
+"""Characters of a title over the chip, and over the whole picture."""
 
 Point = tuple[float, float]
 
@@ -61,7 +63,8 @@ def system_figure(spec: SystemSpec) -> Figure:
     """Return the picture: the chip on the left, the network on the right (a single chip takes the whole width)."""
     with styled():
         figure = Figure(figsize=(TWO_COLUMNS_IN if spec.chips > 1 else 0.6 * TWO_COLUMNS_IN, _HEIGHT_IN))
-        figure.suptitle(f"{spec.title}  ({spec.status})", x=0.02, y=0.97, ha="left", fontweight="bold")
+        title = textwrap.shorten(spec.title, _LONGEST_LINE if spec.chips > 1 else _LONGEST_TITLE, placeholder=" ...")
+        figure.suptitle(f"{title}  ({spec.status})", x=0.02, y=0.97, ha="left", fontweight="bold")
         ratios = [1.35, 1] if spec.chips > 1 else [1]
         axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
         figure.subplots_adjust(left=0.02, right=0.98, top=0.82, bottom=0.03, wspace=0.06)
@@ -80,7 +83,8 @@ def _blank(axes: Axes, *lines: str) -> None:
 
 def _draw_chip(axes: Axes, spec: SystemSpec) -> None:
     chip = spec.chip
-    _blank(axes, f"{chip.title}{', one of ' + str(spec.chips) if spec.chips > 1 else ''}")
+    count = f", one of {spec.chips}" if spec.chips > 1 else ""
+    _blank(axes, textwrap.shorten(chip.title, _LONGEST_TITLE, placeholder=" ...") + count)
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     axes.add_patch(Rectangle((27, 18), 46, 82, facecolor=_DIE, edgecolor="#555555", linewidth=0.8))
@@ -90,9 +94,13 @@ def _draw_chip(axes: Axes, spec: SystemSpec) -> None:
         bottom = 100 - (index + 1) * (height + 3)
         axes.add_patch(Rectangle((29, bottom), 42, height, facecolor=colour, edgecolor="none", alpha=0.85))
         axes.text(50, bottom + height / 2, text, ha="center", va="center", fontsize=SMALL_PT)
-    memory = chip.memory[chip.main_memory]
-    _draw_stacks(axes, chip.main_memory, memory)
-    axes.text(50, 11, _memory_sum(chip, memory), ha="center", va="center", fontsize=SMALL_PT)
+    _draw_memories(axes, chip)
+    sums = [_memory_sum(memory) for _, memory in _ordered(chip)]
+    sums += [
+        f"{name} on {unit.memory}: {', '.join(unit.operators)} at the {unit.level.replace('_', ' ')}"
+        for name, unit in chip.near_memory.items()
+    ]
+    axes.text(50, 16, "\n".join(sums), ha="center", va="top", fontsize=SMALL_PT)
 
 
 def _blocks(chip: ChipSpec) -> list[tuple[str, str]]:
@@ -112,49 +120,97 @@ def _blocks(chip: ChipSpec) -> list[tuple[str, str]]:
     return blocks
 
 
-def _memory_sum(chip: ChipSpec, memory: MemorySpec) -> str:
+def _ordered(chip: ChipSpec) -> list[tuple[str, MemorySpec]]:
+    """Return the chip's memories by name, the main one first."""
+    return sorted(chip.memory.items(), key=lambda item: item[0] != chip.main_memory)
+
+
+def _memory_sum(memory: MemorySpec) -> str:
     pin_rate = exact_quantity(memory.pin_bits_per_s, "bits/s")
     pins = f"{memory.channels} channels (stripes) x {memory.channel_bits} bits x {pin_rate}"
     peak = format_quantity(memory.peak_bytes_per_s, "bytes/s")
     size = exact_quantity(memory.capacity_bytes, "bytes")
     usable = format_quantity(memory.usable_bytes, "bytes")
-    return f"{main_memory_of(chip)}: {pins} = {peak}\n{size}, of which {usable} usable by the model"
+    return f"{memory.device.standard}: {pins} = {peak}\n{size}, of which {usable} usable by the model"
 
 
-def _draw_stacks(axes: Axes, name: str, memory: MemorySpec) -> None:
-    """Draw the stacks beside the die, half on each side, with a stripe for each channel."""
-    drawn = min(memory.stacks, _MOST_STACKS)
-    sides = ((drawn + 1) // 2, drawn // 2)
-    height = (82 - 3 * (sides[0] - 1)) / sides[0]
-    for index in range(drawn):
-        side, place = (0, index) if index < sides[0] else (1, index - sides[0])
-        left, bottom = (2.0, 76.0)[side], 100 - (place + 1) * height - place * 3
-        number = index if index < drawn - 1 else memory.stacks - 1
-        label = f"{name} {number}\n{exact_quantity(memory.stack_bytes, 'bytes')}"
-        if memory.stacks > drawn and index == drawn - 2:
-            label = "..."
-        _draw_stack(axes, (left, bottom), height, label=label, channels=memory.channels_per_stack)
+def _draw_memories(axes: Axes, chip: ChipSpec) -> None:
+    """Draw the stacks on both sides of the die, those of the main memory first."""
+    near = {unit.memory: (name, unit) for name, unit in chip.near_memory.items()}
+    (main, first), *others = _ordered(chip)
+    stacks = [(main, first, index) for index in range(min(first.stacks, _MOST_STACKS))]
+    for name, memory in others:
+        stacks += [(name, memory, index) for index in range(min(memory.stacks, _MOST_STACKS // len(others)))]
+    sides = stacks[: (len(stacks) + 1) // 2], stacks[(len(stacks) + 1) // 2 :]
+    most = max(map(len, sides))
+    height = (82 - 3 * (most - 1)) / most
+    for left, on_side in zip((2.0, 76.0), sides, strict=True):
+        for place, (name, memory, index) in enumerate(on_side):
+            corner = left, 100 - (place + 1) * height - place * 3
+            _draw_stack(
+                axes,
+                corner,
+                height,
+                label=_stack_label(name, memory, index),
+                memory=memory,
+                colour=_MEMORY if name == main else _OTHER,
+            )
+            if name in near:
+                _draw_near(axes, corner, height, near[name])
 
 
-def _draw_stack(axes: Axes, corner: Point, height: float, *, label: str, channels: int) -> None:
+def _stack_label(name: str, memory: MemorySpec, index: int) -> str:
+    size = exact_quantity(memory.stack_bytes, "bytes")
+    more = f" of {memory.stacks}" if memory.stacks > _MOST_STACKS else ""
+    return f"{name} {index}{more}\n{size}"
+
+
+def _draw_near(axes: Axes, corner: Point, height: float, named: tuple[str, NearMemorySpec]) -> None:
+    """Draw near-memory units on a stack: a base die as a bar under it, units in the arrays as squares among them."""
+    (left, bottom), (name, unit) = corner, named
+    if unit.level in ("base_die", "channel"):
+        axes.add_patch(Rectangle((left, bottom), 22, 0.2 * height, facecolor=_NEAR, edgecolor="#555555", linewidth=0.5))
+        axes.text(left + 11, bottom + 0.1 * height, name, ha="center", va="center", fontsize=SMALL_PT)
+        return
+    for column in range(8):
+        axes.add_patch(
+            Rectangle(
+                (left + 1.5 + 2.5 * column, bottom + 0.88 * height),
+                1.5,
+                0.07 * height,
+                facecolor=_NEAR,
+                edgecolor="none",
+            )
+        )
+    axes.text(
+        left + 11,
+        bottom + 0.79 * height,
+        f"{name} in each {unit.level.replace('_', ' ')}",
+        ha="center",
+        va="center",
+        fontsize=0.8 * SMALL_PT,
+    )
+
+
+def _draw_stack(axes: Axes, corner: Point, height: float, *, label: str, memory: MemorySpec, colour: str) -> None:
     left, bottom = corner
-    axes.add_patch(Rectangle(corner, 22, height, facecolor=_MEMORY, edgecolor="#555555", linewidth=0.5))
-    drawn = min(channels, _MOST_CHANNELS)
+    axes.add_patch(Rectangle(corner, 22, height, facecolor=colour, edgecolor="#555555", linewidth=0.5))
+    drawn = min(memory.channels_per_stack, _MOST_CHANNELS)
     inward = left < 50
     stripe = 20 / drawn
     for channel in range(drawn):
         axes.add_patch(
             Rectangle(
-                (left + 1 + channel * stripe, bottom + 1),
+                (left + 1 + channel * stripe, bottom + 0.24 * height),
                 0.6 * stripe,
-                min(5.0, 0.3 * height),
+                min(5.0, 0.18 * height),
                 facecolor=_CHANNEL,
                 edgecolor="none",
             )
         )
-    axes.text(left + 11, bottom + 0.62 * height, label, ha="center", va="center", fontsize=SMALL_PT)
+    axes.text(left + 11, bottom + 0.6 * height, label, ha="center", va="center", fontsize=SMALL_PT)
     edge = left + 22 if inward else left
-    axes.plot([edge, edge + (3 if inward else -3)], [bottom + height / 2] * 2, color=_MEMORY, linewidth=4)
+    axes.plot([edge, edge + (3 if inward else -3)], [bottom + height / 2] * 2, color=colour, linewidth=4)
 
 
 def _draw_network(axes: Axes, spec: SystemSpec) -> None:
@@ -164,68 +220,6 @@ def _draw_network(axes: Axes, spec: SystemSpec) -> None:
     shape = " " + " x ".join(map(str, network.shape)) if network.shape else ""
     name = network.topology.replace("_", " ") + shape
     _blank(axes, f"{spec.chips} chips, {name}", f"{rate} each way, {hop} a hop")
-    axes.set_aspect("equal")
-    if spec.chips > _MOST_CHIPS:
-        axes.text(0.5, 0.5, "too many chips to draw", transform=axes.transAxes, ha="center")
-        return
-    wires = LAYOUTS[network.topology](spec.chips, network.shape).wires
-    places = _places(spec, wires)
-    for wire in wires:
-        _draw_link(axes, places[wire.a], places[wire.b], bent=network.topology == "torus")
-    for node, place in places.items():
-        _draw_node(axes, node, place)
-    axes.margins(0.14)
-
-
-def _places(spec: SystemSpec, wires: tuple[Wire, ...]) -> dict[str, Point]:
-    """Return where each node stands: a grid for torus and mesh, else chips on a circle and switches inside it."""
-    nodes = sorted({end for wire in wires for end in (wire.a, wire.b)})
-    chips = [f"chip{index}" for index in range(spec.chips)]
-    switches = [node for node in nodes if node not in set(chips)]
-    if spec.network.topology in ("torus", "mesh"):
-        return {chip: _grid_place(index, spec.network.shape) for index, chip in enumerate(chips)}
-    places = {chip: _on_circle(index, len(chips), 1.0) for index, chip in enumerate(chips)}
-    if len(switches) == 1:
-        return places | {switches[0]: (0.0, 0.0)}
-    return places | {switch: _on_circle(index, len(switches), 0.4) for index, switch in enumerate(switches)}
-
-
-def _on_circle(index: int, count: int, radius: float) -> Point:
-    angle = math.pi / 2 - 2 * math.pi * index / count
-    return radius * math.cos(angle), radius * math.sin(angle)
-
-
-def _grid_place(index: int, shape: tuple[int, ...]) -> Point:
-    """Return the place of a chip whose first axis runs across, the second down, the third aslant."""
-    across, rest = index % shape[0], index // shape[0]
-    down = rest % shape[1] if len(shape) > 1 else 0
-    deep = rest // shape[1] if len(shape) > 2 else 0
-    return across + 0.42 * deep, -float(down) + 0.36 * deep
-
-
-def _draw_link(axes: Axes, start: Point, end: Point, *, bent: bool) -> None:
-    """Draw a link straight, or where *bent* in an arc if it jumps over other chips of its row or column."""
-    jumps = bent and math.dist(start, end) > 1.5
-    style = "arc3,rad=0.28" if jumps else "arc3,rad=0"
-    axes.add_patch(
-        FancyArrowPatch(start, end, connectionstyle=style, arrowstyle="-", color=_LINK, linewidth=1.0, zorder=1)
-    )
-
-
-def _draw_node(axes: Axes, node: str, place: Point) -> None:
-    is_chip = node.startswith("chip")
-    axes.text(
-        *place,
-        node,
-        ha="center",
-        va="center",
-        fontsize=SMALL_PT,
-        color="white",
-        zorder=2,
-        bbox={
-            "boxstyle": "round,pad=0.35" if is_chip else "square,pad=0.7",
-            "facecolor": _CHIP if is_chip else "#333333",
-            "edgecolor": "none",
-        },
-    )
-    axes.plot(*place, alpha=0)
+    if spec.chips > MOST_DOTS:
+        axes.text(0.0, 0.0, "a number is the chips that a node stands for", transform=axes.transAxes)
+    draw_network(axes, spec)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from archsim.hardware.area import areas_of
 from archsim.hardware.library import setting_paths
 from archsim.hardware.parts import Part, main_memory_of, parts_of
 from archsim.hardware.sources import SourceRow
@@ -18,7 +19,13 @@ from archsim.report.system_text import system_lines
 from archsim.report.table import console
 from archsim.units import exact_quantity, format_quantity
 
-__all__ = ["json_text", "print_groups", "print_system", "system_json", "system_row"]
+__all__ = ["KINDS", "json_text", "kinds_of", "print_groups", "print_system", "system_json", "system_row"]
+
+
+KINDS = ("chip", "node", "cluster", "near-memory", "tiered")
+"""What a system may be: one chip; chips in a box; more of them; with units near its memory; with several memories."""
+_LARGEST_NODE = 16
+"""Chips of the largest bundled box with one backplane (Trainium2)."""
 
 
 def print_system(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> None:
@@ -29,6 +36,7 @@ def print_system(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> None:
     screen.print(
         _table("parts", ("scope", "kind", "number", "capacity", "usable", "peak", "made of"), _part_rows(spec))
     )
+    screen.print(_table("area", ("piece", "number", "each", "together"), _area_rows(spec)))
     screen.print(_table("settings, for --set PATH=VALUE", ("path", "value"), _setting_rows(spec)))
     if sources is not None:
         rows = [(_short(row.file), row.path, row.value, row.kind, row.text) for row in sources]
@@ -60,6 +68,29 @@ def _part_rows(spec: SystemSpec) -> list[tuple[str, ...]]:
     ]
 
 
+def _area_rows(spec: SystemSpec) -> list[tuple[str, ...]]:
+    return [
+        (
+            area.piece,
+            str(area.number),
+            "not stated" if area.each_mm2 is None else f"{area.each_mm2:,.0f} mm2",
+            "" if area.total_mm2 is None else f"{area.total_mm2:,.0f} mm2",
+        )
+        for area in areas_of(spec)
+    ]
+
+
+def kinds_of(spec: SystemSpec) -> list[str]:
+    """Return which of `KINDS` *spec* is: one by its size, and what else it has."""
+    size = "chip" if spec.chips == 1 else "cluster" if spec.chips > _LARGEST_NODE else "node"
+    found = [size]
+    if spec.chip.near_memory:
+        found.append("near-memory")
+    if len(spec.chip.memory) > 1:
+        found.append("tiered")
+    return found
+
+
 def _size(count: int | None) -> str:
     return "" if count is None else exact_quantity(count, "bytes")
 
@@ -81,6 +112,7 @@ def system_json(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> str:
     """Return *spec* as JSON: its row of the list, its parts, its settings and, where given, the *sources*."""
     page = system_row(spec) | {
         "aliases": list(spec.aliases),
+        "areas": [area._asdict() for area in areas_of(spec)],
         "parts": [part._asdict() for part in parts_of(spec)],
         "settings": {path: value or None for path, value in setting_paths(spec).items()},
         "sources": None if sources is None else [row._asdict() for row in sources],
@@ -110,8 +142,10 @@ def system_row(spec: SystemSpec) -> dict[str, Any]:
         "vendor": spec.chip.vendor,
         "chip": spec.chip.name,
         "chips": spec.chips,
+        "kinds": kinds_of(spec),
         "topology": spec.network.topology,
         "memory": main_memory_of(spec.chip),
+        "memories": list(dict.fromkeys(memory.device.standard for memory in spec.chip.memory.values())),
         "memory_bytes": memory.capacity_bytes,
         "usable_bytes": memory.usable_bytes,
         "peak_bytes_per_s": memory.peak_bytes_per_s,

@@ -38,7 +38,18 @@ def chip_lines(chip: ChipSpec) -> list[str]:
     lines = ["┌" + "─" * inner + "┐", *[f"│ {text[: inner - 2]:<{inner - 2}} │" for text in body]]
     for name, memory in chip.memory.items():
         lines += _memory_lines(name, memory, inner)
+        lines += _near_lines(name, chip)
     return lines
+
+
+def _near_lines(memory: str, chip: ChipSpec) -> list[str]:
+    """Return a line for the units near *memory*."""
+    return [
+        f"  {name}: units in every {unit.level.replace('_', ' ')} of {memory}, "
+        f"{format_quantity(max(unit.flop_per_s.values()), 'flop/s')} each: {', '.join(unit.operators)}"
+        for name, unit in chip.near_memory.items()
+        if unit.memory == memory
+    ]
 
 
 def _memory_lines(name: str, memory: MemorySpec, inner: int) -> list[str]:
@@ -81,12 +92,27 @@ def network_lines(spec: SystemSpec) -> list[str]:
     shape = " x ".join(map(str, network.shape))
     title = f"network: {network.topology.replace('_', ' ')}{' ' + shape if shape else ''}, {link}"
     if spec.chips > _MOST_DRAWN_CHIPS:
-        return [title, f"  {spec.chips} chips, too many to draw"]
+        return [title, *("  " + line for line in _many(spec))]
     names = [f"chip{index}" for index in range(spec.chips)]
     draw = {"switch": _switch, "full_mesh": _full_mesh, "ring": _ring, "torus": _grid, "mesh": _grid}
     if network.topology not in draw:
         return [title]
     return [title, *("  " + line for line in draw[network.topology](names, spec))]
+
+
+def _many(spec: SystemSpec) -> list[str]:
+    """Return what stands for more chips than a line holds: how they are grouped, and how groups are joined."""
+    network, chips = spec.network, spec.chips
+    if network.topology == "two_level":
+        size = network.shape[0]
+        return [f"{chips // size} x [ {size} chips ── switch ]", "every chip ── spine (outer links)"]
+    if network.topology == "dragonfly" and network.shape:
+        size = chips // network.shape[-1]
+        return [f"{network.shape[-1]} x [ {size} chips, each ── each other ]", "every group ── every other group"]
+    if network.topology in ("torus", "mesh"):
+        closed = ", each row closed to a ring" if network.topology == "torus" else ""
+        return [f"{chips} chips in rows of {network.shape[0]}, each ── its neighbours along every axis{closed}"]
+    return [f"{chips} chips, each ── switch" if network.topology == "switch" else f"{chips} chips, too many to draw"]
 
 
 def _switch(names: Sequence[str], _spec: SystemSpec) -> list[str]:
