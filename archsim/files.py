@@ -26,11 +26,14 @@ from archsim.errors import InputError, Problem, did_you_mean
 __all__ = [
     "bundled_names",
     "bundled_path",
+    "check_values",
     "digest_of",
     "find",
     "open_text_lines",
+    "parse_json",
     "read_bytes",
     "read_json",
+    "read_text",
     "read_toml",
     "refuse_existing",
     "replaced_file",
@@ -158,7 +161,7 @@ def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[t
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; refuse NaN, infinity, deep nesting and endless numbers."""
-    text = _text(path, limit=_TOML_LIMIT_BYTES)
+    text = read_text(path, limit=_TOML_LIMIT_BYTES)
     if any(line.count(".") > _DOTS_LIMIT for line in text.splitlines()):
         raise InputError(Problem(str(path), "", "", f"lines of at most {_DOTS_LIMIT} dots"))
     try:
@@ -167,24 +170,29 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(Problem(str(path), "", "", f"valid TOML ({error})")) from None
     except (RecursionError, ValueError) as error:
         raise _too_large_inside(path, error) from None
-    _check_values(path, tables)
+    check_values(path, tables)
     return tables
 
 
 def read_json(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> Any:
     """Return the value in a JSON file; refuse NaN, infinity, deep nesting and endless numbers."""
-    text = _text(path, limit=limit)
+    return parse_json(read_text(path, limit=limit), path)
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """Return the value that *text* of *path* holds, as `read_json` does."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise InputError(Problem(str(path), f"line {error.lineno}", "", f"valid JSON ({error.msg})")) from None
     except (RecursionError, ValueError) as error:
         raise _too_large_inside(path, error) from None
-    _check_values(path, value)
+    check_values(path, value)
     return value
 
 
-def _text(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> str:
+def read_text(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> str:
+    """Return the UTF-8 text of *path*; refuse more than *limit* bytes."""
     try:
         return read_bytes(path, limit=limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -204,7 +212,8 @@ def _too_large_inside(path: Path, error: Exception) -> InputError:
     return InputError(Problem(str(path), "", "", expected))
 
 
-def _check_values(path: Path, value: Any) -> None:
+def check_values(path: Path, value: Any) -> None:
+    """Raise `InputError` where *value* of *path* nests too deep or holds a number that is none."""
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
     while pending:
         key, item, depth = pending.pop()

@@ -27,8 +27,8 @@ def catalogue(
 ) -> list[Row]:
     """Return a row for everything bundled, or for `systems`, `models` or `traces` alone.
 
-    *status*, a kind of system and the start of the standard of any of its memories leave only the systems they fit. Every row has `name`,
-    `kind` and `status`; numbers are in SI units.
+    *status*, a kind of system and the start of the standard of any of its memories leave only the systems they fit.
+    Every row has `name`, `kind` and `status`; numbers are in SI units.
     """
     kinds = {"systems": _systems, "models": _models, "traces": _traces}
     if status or kind or memory:

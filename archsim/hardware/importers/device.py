@@ -1,0 +1,46 @@
+"""A memory device as an imported file states it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archsim.dram.standards import STANDARDS
+from archsim.hardware.importers.draft import Draft
+
+__all__ = ["Figures", "add_device"]
+
+Stated = tuple[Fraction, str]
+"""A value in SI units and its origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a memory device needs."""
+
+    standard: str
+    burst: Stated
+    page: Stated
+    refresh_interval: Stated
+    refresh_cycle: Stated
+    latency: Stated
+
+
+def add_device(draft: Draft, name: str, figures: Figures) -> None:
+    """Add the device called *name*. A page that is no multiple of the burst is rounded down, and noted."""
+    plain = re.sub(r"[^a-z0-9.-]+", "-", name.casefold()).strip("-.")[:60] or "imported"
+    draft.text("", name=plain, standard=figures.standard)
+    if figures.standard not in STANDARDS:
+        draft.note(
+            f"standard: archsim has no timing table of {figures.standard}, which is modelled in closed form (A33)"
+        )
+    burst, page = figures.burst[0], figures.page[0]
+    if page % burst:
+        draft.note("page: rounded to whole bursts")
+        page = max(burst, page // burst * burst)
+    draft.quantity("", "burst", burst, "bytes", figures.burst[1])
+    draft.quantity("", "page", page, "bytes", figures.page[1])
+    draft.quantity("", "refresh_interval", figures.refresh_interval[0], "s", figures.refresh_interval[1])
+    draft.quantity("", "refresh_cycle", figures.refresh_cycle[0], "s", figures.refresh_cycle[1])
+    draft.quantity("", "access_latency", figures.latency[0], "s", figures.latency[1])
