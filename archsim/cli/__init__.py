@@ -21,7 +21,7 @@ __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
     "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "show", "list", "new-system", "import",
-    "trace", "memory", "network", "validate", "cache", "schema",
+    "trace", "memory", "near", "network", "validate", "cache", "schema",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 

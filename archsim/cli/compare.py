@@ -10,6 +10,7 @@ import click
 
 from archsim.cli.options import (
     Progress,
+    assume_option,
     json_option,
     model_option,
     out_option,
@@ -40,6 +41,7 @@ _DEFAULT_TRACE = "azure-conv"
 @precision_option
 @parallel_option
 @overrides_option
+@assume_option
 @click.option("--slo", default="50 ms", show_default=True, metavar="TIME", help="TPOT p99 that saturation must meet.")
 @click.option("--no-saturation", is_flag=True, help="Leave the second block out.")
 @out_option
@@ -55,6 +57,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     precision: str | None,
     parallel: str | None,
     overrides: tuple[str, ...],
+    assume: bool,
     slo: str,
     no_saturation: bool,
     out: Path | None,
@@ -68,12 +71,16 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
     from archsim.files import refuse_existing
+    from archsim.hardware.assumed import with_assumed_capacity
     from archsim.report import table, writers
     from archsim.run import load_model, load_system, load_trace, run
 
     path = out or writers.free_directory("archsim-compare")
     refuse_existing(path)
     designs = [load_system(name, overrides) for name in systems]
+    if assume:
+        designs = [with_assumed_capacity(design) for design in designs]
+        click.echo("capacity assumed: memories hold what they are asked to", err=as_json)
     writers.check_folder_names([design.name for design in designs])
     model = load_model(model_name)
     trace = load_trace(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Progress",
+    "assume_option",
     "json_option",
     "loop_of",
     "loop_options",
@@ -39,6 +40,8 @@ precision_option = click.option("--precision", metavar="P", help="Bits of weight
 parallel_option = click.option("--parallel", metavar="WAYS", help="Ways to divide the model: tp=4,pp=2, or auto.")
 overrides_option = click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True,
                                 help="Change one key of the hwconfig, PATH as `archsim show` prints it.")  # fmt: skip
+assume_option = click.option("--assume-capacity", "assume", is_flag=True,
+                             help="Let memories hold what they are asked to; every output says so.")  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 out_option = click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write the run directory here.")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archsim.cli.options import (
+    assume_option,
     json_option,
     loop_of,
     loop_options,
@@ -41,6 +42,7 @@ _DEFAULT_SLO = "50 ms"
 @precision_option
 @parallel_option
 @overrides_option
+@assume_option
 @click.option("--saturate", is_flag=True, help="Search the highest rate that meets the service level, too.")
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
 @out_option
@@ -63,6 +65,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     precision: str | None,
     parallel: str | None,
     overrides: tuple[str, ...],
+    assume: bool,
     saturate: bool,
     slo: str | None,
     out: Path | None,
@@ -75,6 +78,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
+    from archsim.hardware.assumed import with_assumed_capacity
     from archsim.report.writers import write_run
     from archsim.run import evaluate_step, load_model, load_system, load_trace, run
 
@@ -87,7 +91,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     })  # fmt: skip
     if out is not None:
         refuse_existing(out)
-    given = (load_system(system, overrides), load_model(model_name))
+    spec = load_system(system, overrides)
+    given = (with_assumed_capacity(spec) if assume else spec, load_model(model_name))
     if batch is not None and context is not None:
         if parallel == AUTO:
             parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from archsim.files import digest_of
 from archsim.hardware.answers import fidelity_of as memory_fidelity
+from archsim.hardware.assumed import assumed_memories
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -95,7 +96,10 @@ class Served:
 
 def fidelity_of(spec: SystemSpec) -> dict[str, str]:
     """Return which mechanism answered for each floor of *spec*."""
-    return {"memory": memory_fidelity(spec.chip.memory[spec.chip.main_memory]), **_FIDELITY}
+    known = {"memory": memory_fidelity(spec.chip.memory[spec.chip.main_memory]), **_FIDELITY}
+    if assumed := assumed_memories(spec):
+        known["capacity"] = f"assumed, not the design's: {', '.join(assumed)} hold whatever they are asked to"
+    return known
 
 
 def algorithms_of(steps: Sequence[StepRecord]) -> dict[str, str]:
@@ -114,7 +118,7 @@ def system_facts(design: Design, memory: str) -> SystemFacts:
     main = spec.chip.memory[spec.chip.main_memory]
     return SystemFacts(
         name=spec.name,
-        title=spec.title,
+        title=f"{spec.title} (capacity assumed)" if assumed_memories(spec) else spec.title,
         status=spec.status,
         chip=spec.chip.name,
         chips=spec.chips,
@@ -144,9 +148,9 @@ def model_facts(design: Design) -> ModelFacts:
 def command_of(design: Design) -> str:
     """Return the command that asks for this design, with every choice written out."""
     ways = _written(design.parallelism) + design.options
-    return (
-        f"archsim run {design.spec.name} --model {design.model.name} --precision {design.precision} --parallel {ways}"
-    )
+    asked = " --assume-capacity" if assumed_memories(design.spec) else ""
+    words = f"--model {design.model.name} --precision {design.precision} --parallel {ways}{asked}"
+    return f"archsim run {design.spec.name} {words}"
 
 
 def _written(ways: Parallelism) -> str:
