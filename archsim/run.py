@@ -250,8 +250,11 @@ class Bench:
         self._setup = _Setup.of(system, model, precision, parallelism)
         self._design = self._setup.design
 
-    def step(self, *, batch: int, context: int) -> Result:
-        """Evaluate one iteration as `evaluate_step` does. Raises `InputError` where the batch does not fit."""
+    def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
+        """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
+
+        Raises `InputError` where the batch does not fit.
+        """
         setup, model = self._setup, self._setup.model
         if context > model.max_context:
             expected = f"at most {model.max_context:,} tokens, the context of {model.name}"
@@ -259,7 +262,7 @@ class Bench:
         shares = split_evenly(batch, len(setup.replicas) or 1)
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
-        return result_of_step(self._design, steps, shares, context=context)
+        return result_of_step(self._design, steps, shares, context=context, tables=tables)
 
 
 def evaluate_step(

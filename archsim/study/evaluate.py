@@ -99,7 +99,7 @@ class Evaluator:
         batch, context = work.batch or 1, work.context or 1
         if case.parallel == AUTO:
             return evaluate_step(spec, model, batch=batch, context=context, precision=case.precision, parallelism=AUTO)
-        return self._bench(case, spec, model).step(batch=batch, context=context)
+        return self._bench(case, spec, model).step(batch=batch, context=context, tables=False)
 
     def _trace(self, case: Case, name: str) -> Trace:
         work = case.work

@@ -1,4 +1,4 @@
-"""Metrics of a point: a flat table of names, each a number read off a system or a result.
+"""Metrics of a point: a flat table of names, each a number read off the result, the system, or both.
 
 A new metric is one row of `METRICS`. One that `of_system` states is known before anything runs: a point that breaks a
 constraint on it is not simulated. Names carry SI units; a metric that is absent is None.
@@ -32,6 +32,7 @@ class Metric:
     """Key of `archsim.units.UNITS` in which constraints are written; empty: a plain number."""
     of_result: Callable[[Result], Number] | None = None
     of_system: Callable[[SystemSpec], Number] | None = None
+    of_both: Callable[[Result, SystemSpec], Number] | None = None
 
 
 def _times_chips(value: Fraction | None, spec: SystemSpec) -> float | None:
@@ -49,6 +50,17 @@ def _account(group: str) -> Callable[[Result], Number]:
         return sum(accounts[name] for name in sorted(accounts) if name.startswith(group))
 
     return share
+
+
+def _rate_per(metric: str) -> Callable[[Result, SystemSpec], Number]:
+    """Return tokens/s over what the system states as *metric*."""
+
+    def rate(result: Result, spec: SystemSpec) -> float | None:
+        whole = system_metrics(spec)[metric]
+        tokens_per_s = result.throughput.output_tokens_per_s
+        return tokens_per_s / whole if whole and tokens_per_s is not None else None
+
+    return rate
 
 
 METRICS: dict[str, Metric] = {
@@ -97,6 +109,9 @@ METRICS: dict[str, Metric] = {
     "tdp_w": Metric("TDP of all chips", "W", "W", of_system=lambda s: _times_chips(s.chip.tdp_watts, s)),
     "die_mm2": Metric("compute silicon of all chips", "mm2", of_system=lambda s: _times_chips(s.chip.die_mm2, s)),
     "price_usd": Metric("price of all chips", "USD", "USD", of_system=lambda s: _times_chips(s.chip.price_usd, s)),
+    "tokens_per_s_per_w": Metric("output tokens/s per W of TDP", "1/s/W", of_both=_rate_per("tdp_w")),
+    "tokens_per_s_per_mm2": Metric("output tokens/s per mm2", "1/s/mm2", of_both=_rate_per("die_mm2")),
+    "tokens_per_s_per_usd": Metric("output tokens/s per USD of chips", "1/s/USD", of_both=_rate_per("price_usd")),
     "memory_bytes": Metric(
         "main memory of all chips", "B", "bytes",
         of_system=lambda s: s.chips * s.chip.memory[s.chip.main_memory].capacity_bytes,
@@ -116,11 +131,15 @@ def system_metrics(spec: SystemSpec) -> dict[str, Number]:
 
 def metrics_of(result: Result, spec: SystemSpec) -> dict[str, Number]:
     """Return every metric of *result*, which was run on *spec*."""
-    known = system_metrics(spec)
-    return {
-        name: metric.of_result(result) if metric.of_result is not None else known[name]
-        for name, metric in METRICS.items()
-    }
+    return {name: _value(metric, result, spec) for name, metric in METRICS.items()}
+
+
+def _value(metric: Metric, result: Result, spec: SystemSpec) -> Number:
+    if metric.of_both is not None:
+        return metric.of_both(result, spec)
+    if metric.of_system is not None:
+        return metric.of_system(spec)
+    return metric.of_result(result) if metric.of_result is not None else None
 
 
 def number_of(metric: str, value: str | float) -> float:

@@ -88,7 +88,7 @@ def _bounded(study: Study, systems: list[SystemSpec]) -> Iterator[Problem]:
         reach |= _step_bounds(study, systems)
     for limit in study.limits:
         low, high = reach.get(limit.metric, (0.0, float("inf")))
-        if METRICS[limit.metric].of_result is not None and (limit.high < low or limit.low > high):
+        if METRICS[limit.metric].of_system is None and (limit.high < low or limit.low > high):
             best = f"at least {low:.4g}" if limit.high < low else f"at most {high:.4g}"
             yield _problem(study, limit, f"{limit.metric} is {best} at any of them")
 

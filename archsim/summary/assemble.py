@@ -104,11 +104,14 @@ def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
     )
 
 
-def result_of_step(design: Design, steps: Sequence[StepRecord], shares: Sequence[int], *, context: int) -> Result:
+def result_of_step(
+    design: Design, steps: Sequence[StepRecord], shares: Sequence[int], *, context: int, tables: bool = True
+) -> Result:
     """Return the result of one decode iteration, evaluated without a trace: its time is the TPOT.
 
     *shares* are the sequences of each replica, each of which runs an iteration of its own; *steps* holds one record
-    for every different share that is not zero, in the order in which the shares first name them.
+    for every different share that is not zero, in the order in which the shares first name them. Without *tables* the
+    result has none: they take a tenth of the time, and a study of many points reads none.
     """
     known = dict(zip(dict.fromkeys(filter(None, shares)), steps, strict=True))
     runs = _single_iterations(known, shares)
@@ -136,7 +139,7 @@ def result_of_step(design: Design, steps: Sequence[StepRecord], shares: Sequence
     )
     replicas = design.replicas or (None,)
     parts = [part_of(steps, (run,), run, replica=replica) for run, replica in zip(runs, replicas, strict=True)]
-    return _result(design, steps, _Ledgers(parts, parts[0]), measured)
+    return _result(design, steps, _Ledgers(parts, parts[0]), measured, tables=tables)
 
 
 def _single_iterations(known: dict[int, StepRecord], shares: Sequence[int]) -> list[Window]:
@@ -164,7 +167,9 @@ class _Ledgers:
     """The first replica's part with what all did together."""
 
 
-def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, measured: _Measured) -> Result:
+def _result(
+    design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, measured: _Measured, *, tables: bool = True
+) -> Result:
     parts, wholes = ledgers.parts, wholes_of(ledgers.parts)
     memory = _main_scope(design, parts, wholes)
     phases = phase_results(parts, wholes, memory)
@@ -198,11 +203,21 @@ def _result(design: Design, steps: Sequence[StepRecord], ledgers: _Ledgers, meas
         cost=None,
         carbon=None,
         placement=tier_facts(design, ledger),
-        tables=Tables(
-            ledger=ledger_columns(steps, parts, wholes, ledgers.fleet, design.system),
-            resolved_toml=design.resolved_toml,
-            requests=measured.columns,
-        ),
+        tables=_tables(design, steps, ledgers, wholes, measured.columns) if tables else None,
+    )
+
+
+def _tables(
+    design: Design,
+    steps: Sequence[StepRecord],
+    ledgers: _Ledgers,
+    wholes: Sequence[Whole],
+    requests: RequestColumns | None,
+) -> Tables:
+    return Tables(
+        ledger=ledger_columns(steps, ledgers.parts, wholes, ledgers.fleet, design.system),
+        resolved_toml=design.resolved_toml,
+        requests=requests,
     )
 
 
