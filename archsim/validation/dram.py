@@ -96,11 +96,28 @@ def suite(reference: Path | None, params: Path | None = None) -> list[Row]:
     """Return the rows of *reference*, or of the closed forms.
 
     *params* is the parameter file; by default the one of the simulator's name beside the reference. Raises `InputError`
-    for a file of another schema.
+    for a file of another schema, parameters that are absent or cannot be read, and parameters without a reference.
     """
     if reference is None:
+        if params is not None:
+            raise InputError(Problem(str(params), "--params", "", "parameters of a --reference"))
         return closed_forms()
-    return [_rerun(reference, params, record) for record in read_table(reference, _COLUMNS)]
+    records = read_table(reference, _COLUMNS)
+    for simulator in dict.fromkeys(record["simulator"] for record in records):
+        if (described := _described(simulator)) is not None:
+            _parameters(_parameter_file(reference, params, described))
+    return [_rerun(reference, params, record) for record in records]
+
+
+def _described(simulator: str) -> _Simulator | None:
+    return next((value for name, value in _SIMULATORS.items() if simulator.startswith(name)), None)
+
+
+def _parameter_file(reference: Path, params: Path | None, described: _Simulator) -> Path:
+    path = params or reference.parent / described.parameters
+    if not path.is_file():
+        raise InputError(Problem(str(path), "--params", "", "the parameter file of the reference's configurations"))
+    return path
 
 
 def _rerun(reference: Path, params: Path | None, record: Record) -> Row:
@@ -139,12 +156,10 @@ class _UnmodelledError(Exception):
 def _configuration(
     reference: Path, params: Path | None, simulator: str, config: str
 ) -> tuple[Device, AddressMap, Profile]:
-    described = next((value for name, value in _SIMULATORS.items() if simulator.startswith(name)), None)
+    described = _described(simulator)
     if described is None:
         raise _UnmodelledError(f"simulator {simulator[:40]!r} is not one of {', '.join(_SIMULATORS)}")
-    path = params or reference.parent / described.parameters
-    if not path.is_file():
-        raise InputError(Problem(str(path), "--params", "", "the parameter file of the reference's configurations"))
+    path = _parameter_file(reference, params, described)
     parameters = _parameters(path).get(config)
     if not isinstance(parameters, dict):
         raise _UnmodelledError(f"{path.name} has no configuration {config[:80]!r}")

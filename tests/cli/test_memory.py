@@ -103,6 +103,27 @@ def test_validate_refuses_a_reference_of_another_schema(tmp_path: Path) -> None:
         CliRunner().invoke(validate_command, ["dram", "--reference", str(table)], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_validate_refuses_a_reference_whose_parameters_cannot_be_read(content: str | None, tmp_path: Path) -> None:
+    """Absent, broken or no object: the file is named, no row is silently skipped."""
+    table, params = tmp_path / "table.csv", tmp_path / "params.json"
+    columns = "simulator,config_id,pattern,param,n_requests,tx_bytes,util_steady"
+    table.write_text(f"{columns}\nramulator2,HBM3,seq,0,1000,32,0.9\n")
+    if content is not None:
+        params.write_text(content)
+    arguments = ["dram", "--reference", str(table), *(["--params", str(params)] if content else [])]
+    with pytest.raises(InputError, match="params"):
+        CliRunner().invoke(validate_command, arguments, catch_exceptions=False)
+
+
+def test_validate_refuses_parameters_without_a_reference(tmp_path: Path) -> None:
+    """They would be read for nothing."""
+    params = tmp_path / "params.json"
+    params.write_text("{}")
+    with pytest.raises(InputError, match="--reference"):
+        CliRunner().invoke(validate_command, ["dram", "--params", str(params)], catch_exceptions=False)
+
+
 def test_the_cache_says_where_it_is_and_empties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`cache where` names the folder, `cache clear` counts what it deleted."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
