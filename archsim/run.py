@@ -40,7 +40,8 @@ from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
-from archsim.workload.routing import UNIFORM, load_routing
+from archsim.workload.replication import load_experts
+from archsim.workload.routing import UNIFORM
 from archsim.workload.trace import Trace, load_trace
 
 __all__ = [
@@ -95,8 +96,9 @@ class _Setup:
         _check_names(spread, model, spec)
         _check_scheduler(spec)
         sizes, system = spread.parallelism, System(spec)
-        placement = place(model, bits, spec, sizes)
-        cut = Cut.of(model, bits, sizes, spec, routing=load_routing(spread.experts or UNIFORM.name))
+        routing = load_experts(spread.experts or UNIFORM.name)
+        placement = place(model, bits, spec, sizes, spare_experts=routing.spare)
+        cut = Cut.of(model, bits, sizes, spec, routing=routing)
         replicas = tuple(replicas_of(sizes, system.network, spec.working_chips)) if sizes.replicas > 1 else ()
         return cls(spec, model, bits, spread, placement, cut, system, replicas)
 

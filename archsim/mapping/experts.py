@@ -44,6 +44,7 @@ class _Cut:
     model: Model
     routing: Routing
     tokens: int
+    sequences: int
     groups: tuple[Iteration | None, ...]
     """Operators of each attention group; None for one without a sequence."""
     lead: Iteration
@@ -61,6 +62,7 @@ class _Cut:
             model=model,
             routing=routing,
             tokens=batch.tokens,
+            sequences=batch.decode + batch.prefill_sequences,
             groups=tuple(None if part is None else work[part] for part in parts),
             lead=work[most],
             lead_tokens=most.tokens,
@@ -107,7 +109,7 @@ class _Cut:
         if not kind.experts:
             whole = [tuple(self._tasks(group.layers[kind] if group else None, lead)) for group in self.groups]
             return [whole[place // tp] for place in range(ranks)]
-        loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ranks)
+        loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ranks, sequences=self.sequences)
         dispatch, combine = self._exchanges(loads)
         experts = {load: tuple(self._experts(load, lead)) for load in dict.fromkeys(loads)}
         own = [_dense(group.layers[kind]) if group else None for group in self.groups]

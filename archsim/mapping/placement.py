@@ -28,6 +28,7 @@ from archsim.workload.precision import Precision
 from archsim.workload.tensors import (
     Amount,
     embedding_table,
+    expert_weights,
     head_weights,
     layer_weights,
     norm_weights,
@@ -168,6 +169,8 @@ class Demand:
     precision: Precision
     system: SystemSpec
     ways: Parallelism = field(default_factory=lambda: Parallelism(1))
+    spare_experts: int = 0
+    """Slots of a layer for copies of experts, over all expert ranks."""
 
     def over(self, tp: int) -> Placement:
         """Return the placement over *tp* tensor ranks in each of the other ways, whether it fits or not."""
@@ -215,10 +218,14 @@ class Demand:
             "other": shares,
         }
         plain, routed = self.precision.stored_weight_bits, self.precision.experts.stored_bits
-        return sum(
+        held = sum(
             cut[use].of(amount, bits=routed if use == "experts" else plain)[0]
             for amount, use in layer_weights(self.model, kind)
         )
+        if kind.experts and self.spare_experts:
+            copies = Amount(self.spare_experts * sum(expert_weights(self.model)), "ranks")
+            held += cut["experts"].of(copies, bits=routed)[0]
+        return held
 
     def _activation_bytes(self, shares: Shares) -> int:
         runtime, bits = self.system.runtime, Fraction(self.precision.stream_bits)
@@ -281,14 +288,16 @@ def _outside(model: Model, *, first: bool, last: bool) -> list[Amount]:
     return embedding + head
 
 
-def place(model: Model, precision: Precision, system: SystemSpec, parallelism: Parallelism) -> Placement:
-    """Return what each chip of *system* holds.
+def place(
+    model: Model, precision: Precision, system: SystemSpec, parallelism: Parallelism, *, spare_experts: int = 0
+) -> Placement:
+    """Return what each chip of *system* holds, *spare_experts* copies of experts in each layer with them.
 
     Raises `InputError` where *parallelism* does not divide the model, and `CapacityError` where weights, activations
     and a single KV block do not fit: it says how many bytes are missing and the smallest number of such chips that
     would do.
     """
     check_parallelism(parallelism, model, system)
-    placement = Demand(model, precision, system, parallelism).over(parallelism.tp)
+    placement = Demand(model, precision, system, parallelism, spare_experts).over(parallelism.tp)
     placement.check_batch(1, 1)
     return placement

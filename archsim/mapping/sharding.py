@@ -63,9 +63,10 @@ class Cut:
         check_parallelism(parallelism, model, system)
         if parallelism.ep > 1:
             routing.check(model)
+            _check_slots(model, parallelism, routing)
         rank = Rank.of(model, precision, parallelism, system)
         placed = system.chip.placement
-        placement = place(model, precision, system, parallelism) if placed else None
+        placement = place(model, precision, system, parallelism, spare_experts=routing.spare) if placed else None
         return cls(
             model,
             parallelism,
@@ -204,6 +205,12 @@ def plan_pipeline(
 ) -> Pipeline:
     """Return what every stage of a replica does with every micro-batch of *batch*. Raises `InputError` as `Cut.of`."""
     return Cut.of(model, precision, parallelism, system, routing=routing).pipeline(batch, micro_batches=micro_batches)
+
+
+def _check_slots(model: Model, ways: Parallelism, routing: Routing) -> None:
+    if (model.experts + routing.spare) % ways.ep:
+        found = f"{model.experts} experts and {routing.spare} copies"
+        raise InputError(Problem("", "--parallel experts", found, f"a multiple of the {ways.ep} expert ranks together"))
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:

@@ -7,6 +7,8 @@ many different experts they touch, where rank r of R holds the r-th part of the 
   zipf:S    the i-th most popular expert is chosen in proportion to 1/i^S, independently token by token, k of E a token
             and no expert twice: chances are cut at one and the rest raised until they sum to k. The hot experts are
             strewn over the numbers, since a checkpoint numbers its experts without regard to popularity.
+            `zipf:S+keep=P` repeats: a token takes each expert of the token before it in its sequence with chance P
+            again. Tokens of one prompt then touch fewer; those of different sequences are independent.
   FILE      a log of every token's experts in every layer: columns `seq`, `pos`, `l1`, `l2`, ... with the experts of a
             token separated by spaces. T tokens are drawn at equal distances over the whole log, so across its
             sequences, and in every layer other ones; the model's layers take the log's in turn.
@@ -65,8 +67,14 @@ class Routing(Protocol):
     def check(self, model: Model) -> None:
         """Raise `InputError` where the routing is of other experts than *model*'s."""
 
-    def loads(self, model: Model, tokens: int, *, layer: int, ranks: int) -> tuple[Load, ...]:
-        """Return what each of *ranks* ranks gets of *tokens* in *layer*."""
+    @property
+    def spare(self) -> int:
+        """Slots for experts beside one for each."""
+
+    def loads(
+        self, model: Model, tokens: int, *, layer: int, ranks: int, sequences: int | None = None
+    ) -> tuple[Load, ...]:
+        """Return what each of *ranks* ranks gets of *tokens* of *sequences* (default: each of its own) in *layer*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +83,20 @@ class Uniform:
 
     name: str = "uniform"
     layers: int = 1
+    spare: int = 0
 
     def check(self, model: Model) -> None:
         """Accept any model."""
 
-    def loads(self, model: Model, tokens: int, *, layer: int, ranks: int) -> tuple[Load, ...]:  # noqa: ARG002
+    def loads(
+        self,
+        model: Model,
+        tokens: int,
+        *,
+        layer: int,  # noqa: ARG002
+        ranks: int,
+        sequences: int | None = None,  # noqa: ARG002
+    ) -> tuple[Load, ...]:
         """Return equal loads."""
         routed = Fraction(tokens * model.experts_per_token, ranks)
         return (Load(routed, Fraction(distinct_experts(model, tokens), _PARTS * ranks)),) * ranks
@@ -93,20 +110,34 @@ class Zipf:
     """Popularity falls as a power of the expert's place among the popular."""
 
     exponent: float
+    kept: Fraction = Fraction(0)
+    """Chance that a token takes an expert of the token before it again."""
     layers: int = 1
+    spare: int = 0
 
     @property
     def name(self) -> str:
         """As it is asked for."""
-        return f"zipf:{self.exponent:g}"
+        return f"zipf:{self.exponent:g}" + (f"+keep={float(self.kept):g}" if self.kept else "")
 
     def check(self, model: Model) -> None:
         """Accept any model."""
 
-    def loads(self, model: Model, tokens: int, *, layer: int, ranks: int) -> tuple[Load, ...]:  # noqa: ARG002
-        """Return the expected loads."""
+    def loads(
+        self,
+        model: Model,
+        tokens: int,
+        *,
+        layer: int,  # noqa: ARG002
+        ranks: int,
+        sequences: int | None = None,
+    ) -> tuple[Load, ...]:
+        """Return the expected loads; a sequence's tokens count as independent in so far as they do not repeat."""
         chances = _chances(model.experts, model.experts_per_token, self.exponent)
-        touched = [(1 << _ONE_BITS) - _missed(chance, tokens) for chance in chances]
+        draws = tokens
+        if self.kept and sequences is not None:
+            draws = sequences + math.ceil((tokens - sequences) * (1 - self.kept))
+        touched = [(1 << _ONE_BITS) - _missed(chance, draws) for chance in chances]
         size = model.experts // ranks
         return tuple(
             Load(
@@ -156,6 +187,7 @@ class Logged:
     name: str
     routes: tuple[tuple[tuple[int, ...], ...], ...]
     """Layer -> token -> experts."""
+    spare: int = 0
 
     @property
     def layers(self) -> int:
@@ -179,7 +211,15 @@ class Logged:
             expected = f"{model.experts_per_token} a token of {model.experts} experts, as {model.name} has"
             raise InputError(Problem(self.name, "routes", found, expected))
 
-    def loads(self, model: Model, tokens: int, *, layer: int, ranks: int) -> tuple[Load, ...]:
+    def loads(
+        self,
+        model: Model,
+        tokens: int,
+        *,
+        layer: int,
+        ranks: int,
+        sequences: int | None = None,  # noqa: ARG002
+    ) -> tuple[Load, ...]:
         """Return what *tokens* of the log, evenly spread over it, did."""
         routes = self.routes[layer % self.layers]
         # Layers start at places strewn over the first distance: else one draw of few tokens would stand for all.
@@ -204,19 +244,25 @@ def load_routing(text: str) -> Routing:
     """
     if text == UNIFORM.name:
         return UNIFORM
-    law, colon, exponent = text.partition(":")
+    law, colon, numbers = text.partition(":")
     if law == "zipf" and colon:
-        try:
-            value = float(exponent)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= _LARGEST_EXPONENT:
-            raise InputError(Problem("", "routing", text, f"zipf:S with S from 0 to {_LARGEST_EXPONENT}"))
-        return Zipf(value)
+        exponent, _, kept = numbers.partition("+keep=")
+        value, share = _number(exponent), _number(kept) if kept else 0.0
+        if not (0 <= value <= _LARGEST_EXPONENT and 0 <= share < 1):
+            expected = f"zipf:S with S from 0 to {_LARGEST_EXPONENT}, and +keep=P with P from 0 to below 1"
+            raise InputError(Problem("", "routing", text, expected))
+        return Zipf(value, Fraction(str(share)))
     path = Path(text)
     if not path.is_file():
         raise InputError(Problem("", "routing", text, "uniform, zipf:S, or the path of a log of routes"))
     return _read_log(path)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _read_log(path: Path) -> Logged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -21,6 +22,7 @@ from archsim.step.simulate import simulate_step
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
+from archsim.workload.replication import load_experts
 from archsim.workload.tensors import embedding_table, parameter_count
 
 H100, H200 = load_system("h100-sxm8"), load_system("h200-sxm8")
@@ -234,3 +236,47 @@ def test_exits_over_stages_are_refused(ways: str) -> None:
     """Named, rather than computed wrongly."""
     with pytest.raises(InputError, match="tokens leave early"):
         Cut.of(load_model("llama-3.1-70b+exit=40:30"), W16, Parallelism.parse(ways), H100)
+
+
+def test_copies_of_hot_experts_even_out_the_ranks_and_lose_no_token() -> None:
+    """Loads of all ranks sum to the base's; with as many copies again the busiest rank is near the mean."""
+    model = load_model("qwen3-30b-a3b")
+    plain, copied = load_experts("zipf:1"), load_experts("zipf:1+hot=128")
+    before, after = (routing.loads(model, 512, layer=0, ranks=8) for routing in (plain, copied))
+    assert sum(load.routed for load in before) == sum(load.routed for load in after)
+    mean = sum(load.routed for load in before) / 8
+    assert max(load.routed for load in after) < mean * Fraction(102, 100)
+    assert max(load.routed for load in after) < max(load.routed for load in before)
+    assert copied.name == "zipf:1+hot=128"
+    assert sum(load.touched for load in after) >= sum(load.touched for load in before)
+
+
+def test_copies_take_their_room() -> None:
+    """32 more slots on 8 ranks are 4 more experts on each, in each of 48 layers."""
+    model, ways = load_model("qwen3-30b-a3b"), Parallelism.parse("ep=8")
+    plain, copied = (place(model, W16, H100, ways, spare_experts=spare) for spare in (0, 32))
+    grown = copied.weight_bytes_per_chip - plain.weight_bytes_per_chip
+    assert grown == model.layers * 4 * 3 * model.hidden * model.intermediate * 2
+
+
+def test_kept_experts_are_touched_less_within_a_prompt_and_alike_across_sequences() -> None:
+    """With P = 1/2 a prompt of 65 tokens touches what 33 independent ones do; 65 sequences touch what they did."""
+    model = load_model("qwen3-30b-a3b")
+    plain, kept = load_experts("zipf:1"), load_experts("zipf:1+keep=0.5")
+    prompt = kept.loads(model, 65, layer=0, ranks=8, sequences=1)
+    assert [load.touched for load in prompt] == [load.touched for load in plain.loads(model, 33, layer=0, ranks=8)]
+    assert sum(load.routed for load in prompt) == 65 * 8
+    assert kept.loads(model, 65, layer=0, ranks=8, sequences=65) == plain.loads(model, 65, layer=0, ranks=8)
+
+
+@pytest.mark.parametrize("text", ["zipf:1+hot=", "zipf:1+hot=0", "zipf:1+hot=5000", "zipf:1+keep=1", "zipf:1+keep=x"])
+def test_a_wrong_law_of_experts_is_refused(text: str) -> None:
+    """The message says what it takes."""
+    with pytest.raises(InputError, match="with"):
+        load_experts(text)
+
+
+def test_copies_that_do_not_fill_the_ranks_are_refused() -> None:
+    """128 experts and 3 copies over 8 ranks leave slots empty."""
+    with pytest.raises(InputError, match="a multiple of the 8 expert ranks"):
+        Cut.of(load_model("qwen3-30b-a3b"), W16, Parallelism.parse("ep=8"), H100, routing=load_experts("zipf:1+hot=3"))
