@@ -109,7 +109,8 @@ def works_of(plan: Plan, system: System) -> dict[Task, Work]:
     ranks = (plan.segments, *plan.others)
     tasks: dict[Task, int] = {}
     for segment in (segment for segments in ranks for segment in segments):
-        for task, following in zip(segment.tasks, (*segment.tasks[1:], None), strict=True):
+        # A segment without tasks (a group without sequences) has none that follows.
+        for task, following in zip(segment.tasks, (*segment.tasks[1:], None), strict=False):
             if not task.collective:
                 parts = (
                     system.runtime.overlap_parts if following is not None and is_overlapped(following, system) else 1
