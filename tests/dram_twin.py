@@ -63,6 +63,9 @@ class Twin:
         by_bank = self.profile.refresh == "overlapped_bank"
         self.interval = self.device.refresh_bank_interval_ticks if by_bank else self.device.refresh_ticks
         self.due = self.interval
+        self.used = dict.fromkeys(range(self.device.banks), 0)
+        self.limit = dict.fromkeys(range(self.device.banks), self.profile.idle_close * self.device.ticks_per_clock)
+        self.closed_when_idle: dict[int, int | None] = dict.fromkeys(range(self.device.banks))
 
     def path(self, bank: int) -> Node:
         """Return the child indices from the channel to *bank*."""
@@ -162,6 +165,7 @@ class Twin:
     def finish(self, request: Request, queue: list[Request]) -> None:
         """Issue the column command of *request* and complete it."""
         self.send(self.needs(request), self.path(request.bank))
+        self.used[request.bank] = self.now
         queue.remove(request)
         latency = self.device.read_ticks
         if request.write:
@@ -189,7 +193,7 @@ class Twin:
             return self.maintain()
         if self.profile.refresh == "overlapped_bank" and self.pay():
             return True
-        return self.oldest(("ACT", "PRE"))
+        return self.oldest(("ACT", "PRE")) or self.close_idle()
 
     def oldest(self, kinds: tuple[str, ...]) -> bool:
         """Issue the next command, one of *kinds*, of the oldest waiting request for which it is legal."""
@@ -203,11 +207,44 @@ class Twin:
             if command in ("RD", "WR"):
                 self.finish(request, queue)
                 return True
+            if command == "PRE":
+                self.conflict(request.bank)
             self.send(command, self.path(request.bank))
             if command == "ACT":
                 self.rows[request.bank] = request.row
+                self.opened(request.bank)
                 queue.remove(request)
                 self.active.append(request)
+            return True
+        return False
+
+    def opened(self, bank: int) -> None:
+        """Start the timer of a row that opens; a row that the timer closed and is wanted again doubles its limit."""
+        self.used[bank] = self.now
+        if self.profile.idle_adapts and self.closed_when_idle[bank] == self.rows[bank]:
+            self.limit[bank] = min(2 * self.limit[bank], 8 * self.profile.idle_close * self.device.ticks_per_clock)
+        self.closed_when_idle[bank] = None
+
+    def conflict(self, bank: int) -> None:
+        """Halve the limit of a bank whose row is closed for another one."""
+        if self.profile.idle_adapts:
+            least = max(self.profile.idle_close * self.device.ticks_per_clock // 8, 1)
+            self.limit[bank] = max(self.limit[bank] // 2, least)
+
+    def close_idle(self) -> bool:
+        """Close the first row that nobody waits for and that its bank has not used for the bank's limit."""
+        if self.profile.idle_close == 0 or self.maintenance:
+            return False
+        wanted = {r.bank for r in (*self.active, *self.queues[0], *self.queues[1])}
+        for bank, row in self.rows.items():
+            if row is None or bank in wanted or self.now < self.used[bank] + self.limit[bank]:
+                continue
+            if not self.legal("PRE", self.path(bank)):
+                continue
+            if self.edge_refuses("PRE", bank):
+                return False
+            self.closed_when_idle[bank] = row
+            self.send("PRE", self.path(bank))
             return True
         return False
 
@@ -321,4 +358,4 @@ class Twin:
         elif self.maintenance:
             self.maintain()
         elif not (self.profile.refresh == "overlapped_bank" and self.pay()):
-            self.oldest(("RD", "WR", "ACT", "PRE"))
+            self.oldest(("RD", "WR", "ACT", "PRE")) or self.close_idle()

@@ -17,7 +17,7 @@ Options = dict[str, Any]
 
 _SWEPT = ("queue", "map", "refresh", "pattern", "profile", "timings", "pin-rate", "density", "dies", "channels",
           "interleave", "bytes", "window", "latency", "timing", "standard", "write-peak", "buffer", "page", "planes",
-          "write-rate", "banks", "ports")  # fmt: skip
+          "write-rate", "banks", "ports", "rows", "ecc")  # fmt: skip
 """Options that `--sweep` takes."""
 _MOST_SWEPT = 256
 
@@ -50,6 +50,8 @@ _MOST_SWEPT = 256
 @click.option("--interleave", metavar="BYTES", help="Bytes on a channel before the next one's turn: 256B.")
 @click.option("--bytes", metavar="BYTES", help="Bytes of the whole pattern, over all channels: 16MiB.")
 @click.option("--hot", is_flag=True, help="Refresh twice as often, as above 85 degrees Celsius.")
+@click.option("--rows", metavar="POLICY", help="Idle rows: open (default), idle:100 or adaptive:100 (clocks).")
+@click.option("--ecc", metavar="N", help="Inline ECC: one transaction of check bits for each N of data.")
 @click.option("--write-peak", metavar="SHARE", help="Peak of writes as a share of the peak of reads: 0.5.")
 @click.option("--buffer", metavar="BYTES", help="Flash: buffer of a stack that holds the pages in flight.")
 @click.option("--page", metavar="BYTES", help="Flash: bytes of a page.")
@@ -121,6 +123,8 @@ def _settings(options: Options) -> Settings:
         profile=options["profile"],
         map_text=options["map"],
         queue=_whole(options, "queue"),
+        rows=options["rows"],
+        ecc=options["ecc"],
         refresh=options["refresh"],
         standard=options["standard"],
         timing_set=options["timings"],

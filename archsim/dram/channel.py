@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from archsim.dram.address import AddressMap
 from archsim.dram.device import CLASSES, COMMANDS, Device
+from archsim.dram.ecc import with_check_bits
 from archsim.dram.kernel_state import DEEPEST_QUEUE, blank_state
 from archsim.dram.profile import REFRESHES, Profile
 from archsim.dram.streams import Stream
@@ -18,6 +19,7 @@ from archsim.errors import InputError, Problem, SimulationError
 
 __all__ = ["ChannelRun", "simulate"]
 
+_NEVER = 1 << 60
 _PROTECTIONS = {"none": 0, "older_hit": 1, "any_hit": 2}
 
 
@@ -43,6 +45,8 @@ class ChannelRun:
     """The first commands as rows (tick, command, bank), where asked for."""
     done: npt.NDArray[np.int64]
     """Completion tick of every request."""
+    ecc_requests: int = 0
+    """Transactions of check bits. Their bursts are no `transfer` but `command_bus`: another request went first."""
 
     @property
     def utilisation(self) -> Fraction:
@@ -72,9 +76,14 @@ def simulate(
     for depth in (profile.read_queue, profile.write_queue):
         if not 1 <= depth <= DEEPEST_QUEUE:
             raise InputError(Problem(profile.name, "queue", str(depth), f"1 to {DEEPEST_QUEUE} requests"))
+    checked = None
+    if profile.ecc_data:
+        checked = with_check_bits(stream, address_map, width=profile.ecc_data, entries=profile.ecc_buffer)
     states = blank_state(device, unused=_unused(profile))
     _configure(states[0], device, profile, window, return_ticks)
     bank, row = address_map.decode(stream.index, device)
+    if checked is not None:
+        stream, bank, row = checked.stream, bank[checked.of], row[checked.of]
     ident, buffered = _identities(stream, reads_merge=profile.bank_queues > 0)
     count = stream.index.size
     states[0]["measure_from"], states[0]["measure_to"] = count // 10, count - 1 - count // 10
@@ -84,7 +93,9 @@ def simulate(
         raise SimulationError(
             f"{device.name}: the {profile.name} controller stopped after {states[0]['completed']} requests"
         )
-    return _result(device, states[0], times[0], trace)
+    if checked is None:
+        return _result(device, states[0], times[0], trace)
+    return _without_check_bits(_result(device, states[0], times[0][checked.data], trace), count - checked.data.size)
 
 
 def _unused(profile: Profile) -> frozenset[str]:
@@ -140,6 +151,8 @@ def _configure(state: Any, device: Device, profile: Profile, window: int, return
     if profile.posted_writes:
         state["write_ticks"] = 0
     _configure_queues(state, device, profile)
+    state["idle_close"], state["idle_adapts"] = profile.idle_close * device.ticks_per_clock, profile.idle_adapts
+    state["idle_limit"][:], state["idle_wake"] = state["idle_close"], _NEVER
     slots = profile.read_queue + profile.write_queue + device.banks * (1 + profile.bank_queues)
     state["free"][:slots] = np.arange(slots)[::-1]
     state["free_count"] = slots
@@ -174,3 +187,23 @@ def _result(device: Device, state: Any, done: npt.NDArray[np.int64], trace: npt.
         trace=trace[: int(state["traced"])],
         done=done,
     )
+
+
+def _without_check_bits(run: ChannelRun, ecc_requests: int) -> ChannelRun:
+    """Book the bursts of check bits where requests wait for another one: in proportion, should requests have met."""
+    share = Fraction(ecc_requests, run.requests + ecc_requests)
+    return replace(
+        run,
+        causes=_moved(run.causes, share),
+        steady_causes=_moved(run.steady_causes, share),
+        ecc_requests=ecc_requests,
+    )
+
+
+def _moved(causes: tuple[int, ...], share: Fraction) -> tuple[int, ...]:
+    transfer, waiting = CLASSES.index("transfer"), CLASSES.index("command_bus")
+    check_bits = int(causes[transfer] * share)
+    found = list(causes)
+    found[transfer] -= check_bits
+    found[waiting] += check_bits
+    return tuple(found)

@@ -114,6 +114,8 @@ def _next_event(s: Any, times: Table, last: int) -> int:
         return s.now + 1
     else:
         time = min(time, _candidates(s))
+        if s.idle_close > 0:
+            time = min(time, s.idle_wake)
     waits = s.offered - s.window
     if s.window > 0 and s.offered < last and 0 <= waits < s.completed and times[1, waits] >= s.now:
         time = min(time, times[1, waits] + 1)

@@ -14,9 +14,19 @@ from typing import Any
 
 from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_device import earliest
+from archsim.dram.kernel_idle import idle_due
 from archsim.dram.kernel_lists import best, best_miss, drop_hit, row_command
 from archsim.dram.kernel_refresh import push
-from archsim.dram.kernel_send import forget, pick_active, send_column, send_row, take_active, try_owed, try_priority
+from archsim.dram.kernel_send import (
+    forget,
+    pick_active,
+    send_column,
+    send_row,
+    take_active,
+    try_idle,
+    try_owed,
+    try_priority,
+)
 
 __all__ = ["inject_closes", "mode_turns", "set_mode", "take_hit", "tick_dual", "tick_single"]
 
@@ -75,6 +85,8 @@ def tick_single(s: Any) -> None:
         take_hit(s, hit)
     elif miss >= 0:
         send_row(s, row_command(s, miss), miss, direction)
+    elif idle_due(s):
+        try_idle(s)
 
 
 @kernel
@@ -102,6 +114,8 @@ def tick_dual(s: Any) -> None:
     bank = best_miss(s, s.writing, falling)
     if bank >= 0:
         send_row(s, row_command(s, bank), bank, s.writing)
+    elif idle_due(s):
+        try_idle(s)
 
 
 @called

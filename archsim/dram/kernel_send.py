@@ -15,6 +15,7 @@ from typing import Any
 from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_account import book_column, note_activate
 from archsim.dram.kernel_device import earliest, issue, issue_scope
+from archsim.dram.kernel_idle import idle_bank, note_closed, note_conflict, note_opened, note_used
 from archsim.dram.kernel_lists import recompute, take_miss, wake_bank
 from archsim.dram.kernel_refresh import choose_owed, owed_command, owed_time, priority_command, priority_time
 
@@ -27,6 +28,7 @@ __all__ = [
     "send_row",
     "take_active",
     "take_for_activate",
+    "try_idle",
     "try_owed",
     "try_priority",
 ]
@@ -77,6 +79,7 @@ def send_column(s: Any, slot: int) -> None:
     issue(s, command, bank, s.now)
     log(s, command, bank)
     s.columns[bank] += 1
+    note_used(s, bank)
     s.lane_pending[s.lane[bank]] -= 1
     if not write:
         s.read_latency += s.now + s.read_ticks - s.slot_arrival[slot]
@@ -115,6 +118,7 @@ def activate(s: Any, bank: int, slot: int) -> None:
         s.active_banks += 1
     s.active_from[s.active_place[bank]] = min(time, s.active_from[s.active_place[bank]])
     s.active_wake = min(s.active_wake, time)
+    note_opened(s, bank)
     recompute(s, bank)
 
 
@@ -137,6 +141,7 @@ def send_row(s: Any, command: int, bank: int, direction: int) -> None:
     if command == ACT:
         activate(s, bank, take_for_activate(s, direction, bank))
     else:
+        note_conflict(s, bank)
         issue(s, PRE, bank, s.now)
         close(s, bank)
         log(s, PRE, bank)
@@ -258,3 +263,19 @@ def try_owed(s: Any) -> bool:
                     wake_bank(s, bank)
                 return True
     return False
+
+
+@called
+def try_idle(s: Any) -> bool:
+    """Close a row that has been idle for its bank's limit, if no maintenance waits."""
+    if s.priority_count > 0:
+        return False
+    bank = idle_bank(s)
+    if bank < 0 or _clash(s, PRE, bank):
+        return False
+    note_closed(s, bank)
+    issue(s, PRE, bank, s.now)
+    close(s, bank)
+    log(s, PRE, bank)
+    _pair(s, PRE, bank, False)
+    return True

@@ -15,9 +15,19 @@ from typing import Any
 
 from archsim.dram.jit import called, kernel
 from archsim.dram.kernel_device import earliest, issue
+from archsim.dram.kernel_idle import idle_due
 from archsim.dram.kernel_lists import best, best_miss, row_command
 from archsim.dram.kernel_queue import set_mode, take_hit
-from archsim.dram.kernel_send import activate, log, pick_active, send_row, take_active, take_for_activate, try_priority
+from archsim.dram.kernel_send import (
+    activate,
+    log,
+    pick_active,
+    send_row,
+    take_active,
+    take_for_activate,
+    try_idle,
+    try_priority,
+)
 
 __all__ = ["tick_split"]
 
@@ -115,4 +125,6 @@ def tick_split(s: Any) -> bool:
         return _access(s, s.hit[direction, hit], True)
     if miss >= 0:
         return _row(s, miss, direction)
-    return _may_open(s) and _open(s)
+    if _may_open(s):
+        return _open(s)
+    return idle_due(s) and try_idle(s)

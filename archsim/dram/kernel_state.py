@@ -44,12 +44,14 @@ _SCALARS = (
     "draining", "turn", "in_refresh",
     "waiting_commands", "act2_within", "act2_guard", "act2_by",
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
-    "active_banks", "active_wake", "offering", "finished", "finished_at", "tracing", "logged", "merging", "left_count",
+    "active_banks", "active_wake",
+    "idle_close", "idle_adapts", "idle_wake", "offering",
+    "finished", "finished_at", "tracing", "logged", "merging", "left_count",
 )  # fmt: skip
 _BANK_ARRAYS = (
     "lane", "scope", "open_row", "columns", "injected", "opened_at", "legal_from", "legal_why", "held", "late",
     "active", "active_bank", "active_from", "active_place", "refreshed", "queue_count",
-    "queue_held",
+    "queue_held", "used_at", "idle_limit", "closed_row",
 )  # fmt: skip
 _LANE_ARRAYS = ("lane_node", "lane_end", "lane_pending", "owed", "owed_bank", "round_done")
 _SLOT_ARRAYS = (
@@ -90,7 +92,7 @@ def _fields() -> list[tuple[Any, ...]]:
 STATE = np.dtype(_fields())
 _EMPTY = (
     "open_row", "active", "owed_bank", "head", "tail", "hit", "miss", "standing", "active_place", "history",
-    "pair_edge", "opened_at", "queue_head", "queue_tail", "activating", "started", "finished",
+    "pair_edge", "opened_at", "closed_row", "queue_head", "queue_tail", "activating", "started", "finished",
 )  # fmt: skip
 
 

@@ -131,7 +131,7 @@ class Probe:
         window = f", window {_size(self.load.window_bytes)}" if self.load.window_bytes else ""
         if self.window_share is not None:
             window += f" ({float(self.window_share):.0%} of it in flight)"
-        controller = f"{self.profile.name}, queue {self.profile.read_queue}{window}, refresh {self.profile.refresh}"
+        controller = f"{self.profile.text}, queue {self.profile.read_queue}{window}, refresh {self.profile.refresh}"
         return Glance(
             device=f"{device.name}{_pin_rate(device)}",
             made_of=f"{_plural(channels, 'channel')} of {lanes} and {device.banks} banks",
@@ -153,7 +153,7 @@ class Probe:
             "kind": "dram",
             "standard": self.channel.device.name,
             "pattern": self.load.pattern.text,
-            "profile": self.profile.name,
+            "profile": self.profile.text,
             "map": str(self.channel.address_map),
             "channels": self.channel.channels,
             "interleave_bytes": self.channel.interleave_bytes,

@@ -6,7 +6,8 @@ controller that silicon suggests: see `docs/memory.md` for its reasons and numbe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from archsim.errors import InputError, Problem, did_you_mean
 
@@ -16,6 +17,9 @@ REFRESHES = {"none": 0, "all_bank": 1, "stack_bank": 2, "overlapped_bank": 3, "r
 """How refreshes are issued, by name; see `kernel_refresh`."""
 _OF_BANK_QUEUES = ("none", "all_bank", "round_robin_bank")
 """Those of a controller with a command queue for each bank."""
+
+_OF_IDLE, _OF_ECC = ("idle_close", "idle_adapts"), ("ecc_data", "ecc_buffer")
+_MOST_CLOCKS, _MOST_ECC = 1_000_000, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,28 @@ class Profile:
     """With `bank_queues`: every column command closes its row."""
     drain_above: int = 8
     """With `bank_queues`: writes that start a drain while no command waits."""
+    idle_close: int = 0
+    """Clocks without a use after which an open row that nobody waits for is closed; 0 leaves it open."""
+    idle_adapts: bool = False
+    """Each bank adapts that time to whether its rows are asked for again; see `kernel_idle`."""
+    ecc_data: int = 0
+    """Transactions whose check bits fill one transaction of their own in the same row (inline ECC); 0 without."""
+    ecc_buffer: int = 16
+    """With `ecc_data`: transactions of check bits that the controller holds."""
+
+    @property
+    def text(self) -> str:
+        """The name with the options that differ from it, as `profile_named` reads them."""
+        policy = "adaptive" if self.idle_adapts else "idle"
+        rows = f" rows={policy}:{self.idle_close}" if self.idle_close else ""
+        return self.name + rows + (f" ecc={self.ecc_data}" if self.ecc_data else "")
+
+    def question(self) -> dict[str, Any]:
+        """Return the fields that an answer depends on: an option that is off is not one of them."""
+        fields = asdict(self)
+        off = [*_OF_IDLE] if not self.idle_close else []
+        off += [*_OF_ECC] if not self.ecc_data else []
+        return {key: value for key, value in fields.items() if key not in off}
 
 
 PROFILES: dict[str, Profile] = {
@@ -76,11 +102,16 @@ def profile_named(
 ) -> Profile:
     """Return the profile *name*, with another queue depth or refresh where given.
 
-    Raises `InputError` naming *place* for an unknown name or refresh, or a queue that holds nothing.
+    Options may follow the name, `"archsim rows=adaptive:100 ecc=8"`: `rows` is `open`, `idle:CLOCKS` or
+    `adaptive:CLOCKS`, `ecc` the transactions that one of check bits protects. Raises `InputError` naming *place* for an
+    unknown name, option or refresh, or a queue that holds nothing.
     """
-    if name not in PROFILES:
-        raise InputError(Problem(place, "profile", name, f"one of {', '.join(PROFILES)}{did_you_mean(name, PROFILES)}"))
-    profile = PROFILES[name]
+    base, *options = name.split() or [name]
+    if base not in PROFILES:
+        raise InputError(Problem(place, "profile", name, f"one of {', '.join(PROFILES)}{did_you_mean(base, PROFILES)}"))
+    profile = PROFILES[base]
+    for option in options:
+        profile = _with_option(profile, option, place)
     if queue is not None:
         if queue < 1:
             raise InputError(Problem("--queue", "queue", str(queue), "a queue of at least 1 request"))
@@ -96,3 +127,24 @@ def profile_named(
             raise InputError(Problem("--refresh", "refresh", refresh, expected))
         profile = replace(profile, refresh=refresh)
     return profile
+
+
+def _with_option(profile: Profile, option: str, place: str) -> Profile:
+    key, _, value = option.partition("=")
+    policy, _, number = value.partition(":")
+    if key == "rows" and policy in ("open", "idle", "adaptive"):
+        if policy == "open" and not number:
+            return replace(profile, idle_close=0, idle_adapts=False)
+        if policy != "open" and profile.bank_queues == 0:
+            clocks = _number(number, _MOST_CLOCKS, place, option)
+            return replace(profile, idle_close=clocks, idle_adapts=policy == "adaptive")
+    elif key == "ecc":
+        return replace(profile, ecc_data=_number(value, _MOST_ECC, place, option))
+    rows = "rows=open, rows=idle:CLOCKS, rows=adaptive:CLOCKS (not with command queues per bank)"
+    raise InputError(Problem(place, profile.name, option, f"{rows}, or ecc=TRANSACTIONS"))
+
+
+def _number(text: str, most: int, place: str, option: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise InputError(Problem(place, "profile", option, f"a whole number from 1 to {most:,}"))
+    return int(text)

@@ -138,7 +138,7 @@ def question_of(channel: MemoryChannel, profile: Profile, phase: Phase) -> dict[
         "map": str(channel.address_map),
         "channels": channel.channels,
         "interleave_bytes": channel.interleave_bytes,
-        "profile": asdict(profile),
+        "profile": profile.question(),
         "phase": asdict(phase),
         "requests": _REQUESTS,
         "runs": CONCURRENT_RUNS,

@@ -139,7 +139,7 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
     window = latency = 0
     if target.chip is not None and target.memory is not None:
         window, latency = target.chip.bytes_in_flight // all_channels, target.memory.round_trip_ps
-    profile = settings.profile or (target.memory.controller if target.memory else "archsim")
+    profile = settings.controller(target.memory.controller if target.memory else "archsim")
     unit = channel.device.transaction_bytes
     requests = min(_REQUESTS * channel.channels, _USUAL_REQUESTS)
     if settings.total_bytes is not None:
@@ -221,7 +221,7 @@ def _require_rate(standard: Standard, rate: int) -> None:
 def _splits(settings: Settings, memory: MemorySpec | None) -> bool:
     """Say whether the controller sends ACT-1 and ACT-2 apart; one that refreshes banks beside others does not."""
     profile = settings.profile or (memory.controller if memory else "archsim")
-    return profile in _SPLITTING and settings.refresh != "overlapped_bank"
+    return profile.split()[0] in _SPLITTING and settings.refresh != "overlapped_bank"
 
 
 def _stack_ids(standard: Standard, dies: int | None) -> int:

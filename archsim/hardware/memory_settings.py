@@ -15,7 +15,7 @@ __all__ = ["OF_DRAM", "OF_FLASH", "OF_SRAM", "Settings"]
 
 OF_DRAM = (
     "profile", "map_text", "queue", "refresh", "standard", "timing_set", "timings", "pin_bits_per_s", "density_gbit",
-    "dies", "total_bytes", "hot", "write_share",
+    "dies", "total_bytes", "hot", "write_share", "rows", "ecc",
 )  # fmt: skip
 """Settings by kind of memory; those in no list are of all kinds."""
 OF_FLASH = ("buffer_bytes", "planes", "write_bytes_per_s", "force_writes", "page_bytes")
@@ -55,6 +55,9 @@ class Settings:
     total_bytes: int | None = None
     hot: bool = False
     write_share: Fraction | None = None
+    rows: str | None = None
+    """When idle rows are closed, and inline ECC, as `profile_named` reads them behind a profile's name."""
+    ecc: str | None = None
     buffer_bytes: int | None = None
     page_bytes: int | None = None
     planes: int | None = None
@@ -62,6 +65,13 @@ class Settings:
     force_writes: bool = False
     banks: int | None = None
     ports: int | None = None
+
+    def controller(self, default: str) -> str:
+        """Return the profile with its options, *default* where none was named."""
+        words = [self.profile or default]
+        words += [f"rows={self.rows}"] if self.rows else []
+        words += [f"ecc={self.ecc}"] if self.ecc else []
+        return " ".join(words)
 
     def refuse(self, names: tuple[str, ...], kind: str) -> None:
         """Raise `InputError` naming every setting of *names* that was given to a memory of another *kind*."""

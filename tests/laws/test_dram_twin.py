@@ -51,6 +51,8 @@ def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
         protect=draw(st.sampled_from(["none", "older_hit", "any_hit"])),
         rotate=draw(st.booleans()),
         owed_refreshes=draw(st.integers(1, 3)),
+        idle_close=draw(st.sampled_from([0, 0, 1, 10, 40])),
+        idle_adapts=draw(st.booleans()),
     )
     domain = 1 << _map(device).bits
     count = draw(st.integers(10, 60))
