@@ -168,7 +168,7 @@ class Iteration:
             if rank.index == 0:
                 self.lap_start.append(self.kernel.now_ps)
             of_rank = tasks.tasks(rank.index)
-            for task, following in zip(of_rank, (*of_rank[1:], None), strict=True):
+            for task, following in zip(of_rank, (*of_rank[1:], None), strict=False):
                 parts = self._exchanges[task.collective].parts if task.collective else ()
                 if not parts:
                     yield from self._delay(rank, "launch", runtime.launch_gap_ps, lap=lap)
