@@ -92,7 +92,7 @@ def _target(name: str, memory: str | None) -> _Target:
     standard = next((known for known in STANDARDS if known.casefold() == name.casefold()), None)
     if standard is not None:
         return _without_chip(_Target(standard, None, None, None), memory)
-    kind = _kind_of(name)
+    kind = _kind_of(name, ("memories", "chips", "systems") if memory is None else ("chips", "systems", "memories"))
     if kind == "memories":
         device = load_memory_device(name)
         return _without_chip(_Target(device.standard, device, None, None), memory)
@@ -111,9 +111,9 @@ def _without_chip(target: _Target, memory: str | None) -> _Target:
     return target
 
 
-def _kind_of(name: str) -> str:
-    """Return the folder of hwconfigs in which *name* stands, or where its file would."""
-    for folder in ("memories", "chips", "systems"):
+def _kind_of(name: str, folders: tuple[str, ...]) -> str:
+    """Return the first of *folders* in which *name* stands, or where the file that it names would stand."""
+    for folder in folders:
         try:
             path = find_hardware(name, folder=folder)
         except InputError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archsim.cli import main
+from archsim.hardware.library import chip_names, load_chip, memory_device_names
 
 Capture = pytest.CaptureFixture[str]
 
@@ -68,6 +70,25 @@ def test_a_system_is_asked_for_its_chips_main_memory(capsys: Capture) -> None:
     """h100-sxm8 and h100-sxm give the same answer."""
     arguments = ("--pattern", "gather:16KiB", "--bytes", "1MiB")
     assert asked(capsys, "h100-sxm8", *arguments) == asked(capsys, "h100-sxm", *arguments)
+
+
+@pytest.mark.parametrize("name", [*memory_device_names(), *chip_names()])
+def test_every_bundled_memory_answers_or_says_why_not(name: str, capsys: Capture) -> None:
+    """Shares sum to 1 and make the bandwidth; a standard without a table, or a stack without numbers, is named."""
+    if main(["memory", name, "--pattern", "rand", "--bytes", "64KiB", "--json"]) == 2:
+        capsys.readouterr()
+        if main(["memory", name, "--pattern", "rand", "--json"]) == 2:
+            assert re.search("has no timing table|channel_rate", capsys.readouterr().err)
+            return
+    answer = json.loads(capsys.readouterr().out)
+    assert sum(answer["causes"].values()) == pytest.approx(1, abs=1e-9)
+    assert answer["causes"]["transfer"] == pytest.approx(answer["share_of_peak"], rel=1e-6)
+
+
+def test_a_name_of_a_device_and_a_chip_means_the_chip_where_a_memory_is_named(capsys: Capture) -> None:
+    """`dram-3d` is both; only a chip has memories to choose from, and its error lists them."""
+    assert main(["memory", "dram-3d", "--memory", "nosuch"]) == 2
+    assert f"a memory of dram-3d: {', '.join(load_chip('dram-3d').memory)}" in capsys.readouterr().err
 
 
 def test_pages_at_a_fine_interleave_load_channels_unevenly(capsys: Capture) -> None:
