@@ -146,11 +146,13 @@ def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
     matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
     vector = _cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
     near = _near_times(task, count, system)
-    chunks = tuple(
-        Chunk(**_moved(index, pieces, system.levels, facts), matrix_ps=matrix[index], vector_ps=vector[index],
-              near=near[index])
+    # Cut in whole rows, all but a few chunks of a kernel are equal: each kind is made once.
+    kinds = [
+        (tuple(cut[index] for cut in pieces.values()), matrix[index], vector[index], near[index])
         for index in range(count)
-    )  # fmt: skip
+    ]
+    made = {kind: _chunk(kind, pieces, system.levels, facts) for kind in dict.fromkeys(kinds)}
+    chunks = tuple(made[kind] for kind in kinds)
     services = tuple(_service(t, pieces[t], system.levels[t.level], facts[t.level]) for t in task.transfers if t.bytes)
     return Work(
         chunks=chunks,
@@ -236,10 +238,19 @@ class _Moved(TypedDict):
     early: tuple[Early, ...]
 
 
-def _moved(
-    index: int, pieces: dict[Transfer, list[Piece]], levels: dict[str, Level], facts: dict[str, ChannelFacts]
-) -> _Moved:
-    mine = {t: cut[index] for t, cut in pieces.items()}
+_Kind = tuple[tuple[Piece, ...], int, int, Held]
+"""What makes a chunk: a piece of every transfer, and the time of matrix, vector and near engines."""
+
+
+def _chunk(
+    kind: _Kind, transfers: Iterable[Transfer], levels: dict[str, Level], facts: dict[str, ChannelFacts]
+) -> Chunk:
+    pieces, matrix_ps, vector_ps, near = kind
+    mine = dict(zip(transfers, pieces, strict=True))
+    return Chunk(**_moved(mine, levels, facts), matrix_ps=matrix_ps, vector_ps=vector_ps, near=near)
+
+
+def _moved(mine: dict[Transfer, Piece], levels: dict[str, Level], facts: dict[str, ChannelFacts]) -> _Moved:
     early = {t: piece for t, piece in mine.items() if t.ahead}
     read = {t: piece for t, piece in mine.items() if not t.ahead and not t.write}
     streamed = {t: piece for t, piece in read.items() if t.tensor == "weights" or t.staged_by}
