@@ -25,6 +25,8 @@ __all__ = [
     "CollectiveFacts",
     "algorithm_facts",
     "algorithms_for",
+    "carried_bytes",
+    "messages_of",
     "rank_nodes",
     "schedule_flows",
     "schedule_of",
@@ -113,6 +115,24 @@ def algorithm_facts(
 ) -> CollectiveFacts:
     """Return the facts of *schedule*, which *algorithm* has made, over *members*; *software_ps* before each message."""
     empty = tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
+    link_bytes, received = carried_bytes(network, schedule, members)
+    return CollectiveFacts(
+        duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
+        latency_ps=whole_ps(schedule_seconds(network, members, empty, software_ps)),
+        algorithm=algorithm,
+        link_bytes=link_bytes,
+        flows=messages_of(schedule),
+        received_bytes=received,
+    )
+
+
+def messages_of(schedule: Schedule) -> int:
+    """Return how many messages *schedule* has."""
+    return sum(len(step.messages) * step.repeats for step in schedule)
+
+
+def carried_bytes(network: Network, schedule: Schedule, members: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Return the bytes on each link and those that arrive at the member that receives the most."""
     link_bytes = [0] * len(network.links)
     received: Counter[str] = Counter()
     for step in schedule:
@@ -121,14 +141,7 @@ def algorithm_facts(
             received[dst if isinstance(dst, str) else network.endpoints[dst]] += message.bytes * step.repeats
             for link in network.route(src, dst):
                 link_bytes[link] += message.bytes * step.repeats
-    return CollectiveFacts(
-        duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
-        latency_ps=whole_ps(schedule_seconds(network, members, empty, software_ps)),
-        algorithm=algorithm,
-        link_bytes=tuple(link_bytes),
-        flows=sum(len(step.messages) * step.repeats for step in schedule),
-        received_bytes=max((received[network.endpoints[chip]] for chip in members), default=0),
-    )
+    return tuple(link_bytes), max((received[network.endpoints[chip]] for chip in members), default=0)
 
 
 def schedule_of(network: Network, kind: str, members: tuple[int, ...], *, size: int, algorithm: str) -> Schedule:

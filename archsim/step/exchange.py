@@ -16,7 +16,7 @@ from archsim.hardware.system import System
 from archsim.mapping.plan import Collective, Groups, Pipeline, Plan, Task
 from archsim.network.collectives import CollectiveFacts
 from archsim.network.schedules import Message, Schedule, Step
-from archsim.network.timing import algorithm_facts, schedule_of, schedule_seconds, whole_ps
+from archsim.network.timing import carried_bytes, messages_of, schedule_of, schedule_seconds, whole_ps
 
 __all__ = ["Exchanges", "exchange_facts", "exchanges_of", "is_overlapped", "returns_of", "sends_of"]
 
@@ -96,7 +96,7 @@ def _summed(
 ) -> CollectiveFacts:
     """Return the facts of the schedules *plain* run *together*, given those of each group *alone*."""
     members = tuple(chip for group in groups for chip in group)
-    joint = algorithm_facts(system.network, together, members=members, algorithm=alone[0].algorithm, software_ps=0)
+    link_bytes, received = carried_bytes(system.network, together, members)
     longest = max(alone, key=lambda facts: facts.duration_ps)
     extra_ps = 0
     if len(groups) == 1 or _share_links(facts.link_bytes for facts in alone):
@@ -104,8 +104,15 @@ def _summed(
             whole_ps(schedule_seconds(system.network, group, schedule, 0))
             for group, schedule in zip(groups, plain, strict=True)
         ]
-        extra_ps = max(0, joint.duration_ps - max(apart))
-    return replace(longest, duration_ps=longest.duration_ps + extra_ps, link_bytes=joint.link_bytes, flows=joint.flows)
+        joint_ps = whole_ps(schedule_seconds(system.network, members, together, 0))
+        extra_ps = max(0, joint_ps - max(apart))
+    return replace(
+        longest,
+        duration_ps=longest.duration_ps + extra_ps,
+        link_bytes=link_bytes,
+        flows=messages_of(together),
+        received_bytes=received,
+    )
 
 
 def _share_links(carried: Iterable[tuple[int, ...]]) -> bool:
