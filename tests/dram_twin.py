@@ -2,7 +2,8 @@
 
 The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command
 is legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
-slots, half clocks, row-hit protection, refresh of all banks or of one bank beside the others, and closed-loop windows.
+slots, half clocks, split activation, row-hit protection, a cap of columns to a row, idle rows, every order of refresh,
+and closed-loop windows. `dram_twin_banks` is the twin of `kernel_banks`.
 """
 
 from __future__ import annotations
@@ -60,9 +61,16 @@ class Twin:
         self.owed_bank: list[int | None] = [None] * self.device.lanes
         self.refreshed: set[int] = set()
         self.pair: tuple[int, int, int] = (-1, -1, -1)
-        by_bank = self.profile.refresh == "overlapped_bank"
+        by_bank = self.profile.refresh not in ("none", "all_bank")
         self.interval = self.device.refresh_bank_interval_ticks if by_bank else self.device.refresh_ticks
         self.due = self.interval
+        self.next_bank = 0
+        self.columns = dict.fromkeys(range(self.device.banks), 0)
+        self.injected: set[int] = set()
+        self.opening: Request | None = None
+        self.opening_by = 0
+        self.started: tuple[Request, list[Request]] | None = None
+        self.clock_until = 0
         self.used = dict.fromkeys(range(self.device.banks), 0)
         self.limit = dict.fromkeys(range(self.device.banks), self.profile.idle_close * self.device.ticks_per_clock)
         self.closed_when_idle: dict[int, int | None] = dict.fromkeys(range(self.device.banks))
@@ -111,9 +119,11 @@ class Twin:
             self.sent[command, node].append(self.now)
         bank = self._banks(scope)[0]
         self.log.append((self.now, command, bank))
-        if command in ("PRE", "PREA"):
+        if command in ("PRE", "PREA", "RDA", "WRA"):
             for closed in self._banks(scope):
                 self.rows[closed] = None
+                self.columns[closed] = 0
+                self.injected.discard(closed)
         if self.device.bus == 2 and self.now % 2 and command in ROW:
             edge = self.now + (3 if command == "ACT" else 1)
             self.pair = (edge, self.lane(bank), -1 if command in ("PREA", "REFA") else bank)
@@ -150,9 +160,9 @@ class Twin:
 
     def column_slot(self) -> bool:
         """Issue the oldest legal column command: of an active request first, else of a waiting one."""
-        ready = [r for r in self.active if self.legal(self.needs(r), self.path(r.bank))]
-        if ready:
-            self.finish(min(ready, key=lambda r: (r.arrival, self.active.index(r))), self.active)
+        opened = self.ready_active()
+        if opened is not None:
+            self.finish(opened, self.active)
             return True
         if self.maintenance:
             return False
@@ -162,10 +172,20 @@ class Twin:
             self.finish(min(ready, key=lambda r: r.number), queue)
         return bool(ready)
 
+    def ready_active(self) -> Request | None:
+        """Return the oldest request whose ACT has gone, whose row still stands open and whose column is legal."""
+        ready = [
+            r for r in self.active if self.needs(r) in ("RD", "WR") and self.legal(self.needs(r), self.path(r.bank))
+        ]
+        return min(ready, key=lambda r: (r.arrival, self.active.index(r)), default=None)
+
     def finish(self, request: Request, queue: list[Request]) -> None:
-        """Issue the column command of *request* and complete it."""
-        self.send(self.needs(request), self.path(request.bank))
-        self.used[request.bank] = self.now
+        """Issue the column command of *request*, at the cap one that closes the row, and complete it."""
+        bank, command = request.bank, self.needs(request)
+        full = 0 < self.profile.cap <= self.columns[bank]
+        self.columns[bank] += 1
+        self.send(command + "A" if full and self.legal(command + "A", self.path(bank)) else command, self.path(bank))
+        self.used[bank] = self.now
         queue.remove(request)
         latency = self.device.read_ticks
         if request.write:
@@ -211,12 +231,20 @@ class Twin:
                 self.conflict(request.bank)
             self.send(command, self.path(request.bank))
             if command == "ACT":
-                self.rows[request.bank] = request.row
-                self.opened(request.bank)
                 queue.remove(request)
-                self.active.append(request)
+                self.activate(request)
             return True
         return False
+
+    def activate(self, request: Request) -> None:
+        """Open the row of *request*, at once or with the ACT2 to come."""
+        if self.device.split_activate is not None:
+            self.opening, self.opening_by = request, self.now + self.device.split_activate[0]
+            self.owed_bank[self.lane(request.bank)] = request.bank
+            return
+        self.rows[request.bank] = request.row
+        self.opened(request.bank)
+        self.active.append(request)
 
     def opened(self, bank: int) -> None:
         """Start the timer of a row that opens; a row that the timer closed and is wanted again doubles its limit."""
@@ -252,8 +280,11 @@ class Twin:
         """Send the refresh at the head of the priority queue, or the PRE of all banks before it."""
         final, scope = self.maintenance[0]
         banks = self._banks(scope)
-        command = "PREA" if any(self.rows[bank] is not None for bank in banks) else final
-        busy = command == "PREA" and any(r.bank in banks for r in self.active)
+        command = final
+        if any(self.rows[bank] is not None for bank in banks):
+            command = "PREA" if final == "REFA" else "PRE"
+        busy = command in ("PRE", "PREA") and any(r.bank in banks for r in self.active)
+        busy |= self.opening is not None and self.opening.bank in banks
         if busy or self.edge_refuses(command, banks[0]) or not all(self.legal(command, self.path(b)) for b in banks):
             return False
         self.send(command, scope)
@@ -306,10 +337,21 @@ class Twin:
             scopes = sorted({self.path(bank)[: level + 1] for bank in range(self.device.banks)})
             self.maintenance += [("REFA", scope) for scope in scopes]
             return
+        if self.profile.refresh == "round_robin_bank":
+            self.maintenance.append(("REFB", self.path(self.next_bank)))
+            self.next_bank = (self.next_bank + 1) % self.device.banks
+            return
         for lane in range(self.device.lanes):
             self.owed[lane] += 1
             if self.owed_bank[lane] is None:
                 self.owed_bank[lane] = self.next_owed(lane)
+
+    def close_full(self) -> None:
+        """Ask for a PRE, once, of every bank whose row has had its cap of columns, as soon as it is legal."""
+        for bank, columns in self.columns.items():
+            if columns >= self.profile.cap and bank not in self.injected and self.legal("PRE", self.path(bank)):
+                self.maintenance.append(("PRE", self.path(bank)))
+                self.injected.add(bank)
 
     def offer(self, pending: list[Request]) -> None:
         """Take up to four requests from the source, in order, until one is refused."""
@@ -343,8 +385,10 @@ class Twin:
             self.offer(pending)
             self.now += 1
             self.refresh_due()
-            if self.device.bus == 0:
-                self.single_slot()
+            if self.profile.cap:
+                self.close_full()
+            if self.device.bus in (0, 3):
+                self.single_slot() if self.device.bus == 0 else self.split_slot()
                 continue
             if self.device.bus == 1 or self.now % 2:
                 self.column_slot()
@@ -352,10 +396,72 @@ class Twin:
 
     def single_slot(self) -> None:
         """Issue one command: an active request's column, maintenance, else the oldest legal one."""
-        ready = [r for r in self.active if self.legal(self.needs(r), self.path(r.bank))]
-        if ready:
-            self.finish(min(ready, key=lambda r: (r.arrival, self.active.index(r))), self.active)
+        opened = self.ready_active()
+        if opened is not None:
+            self.finish(opened, self.active)
         elif self.maintenance:
             self.maintain()
         elif not (self.profile.refresh == "overlapped_bank" and self.pay()):
             self.oldest(("RD", "WR", "ACT", "PRE")) or self.close_idle()
+
+    def split_slot(self) -> None:
+        """Issue one command where ACT takes two and a CAS starts the data clock."""
+        if self.started is not None:
+            request, queue = self.started
+            if self.legal(self.needs(request), self.path(request.bank)):
+                self.started = None
+                self.transfer(request, queue)
+            return
+        if self.opening is not None and self.now >= self.opening_by and self.open_row():
+            return
+        opened = self.ready_active()
+        if opened is not None:
+            self.access(opened, self.active)
+        elif self.maintenance:
+            self.maintain() or self.open_row()
+        else:
+            self.oldest_split() or self.open_row() or self.close_idle()
+
+    def oldest_split(self) -> bool:
+        """Give the slot to the oldest waiting request with a legal command; rows open one at a time."""
+        queue = self.mode_queue()
+        for request in sorted(queue, key=lambda r: r.number):
+            command = self.needs(request)
+            if command == "ACT" and self.opening is not None:
+                continue
+            if not self.refuses(request, command, queue) and self.legal(command, self.path(request.bank)):
+                if command in ("RD", "WR"):
+                    self.access(request, queue)
+                    return True
+                return self.oldest((command,))
+        return False
+
+    def open_row(self) -> bool:
+        """Send the ACT2 of the row that is opening, if it is legal."""
+        if self.opening is None or not self.legal("ACT2", self.path(self.opening.bank)):
+            return False
+        request, self.opening = self.opening, None
+        self.send("ACT2", self.path(request.bank))
+        self.owed_bank[self.lane(request.bank)] = None
+        self.rows[request.bank] = request.row
+        self.opened(request.bank)
+        self.active.append(request)
+        return True
+
+    def access(self, request: Request, queue: list[Request]) -> None:
+        """Send a column command while the data clock runs, else start it, unless an ACT2 could not wait for both."""
+        assert self.device.split_activate is not None
+        if self.now < self.clock_until:
+            self.transfer(request, queue)
+        elif self.opening is not None and self.opening_by <= self.now + self.device.split_activate[1]:
+            self.open_row()
+        elif self.legal(start := "CASW" if request.write else "CASR", self.path(request.bank)):
+            self.send(start, self.path(request.bank))
+            self.started = request, queue
+
+    def transfer(self, request: Request, queue: list[Request]) -> None:
+        """Send the column command and keep the data clock running behind its burst."""
+        assert self.device.split_activate is not None
+        to_data = (self.device.write_ticks if request.write else self.device.read_ticks) - self.device.burst_ticks
+        self.clock_until = max(self.clock_until, self.now + to_data + self.device.split_activate[2])
+        self.finish(request, queue)

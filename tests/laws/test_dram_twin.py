@@ -24,9 +24,9 @@ from dram_twin import Twin
 SMALL = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
-def _small(name: str, lanes: int, stacks: int) -> Device:
+def _small(name: str, lanes: int, stacks: int, *, split: bool) -> Device:
     """Return a device of *name* with four rows a bank and a refresh interval that a short run meets."""
-    device = build_device(name, DeviceOptions(lanes=lanes, stack_ids=stacks))
+    device = build_device(name, DeviceOptions(lanes=lanes, stack_ids=stacks, split_activate=split))
     banks = device.banks // device.lanes
     return replace(
         device, rows=4, row_transactions=4, refresh_ticks=4000, refresh_bank_interval_ticks=max(4000 // banks, 150)
@@ -42,12 +42,15 @@ def _map(device: Device) -> AddressMap:
 def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
     name = draw(st.sampled_from(["HBM2", "HBM3", "HBM4", "DDR5", "GDDR6", "LPDDR5", "GDDR7"]))
     lanes = draw(st.sampled_from([1, 2])) if name.startswith("HBM") else 1
-    device = _small(name, lanes, draw(st.sampled_from([1, 2])))
+    split = name.startswith("LPDDR") and draw(st.booleans())
+    device = _small(name, lanes, draw(st.sampled_from([1, 2])), split=split)
+    refreshes = ["none", "all_bank", "round_robin_bank"] + ["overlapped_bank"] * (not split)
     profile = replace(
         PROFILES[draw(st.sampled_from(["ramulator2", "archsim"]))],
         read_queue=draw(st.integers(1, 8)),
         write_queue=draw(st.integers(1, 8)),
-        refresh=draw(st.sampled_from(["none", "all_bank", "overlapped_bank"])),
+        refresh=draw(st.sampled_from(refreshes)),
+        cap=draw(st.sampled_from([0, 0, 1, 3])),
         protect=draw(st.sampled_from(["none", "older_hit", "any_hit"])),
         rotate=draw(st.booleans()),
         owed_refreshes=draw(st.integers(1, 3)),
@@ -77,7 +80,7 @@ def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Pro
     assert abs(len(kernel_log) - len(twin.log)) == 0
     assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
     assert sum(run.causes) == run.ticks * device.lanes
-    served = sum(1 for _, command, _ in twin.log if command in ("RD", "WR"))
+    served = sum(1 for _, command, _ in twin.log if command in ("RD", "WR", "RDA", "WRA"))
     assert run.cause("transfer") == served * device.burst_ticks
 
 
