@@ -102,7 +102,7 @@ def suite(reference: Path | None, params: Path | None = None) -> list[Row]:
         if params is not None:
             raise InputError(Problem(str(params), "--params", "", "parameters of a --reference"))
         return closed_forms()
-    records = read_table(reference, _COLUMNS)
+    records = list(read_table(reference, _COLUMNS))
     for simulator in dict.fromkeys(record["simulator"] for record in records):
         if (described := _described(simulator)) is not None:
             _parameters(_parameter_file(reference, params, described))
