@@ -36,10 +36,22 @@ def chip_lines(chip: ChipSpec) -> list[str]:
         *[f"{name}: {_bytes(c.capacity_bytes)}, {_rate(c.bytes_per_s)}" for name, c in chip.cache.items()],
     ]
     lines = ["┌" + "─" * inner + "┐", *[f"│ {text[: inner - 2]:<{inner - 2}} │" for text in body]]
+    notes: list[str] = []
     for name, memory in chip.memory.items():
-        lines += _memory_lines(name, memory, inner)
-        lines += _near_lines(name, chip)
-    return lines
+        *box, foot, note = _memory_lines(name, memory, inner)
+        lines += box
+        notes += [note, *_near_lines(name, chip)]
+    return [*lines, foot, *notes, *_placement_lines(chip)]
+
+
+def _placement_lines(chip: ChipSpec) -> list[str]:
+    """Return a line that says which memories hold what, where the chip has a placement."""
+    placed = chip.placement
+    if placed is None:
+        return []
+    classes = (("weights", placed.weights), ("KV", placed.kv), ("activations", placed.activations))
+    shared = (("context", placed.context),) if placed.context else ()
+    return ["  " + "; ".join(f"{what} in {', then '.join(names)}" for what, names in (*classes, *shared))]
 
 
 def _near_lines(memory: str, chip: ChipSpec) -> list[str]:

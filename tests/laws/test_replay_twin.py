@@ -118,6 +118,24 @@ def test_on_the_costs_of_the_step_floor_the_replay_equals_its_twin_too(
         assert use.time_fine == sum(weight * costs.records[knot].time_ps for knot, weight in use.weights.items())
 
 
+@given(traces(), limit_sets, st.lists(st.integers(1, 400), min_size=1, max_size=3), st.sampled_from(sorted(POLICIES)))
+@settings(quiet, max_examples=30)
+def test_where_tiers_are_full_the_replay_equals_its_twin_too(
+    arrivals: list[Arrival], limits: Limits, bends: list[int], policy: str
+) -> None:
+    """Contexts have further knots around the bends, beyond which a token costs ten times as much."""
+
+    def step(batch: Batch) -> Any:
+        slow = sum(max(0, batch.kv_tokens - bend) for bend in bends)
+        return SimpleNamespace(time_ps=10**6 + batch.kv_tokens + 10 * slow + 7 * batch.prefill_tokens)
+
+    costs = StepCosts(step, reach=limits.reach, bends=bends)
+    record = replay(arrivals, costs, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, costs, limits, policy)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+
+
 def _odd_step(batch: Batch, scale_ps: int) -> Any:
     work = (
         7 * batch.decode + batch.kv_tokens + batch.window_tokens + 3 * batch.prefill_tokens + batch.prefill_pairs // 5
