@@ -20,6 +20,7 @@ from archsim.dram.streams import Stream
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from dram_twin import Twin
+from dram_twin_banks import BanksTwin
 
 SMALL = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
@@ -82,6 +83,40 @@ def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Pro
     assert sum(run.causes) == run.ticks * device.lanes
     served = sum(1 for _, command, _ in twin.log if command in ("RD", "WR", "RDA", "WRA"))
     assert run.cause("transfer") == served * device.burst_ticks
+
+
+@st.composite
+def _queued_cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int]:
+    """Return a device, a controller with command queues and a stream, most addresses of which repeat."""
+    device = _small(draw(st.sampled_from(["HBM2", "DDR5", "GDDR6", "LPDDR5"])), 1, 1, split=False)
+    profile = replace(
+        PROFILES["dramsim3"],
+        read_queue=draw(st.integers(1, 8)),
+        write_queue=draw(st.integers(1, 10)),
+        bank_queues=draw(st.integers(1, 4)),
+        queue_per_bank=draw(st.booleans()),
+        closed_page=draw(st.booleans()),
+        drain_above=draw(st.sampled_from([1, 8])),
+        refresh=draw(st.sampled_from(["none", "all_bank", "round_robin_bank"])),
+    )
+    domain = min(1 << _map(device).bits, draw(st.sampled_from([24, 96, 4096])))
+    count = draw(st.integers(10, 60))
+    index = draw(st.lists(st.integers(0, domain - 1), min_size=count, max_size=count))
+    write = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    return device, profile, Stream(np.array(index, np.int64), np.array(write, np.uint8)), draw(st.sampled_from([0, 3]))
+
+
+@SMALL
+@given(_queued_cases())
+def test_the_kernel_with_command_queues_agrees_with_its_twin(case: tuple[Device, Profile, Stream, int]) -> None:
+    """Same commands to the same banks at the same clocks, same completions; and the causes sum to the run."""
+    device, profile, stream, window = case
+    twin = BanksTwin(device, profile, window=window, return_ticks=20)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=window, return_ticks=20, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+    assert sum(run.causes) == run.ticks * device.lanes
 
 
 @pytest.mark.slow
