@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["print_summary", "write_figures"]
 
 _MOST = 10
+_MOST_EACH = 12
 _MESSAGES = 5
 
 
@@ -24,13 +25,19 @@ def print_summary(study: Study, store: Store, *, tally: Tally, as_json: bool) ->
     """Print what became of the points of *store* and the best of them."""
     from archsim.study.fronts import ranked
 
-    ranking = ranked(store.rows(status="done"), study.spec.objective, study.limits, most=_MOST)
+    ranking = ranked(store.rows(status="done"), study.spec.objective, study.limits, most=_MOST, by=_split(study))
     if as_json:
         import json
 
         click.echo(json.dumps(_summary(study, store, tally, ranking), indent=2, allow_nan=False))
         return
     _print_table(study, store, tally, ranking)
+
+
+def _split(study: Study) -> str | None:
+    """Return the input whose settings are told apart: the first axis, where it has a few."""
+    first = next((axis for axis in study.axes if len(axis.levels) > 1), None)
+    return first.keys[0] if first is not None and len(first.levels) <= _MOST_EACH else None
 
 
 def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking) -> dict[str, Any]:
@@ -42,6 +49,7 @@ def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking) -> dict
         "feasible": ranking.feasible,
         "run": {"done": tally.done, "failed": tally.failed, "infeasible": tally.infeasible, "left": tally.left},
         "best": [_point(outcome) for outcome in ranking.best],
+        "best_of_each": [_point(outcome) for outcome in ranking.best_of_each],
         "front": [_point(outcome) for outcome in ranking.front],
     }
 
@@ -82,6 +90,9 @@ def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> 
     goal = study.spec.objective[0]
     screen.print(f"{ranking.feasible:,} keep the constraints; best by {goal.metric} ({goal.goal}):" if study.limits
                  else f"best by {goal.metric} ({goal.goal}):", "", best_points(rows, columns), sep="\n")  # fmt: skip
+    if len(ranking.best_of_each) > 1:
+        each = [(o.point, o.point in on_front, o.inputs, o.metrics) for o in ranking.best_of_each]
+        screen.print("", f"the best at each {_split(study)}:", best_points(each, columns), sep="\n")
     if len(study.spec.objective) > 1:
         screen.print(f"* one of {len(ranking.front):,} points on the Pareto front")
 

@@ -152,25 +152,22 @@ def scaling_curve(
         for number, (label, xs, ys) in enumerate(curves):
             colour = style.LINE_COLOURS[number % len(style.LINE_COLOURS)]
             line = style.LINE_STYLES[number // len(style.LINE_COLOURS) % len(style.LINE_STYLES)]
-            axes.plot(xs, ys, marker="o", markersize=3, color=colour, linestyle=line, label=label)
             ideal = [ys[0] * x / xs[0] for x in xs]
+            axes.plot(xs, ys, marker="o", markersize=3, color=colour, linestyle=line,
+                      label=f"{label} ({100 * ys[-1] / ideal[-1]:.0f} % of ideal)")  # fmt: skip
             axes.plot(xs, ideal, color=colour, linewidth=0.7, linestyle=(0, (1, 2)),
                       label="ideal: proportional" if number == len(curves) - 1 else None)  # fmt: skip
-            part = ys[-1] / ideal[-1]
-            axes.annotate(f"{100 * part:.0f} % of ideal", (xs[-1], ys[-1]), xytext=(4, 0), textcoords="offset points",
-                          fontsize=5.8, color=colour, va="center", annotation_clip=False)  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         ticks = sorted({x for _, xs, _ in curves for x in xs})
         axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axes.xaxis.minorticks_off()
         axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,g}")
-        axes.margins(x=0.09)
         axes.set_xlabel(name)
         axes.set_ylabel(measure.label())
         axes.grid(which="major", linewidth=0.4, color="#dddddd")
         _title(axes, title)
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower center", ncols=3)
         style.quiet_axes(axes)
     return figure
 

@@ -76,6 +76,8 @@ def _front(study: Study, points: list[_Point]) -> Figure:
 def _label(study: Study, point: _Point) -> str:
     parts = []
     for axis in study.axes:
+        if len(axis.levels) == 1:
+            continue
         for key in axis.keys[: _told(axis)]:
             value = point.outcome.inputs.get(key)
             short = key.rpartition(".")[2]
@@ -149,4 +151,5 @@ def _scaling(study: Study, points: list[_Point], axis: Axis) -> Figure:
         if len(known) > 1:
             curves.append((name, [x for x, _ in known], [y for _, y in known]))
     metric = study.spec.objective[0].metric
-    return scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title)
+    rest = f"\n{METRICS[metric].title}, best over all else" if len(study.axes) > 2 else ""
+    return scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title + rest)

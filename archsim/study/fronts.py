@@ -47,20 +47,31 @@ class Ranking:
     """The Pareto front of those, in the order of points."""
     feasible: int
     """Points that keep the constraints."""
+    best_of_each: tuple[Outcome, ...] = ()
+    """The best point at every setting of one input, in the order in which they are met."""
 
 
 def ranked(
-    outcomes: Iterable[Outcome], objectives: Sequence[ObjectiveSpec], limits: Sequence[Limit], *, most: int
+    outcomes: Iterable[Outcome],
+    objectives: Sequence[ObjectiveSpec],
+    limits: Sequence[Limit],
+    *,
+    most: int,
+    by: str | None = None,
 ) -> Ranking:
-    """Return the best *most* points and the front of *outcomes*."""
+    """Return the best *most* points and the front of *outcomes*, and the best for each value of the input *by*."""
     best: list[tuple[tuple[float, ...], int, Outcome]] = []
     front: list[tuple[tuple[float, ...], Outcome]] = []
+    each: dict[str, tuple[tuple[float, ...], Outcome]] = {}
     feasible = 0
     for outcome in outcomes:
         score = scores(outcome, objectives) if keeps(outcome, limits) else None
         if score is None:
             continue
         feasible += 1
+        place = str(outcome.inputs.get(by or ""))
+        if place not in each or score > each[place][0]:
+            each[place] = (score, outcome)
         entry = (score, -outcome.point, outcome)
         if len(best) < most:
             heapq.heappush(best, entry)
@@ -70,4 +81,5 @@ def ranked(
             front = [(held, other) for held, other in front if not dominates(score, held)]
             front.append((score, outcome))
     best.sort(key=lambda entry: entry[:2], reverse=True)
-    return Ranking(tuple(outcome for *_, outcome in best), tuple(outcome for _, outcome in front), feasible)
+    return Ranking(tuple(outcome for *_, outcome in best), tuple(outcome for _, outcome in front), feasible,
+                   tuple(outcome for _, outcome in each.values()) if by else ())  # fmt: skip

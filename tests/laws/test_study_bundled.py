@@ -17,17 +17,27 @@ from archsim.study.store import Store
 from archsim.study.sweep import sweep
 
 STUDIES = bundled_names("workloads", "studies", (".toml",))
-SLICE = 3
-"""Points of each study that are run, spread over it."""
 
 
 @pytest.mark.parametrize("name", STUDIES)
+def test_a_bundled_study_runs(name: str, tmp_path: Path) -> None:
+    """Its middle point is done and has its metrics, and its constraints can be met."""
+    check_slice(name, tmp_path, points=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_bundled_study_runs_on_a_slice(name: str, tmp_path: Path) -> None:
-    """Every n-th point is done, its metrics are there, and the constraints can be met."""
+    """Every n-th point is done or says why not."""
+    check_slice(name, tmp_path, points=8)
+
+
+def check_slice(name: str, tmp_path: Path, *, points: int) -> None:
+    """Run *points* points of a study, spread over it."""
     study = load_study(name)
     assert study.spec.name == name
     check_reach(study)
-    shards = -(-study.space.points // SLICE)
+    shards = -(-study.space.points // points)
     with Store.create_or_open(tmp_path / "s.db", study.identity) as store:
         part = Part(study.space.points, first=shards // 2, shards=shards)
         tally = sweep(study, store, executor=in_process, part=part)

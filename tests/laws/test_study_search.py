@@ -101,6 +101,7 @@ def test_a_search_that_goes_on_is_the_longer_search(tmp_path: Path) -> None:
     assert found(study, tmp_path / "parts.db", Search("nsga2", 40, round_size=8)) == whole
 
 
+@pytest.mark.slow
 def test_a_search_is_the_same_on_two_processes(tmp_path: Path) -> None:
     """Rounds are told in the order of their numbers, whoever was first."""
     study = studied(tmp_path)
