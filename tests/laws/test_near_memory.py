@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import replay_twin as twin
 
 from archsim.errors import InputError
 from archsim.hardware.library import load_system
@@ -14,6 +15,9 @@ from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Plan, unrolled
 from archsim.mapping.sharding import plan_iteration
+from archsim.serving.replay import replay
+from archsim.serving.requests import Arrival, Limits
+from archsim.step.costs import StepCosts
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
 from archsim.units import PS_PER_S
@@ -115,3 +119,41 @@ def test_a_forced_kernel_that_exceeds_the_shards_is_an_error() -> None:
     with pytest.raises(InputError, match="bytes of shards in each of 5 units"):
         record_on(PNM, [tight, f"{PLACE}=attention"])
     assert record_on(PNM, [tight]).time_ps == record_on("h100-sxm8").time_ps
+
+
+def test_the_replay_equals_its_token_by_token_twin_with_units_at_work() -> None:
+    """Batches, contexts and prefills cross from one side to the other; every request's times stay the same integers."""
+    spec = load_system("hbm-pim")
+    system, ways, bits = System(spec), Parallelism.default(spec), Precision.parse("w8a16kv16")
+    costs = StepCosts(lambda batch: simulate_step(plan_iteration(MODEL, bits, ways, spec, batch), system))
+    limits = Limits(max_batch=3, max_prefill_tokens=64, kv_blocks=40, block_tokens=8, context_tokens=100)
+    arrivals = [Arrival(4 * 10**10 * (index // 3), 9 + 5 * index, 3 + 2 * index) for index in range(7)]
+    record, slow = replay(arrivals, costs, limits=limits), twin.twin_replay(arrivals, costs, limits)
+    assert record.requests.finish_ps.tolist() == [row.finish_ps for row in slow.rows]
+    assert record.requests.first_token_ps.tolist() == [row.first_token_ps for row in slow.rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("hbm-pim", "pim"), ("gddr6-aim", "aim"), ("phone-lpddr-pim", "pim"), ("attacc", "attacc")]
+)
+def test_every_design_balances_and_is_no_slower_than_its_host_by_cost(name: str, unit: str) -> None:
+    """Units at the banks: both books sum (the step floor checks them), and `auto` never loses to `none`."""
+    auto, none = (record_on(name, [f"chip.near_memory.{unit}.place={place}"], batch=1) for place in ("auto", "none"))
+    assert auto.time_ps <= none.time_ps
+
+
+def test_host_and_units_that_cooperate_finish_sooner() -> None:
+    """Projections overlap with attention, other products are cut: less time, the same useful work."""
+    work = "chip.near_memory.attacc.host_work"
+    waits, together = (record_on("attacc", [f"{work}={how}"], batch=8) for how in ("waits", "cooperates"))
+    assert together.time_ps < waits.time_ps
+    assert useful(together, "chip0-7.pim.array") > useful(waits, "chip0-7.pim.array")
+
+
+def test_a_unit_that_multiplies_a_row_at_a_time_reads_again_for_each_row() -> None:
+    """Twice the rows near the memory are twice the array bytes: the second half is overfetch."""
+    one, two = (record_on("hbm-pim", ["chip.near_memory.pim.place=all"], batch=batch) for batch in (1, 2))
+    array = [record.books["chip0.hbm.array"] for record in (one, two)]
+    assert array[0]["useful_weights"] == pytest.approx(array[1]["useful_weights"], rel=1e-3)
+    weights = array[1]["useful_weights"]
+    assert array[1]["overfetch"] - array[0]["overfetch"] > 0.9 * weights
