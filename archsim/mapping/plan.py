@@ -100,6 +100,8 @@ class Task:
     """Pieces of the KV cache that are attended to by themselves: a decoding sequence's tokens for one KV head."""
     scores: int = 0
     """Query-key products of all heads."""
+    widening_flops: int = 0
+    """Of `vector_flops` those that widen weights on their way to the matrix engine."""
     kernels: int = 1
     """Kernels that it stands for, each with a ramp."""
     near: Near | None = None

@@ -204,6 +204,7 @@ class Rank:
             vector_flops=of_products.total(operator.vector_flops)[0] + stored.widening_operations * widened,
             matrix_dtype=self.kv_dtype if operator.reads_kv else stored.dtype,
             matrix_rows=-(-operator.matrix_rows // self.ways.tp) if operator.rows_by_heads else operator.matrix_rows,
+            widening_flops=stored.widening_operations * widened,
             matrix_inputs=max((shares.of(amount)[0] for amount in operator.activations_in), default=0),
             shards=of_products.of(operator.shards)[0],
             scores=of_products.of(operator.scores)[0],

@@ -38,7 +38,8 @@ def _useful(result: Result, memory: str) -> float | None:
     phase = decode_phase(result)
     if phase is None:
         return None
-    scopes = [scope for name, scope in phase.ledger.items() if name.endswith(f".{memory}")]
+    # A memory with near-memory units has a book of its arrays, which all of its bytes pass.
+    scopes = [scope for name, scope in phase.ledger.items() if name.endswith((f".{memory}", f".{memory}.array"))]
     booked = math.fsum(scope.peak_per_s for scope in scopes)
     useful = [scope.accounts.get(name, 0.0) * scope.peak_per_s for scope in scopes for name in USEFUL]
     return math.fsum(useful) / booked

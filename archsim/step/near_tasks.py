@@ -86,6 +86,9 @@ def near_product(task: Task, units: NearUnits, weights: Transfer) -> Task:
         transfers=(*(t for t in task.transfers if t is not weights), read, *_operands(units, inputs, results)),
         matrix_flops=0,
         replica_flops=0,
+        # Units multiply weights as they are stored: nothing is widened on the host.
+        vector_flops=task.vector_flops - task.widening_flops,
+        widening_flops=0,
         near=Near(units.memory, task.matrix_flops, task.matrix_flops - task.replica_flops),
     )
 
