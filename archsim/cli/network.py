@@ -121,6 +121,7 @@ def _page(spec: SystemSpec, network: Network, curve: Curve) -> dict[str, Any]:
             for point in curve.points
         ],
         "crossings": [{"bytes": each.bytes, "before": each.before, "after": each.after} for each in curve.crossings],
+        "left_out": [{"algorithm": name, "messages": count} for name, count in curve.left_out],
         "links": [
             {
                 "name": link.name,
@@ -160,6 +161,8 @@ def _print(spec: SystemSpec, network: Network, curve: Curve) -> None:
             format_quantity(point.fastest.duration_ps * 1e-12, "s"), format_quantity(bus, "bytes/s"), *times, *known,
         )  # fmt: skip
     screen.print(table)
+    for name, count in curve.left_out:
+        screen.print(f"{name.replace('_', ' ')} is not timed: {count:,} messages")
     for each in curve.crossings:
         before, after = each.before.replace("_", " "), each.after.replace("_", " ")
         screen.print(f"from {_binary(each.bytes)} ({each.bytes} B) on, {after} is faster than {before}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem
@@ -14,6 +14,8 @@ from archsim.network.topology import Network
 
 __all__ = ["Crossing", "Curve", "Point", "bus_bytes_per_s", "measured_libraries", "message_curve", "sizes_between"]
 
+_MOST_MESSAGES = 8_000
+"""A schedule of more takes minutes to time at every size: those that send from each of many chips to each."""
 _MOST_SIZES = 64
 
 
@@ -47,6 +49,8 @@ class Curve:
     ranks: int
     points: tuple[Point, ...]
     crossings: tuple[Crossing, ...]
+    left_out: tuple[tuple[str, int], ...] = ()
+    """Algorithms that were not timed, with their messages: more than `_MOST_MESSAGES`."""
 
 
 def sizes_between(low: int, high: int) -> tuple[int, ...]:
@@ -79,8 +83,14 @@ def message_curve(
     *software_ps* is spent before each message of an algorithm; libraries that were measured on *chip*'s generation
     know their own. A crossing between two sizes is found to the byte.
     """
-    names = algorithms_for(network, kind, ranks)
     members = tuple(range(ranks))
+    # A step that repeats is timed once.
+    messages = {
+        name: sum(len(step.messages) for step in schedule_of(network, kind, members, size=sizes[-1], algorithm=name))
+        for name in algorithms_for(network, kind, ranks)
+    }
+    fewest = min(messages.values())
+    names = tuple(name for name, count in messages.items() if count <= max(_MOST_MESSAGES, fewest))
     libraries = measured_libraries(chip, kind)
 
     def facts(size: int, algorithm: str) -> CollectiveFacts:
@@ -88,8 +98,8 @@ def message_curve(
             network, kind=kind, ranks=ranks, bytes=size, algorithm=algorithm, software_ps=software_ps, chip=chip
         )
 
-    def seconds(size: int) -> dict[str, float]:
-        schedules = {name: schedule_of(network, kind, members, size=size, algorithm=name) for name in names}
+    def seconds(size: int, among: Iterable[str] = names) -> dict[str, float]:
+        schedules = {name: schedule_of(network, kind, members, size=size, algorithm=name) for name in among}
         return {name: schedule_seconds(network, members, schedule, software_ps) for name, schedule in schedules.items()}
 
     points = []
@@ -98,11 +108,12 @@ def message_curve(
         known = {name: found for name in libraries if (found := _facts_or_none(facts, size, name))}
         points.append(Point(size, facts(size, _fastest(each)), each, known))
     crossings = [
-        _crossing(seconds, before.bytes, after.bytes)
+        _crossing(seconds, before, after)
         for before, after in itertools.pairwise(points)
         if before.fastest.algorithm != after.fastest.algorithm
     ]
-    return Curve(kind, ranks, tuple(points), tuple(crossings))
+    left_out = tuple((name, count) for name, count in messages.items() if name not in names)
+    return Curve(kind, ranks, tuple(points), tuple(crossings), left_out)
 
 
 def bus_bytes_per_s(kind: str, ranks: int, size: int, duration_ps: int) -> float:
@@ -122,12 +133,19 @@ def _facts_or_none(facts: Callable[[int, str], CollectiveFacts], size: int, name
         return None
 
 
-def _crossing(seconds: Callable[[int], dict[str, float]], low: int, high: int) -> Crossing:
-    """Bisect for the first size at which the fastest is no longer that of *low*."""
-    before, after = _fastest(seconds(low)), _fastest(seconds(high))
+def _crossing(seconds: Callable[[int, Iterable[str]], dict[str, float]], first: Point, last: Point) -> Crossing:
+    """Bisect for the first size at which the fastest is no longer that of *first*.
+
+    Times rise with the size, and at most double where it does: what is slower than twice the fastest at *first* is not
+    the fastest before *last*.
+    """
+    low, high = first.bytes, last.bytes
+    before, after = first.fastest.algorithm, last.fastest.algorithm
+    least = min(first.seconds.values())
+    near = [name for name, taken in first.seconds.items() if taken <= 2 * least or name == after]
     while high - low > 1:
         middle = (low + high) // 2
-        name = _fastest(seconds(middle))
+        name = _fastest(seconds(middle, near))
         if name == before:
             low = middle
         else:

@@ -25,6 +25,8 @@ __all__ = ["SUFFIXES", "busy_shares", "network_figure", "node_positions", "write
 SUFFIXES = (".svg", ".png")
 _HEIGHT_IN = 3.1
 _MOST_NAMED = 40
+_LINKS_AT_FULL_WIDTH = 600
+_CHIPS_AT_FULL_SIZE = 128
 _HEAT = "viridis_r"
 _APART = 0.012
 """Distance between the two directions of a wire, of the graph's extent."""
@@ -101,13 +103,14 @@ def _draw_heat(figure: Figure, axes: Axes, network: Network, point: Point) -> No
     top = max([*shares.values(), 1e-9])
     heat, scale = colormaps[_HEAT], Normalize(0, max(top, 0.01))
     extent = max(max(x for x, _ in places.values()) - min(x for x, _ in places.values()), 1e-9)
+    width = max(0.25, min(1.1, _LINKS_AT_FULL_WIDTH / len(network.links)))
     for link in sorted(network.links, key=lambda each: shares[each.name]):
         (x0, y0), (x1, y1) = places[link.src], places[link.dst]
         length = math.hypot(x1 - x0, y1 - y0) or 1.0
         dx, dy = _APART * extent * (y1 - y0) / length, -_APART * extent * (x1 - x0) / length
         share = shares[link.name]
         colour = heat(scale(share)) if share > 0 else "#e4e4e4"
-        axes.plot([x0 + dx, x1 + dx], [y0 + dy, y1 + dy], color=colour, linewidth=1.1, solid_capstyle="butt")
+        axes.plot([x0 + dx, x1 + dx], [y0 + dy, y1 + dy], color=colour, linewidth=width, solid_capstyle="butt")
     _draw_nodes(axes, network, places)
     axes.set_aspect("equal")
     axes.margins(0.08)
@@ -123,7 +126,7 @@ def _draw_heat(figure: Figure, axes: Axes, network: Network, point: Point) -> No
 def _draw_nodes(axes: Axes, network: Network, places: Mapping[str, Position]) -> None:
     chips = set(network.endpoints)
     named = len(chips) <= _MOST_NAMED
-    size = 90 if named else 12
+    size = 90 if named else max(1.0, min(12.0, 12.0 * _CHIPS_AT_FULL_SIZE / len(chips)))
     for kind, marker, colour in ((True, "s", "#0072b2"), (False, "o", "#999999")):
         nodes = [node for node in places if (node in chips) is kind]
         axes.scatter([places[n][0] for n in nodes], [places[n][1] for n in nodes], s=size, marker=marker, color=colour,
