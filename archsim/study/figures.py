@@ -43,6 +43,8 @@ def figures_of(study: Study, store: Store) -> dict[str, Figure]:
     kept = [point for point in points if point.kept] or points
     if len(axes) > 1 and kept:
         figures["heatmap"] = _heat(study, kept, (axes[0], axes[-1]))
+    if len(axes) > 2 and len(axes[0].levels) == 2 and study.spec.objective[0].goal == "max":
+        figures["gain"] = _gain(study, points, axes)
     numeric = [axis for axis in axes if all(isinstance(level[0], int) for level in axis.levels) and len(axis.keys) == 1]
     if numeric and points and study.spec.objective[0].goal == "max":
         figures["scaling"] = _scaling(study, points, max(numeric, key=lambda axis: len(axis.levels)))
@@ -137,6 +139,26 @@ def _heat(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
         values,
         _measure(metric),
         title=f"{study.spec.title}\n{METRICS[metric].title}{rest}",
+    )
+
+
+def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
+    """Return one setting of the first axis over the other, at every setting of the last two: where it pays."""
+    first, rows, columns = axes[0], axes[-2], axes[-1]
+
+    def ratio(row: Sequence[object], column: Sequence[object]) -> float | None:
+        places = [_at(points, ((first, level), (rows, row), (columns, column))) for level in first.levels]
+        one, other = (_best(found, study) for found in places)
+        return other / one if one and other else None
+
+    one, other = _names(first)
+    metric = METRICS[study.spec.objective[0].metric]
+    return heat_map(
+        (_axis_name(columns), _names(columns)),
+        (_axis_name(rows), _names(rows)),
+        [[ratio(row, column) for column in columns.levels] for row in rows.levels],
+        Measure(f"ratio of {metric.title}", ""),
+        title=f"{study.spec.title}\n{metric.title}: {other} over {one}",
     )
 
 
