@@ -82,9 +82,9 @@ def feeds_of(kernels: list[tuple[Chunk, ...]], system: System) -> list[Feed]:
     else:
         both = [[(c.streamed + c.bound, c.streamed_bytes + c.bound_bytes) for c in kernel] for kernel in kernels]
         into_staging = [_feed(both, staging, ahead=False)]
-    early = [
-        _early_feed(kernels, level.name, level.ahead_bytes) for level in system.levels.values() if level.ahead_bytes
-    ]
+    # A buffer that nothing is read through would run ahead to the last kernel, and hide that layers repeat.
+    used = {early.level for kernel in kernels for chunk in kernel for early in chunk.early}
+    early = [_early_feed(kernels, name, level.ahead_bytes) for name, level in system.levels.items() if name in used]
     for feed in into_staging:
         feed.sources = [source for source in early if source.lands]
     return [*into_staging, *early]

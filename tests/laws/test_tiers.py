@@ -144,6 +144,7 @@ def test_an_unused_tier_changes_nothing() -> None:
     assert with_flash.latency_s == without.latency_s
     assert with_flash.ledger.keys() - without.ledger.keys() == {"chip0-7.hbf"}
     assert {scope: with_flash.ledger[scope] for scope in without.ledger} == without.ledger
+    assert with_flash.provenance.event_count == without.provenance.event_count
 
 
 def books(result: Result) -> None:
