@@ -51,7 +51,7 @@ def test_a_system_s_row_says_what_its_spec_says() -> None:
 
 def test_systems_are_filtered_by_memory_and_status() -> None:
     """The start of a standard is enough, in any case; without a match the list is empty."""
-    assert {row["memory"] for row in _rows("--memory", "hbm3")} == {"HBM3", "HBM3E"}
+    assert {row["memory"] for row in _rows("--memory", "hbm3e")} == {"HBM3E"}
     assert {row["status"] for row in _rows("--status", "shipped")} == {"shipped"}
     assert _rows("--memory", "core rope") == []
 
