@@ -71,7 +71,7 @@ def command(
 def _ranks(spec: SystemSpec, ranks: int | None) -> int:
     from archsim.errors import InputError, Problem
 
-    wanted = ranks or spec.chips
+    wanted = ranks or len(spec.working_chips)
     if not 2 <= wanted <= spec.chips:
         expected = f"2 to {spec.chips} ranks: {spec.name} has {spec.chips} chips" if spec.chips > 1 else (
             f"a system of at least 2 chips; {spec.name} has one"

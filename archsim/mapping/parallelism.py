@@ -189,7 +189,7 @@ def _wrong_experts(ways: Parallelism, model: Model) -> _Problems:
     elif ways.dp % (ep // tp):
         yield "dp", str(ways.dp), f"a multiple of {ep // tp}: ep {ep} over tp {tp} joins as many of its ways"
     if ways.cp > 1:
-        yield "cp", str(ways.cp), f"1 beside ep {ep}: context and expert parallelism cannot be combined yet"
+        yield "cp", str(ways.cp), f"1 beside ep {ep}: context ranks share sequences, expert ranks have their own"
 
 
 def _indivisible(model: Model, tp: int) -> str:

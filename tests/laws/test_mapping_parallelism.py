@@ -99,7 +99,7 @@ def test_a_dense_model_refuses_with_numbers(ways: str, chips: int, words: str) -
         ("ep=3", 3, "a divisor of the 8 experts of mixtral-8x7b"),
         ("tp=8,ep=4", 8, "1, or tp 8 times a whole number"),
         ("tp=1,ep=4,dp=6", 6, "a multiple of 4: ep 4 over tp 1 joins as many of its ways"),
-        ("ep=4,cp=2", 8, "1 beside ep 4: context and expert parallelism cannot be combined yet"),
+        ("ep=4,cp=2", 8, "1 beside ep 4: context ranks share sequences, expert ranks have their own"),
     ],
 )
 def test_experts_refuse_with_numbers(ways: str, chips: int, words: str) -> None:
