@@ -24,8 +24,9 @@ def command(
 ) -> int:
     """Run SUITE (default: all), print signed errors by group, the worst rows, and which bounds hold.
 
-    Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc. Errors are relative: (predicted -
-    expected) / expected. Rows that cannot be compared are counted as skipped. Exits with 1 where a bound is broken.
+    Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc; by name alone: claims. Errors are
+    relative: (predicted - expected) / expected. Rows that cannot be compared are counted as skipped. Exits with 1 where
+    a bound is broken.
 
     Example: archsim validate dram
     """
@@ -44,6 +45,12 @@ def command(
         from archsim.report.parity_figure import write_parity
 
         write_parity(results, out)
+        for result in results:
+            if result["suite"] == "claims":
+                from archsim.files import write_atomically
+                from archsim.validation.claims import claims_page
+
+                write_atomically(out / "claims.md", claims_page(result["rows"]).encode())
     if as_json:
         import json
 

@@ -118,6 +118,8 @@ class ChipSpec(Spec):
     """How much of it exists."""
     aliases: tuple[Text, ...] = ()
     """Other names it is looked up by."""
+    year: int | None = Field(default=None, strict=True, ge=1990, le=2100)
+    """When it was first shipped, or announced where it has not been."""
     main_memory: Identifier
     """The memory that holds weights and KV cache."""
     bytes_in_flight: Bytes
