@@ -63,10 +63,7 @@ def trend_figure(found: Sequence[Point]) -> Figure:
     with styled():
         figure = Figure(figsize=(TWO_COLUMNS_IN, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2)
-        series = (("FLOP/s, bf16", 2, "o"), ("bytes/s", 3, "s"), ("capacity", 4, "^"))
-        for (label, place, marker), colour in zip(series, LINE_COLOURS, strict=False):
-            first = found[0][place]
-            pairs = [(point.year, point[place] / first) for point in found]
+        for (label, pairs), marker, colour in zip(_series(found).items(), "os^", LINE_COLOURS, strict=False):
             growth = growth_per_year(pairs)
             left.plot(
                 *zip(*pairs, strict=True), marker, color=colour, markersize=4, label=f"{label}: x {growth:.2f} a year"
@@ -83,7 +80,7 @@ def trend_figure(found: Sequence[Point]) -> Figure:
         right.set_ylim(bottom=0)
         for axes in (left, right):
             axes.set_xlabel("year")
-            axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+            axes.set_xticks(sorted({point.year for point in found}))
             quiet_axes(axes)
     return figure
 
@@ -94,5 +91,12 @@ def write_trend(path: Path) -> dict[str, float]:
         raise InputError(Problem(str(path), "--trend", "", f"a file name that ends in {', '.join(_WRITERS)}"))
     found = points()
     write_atomically(path, _WRITERS[path.suffix](trend_figure(found)))
-    names = {"FLOP/s": 2, "bytes/s": 3, "capacity": 4}
-    return {name: growth_per_year((point.year, point[place]) for point in found) for name, place in names.items()}
+    return {label: growth_per_year(pairs) for label, pairs in _series(found).items()}
+
+
+def _series(found: Sequence[Point]) -> dict[str, list[tuple[int, float]]]:
+    return {
+        "FLOP/s": [(point.year, point.flop_per_s) for point in found],
+        "bytes/s": [(point.year, point.bytes_per_s) for point in found],
+        "capacity": [(point.year, point.capacity_bytes) for point in found],
+    }
