@@ -37,6 +37,8 @@ class Level:
     """What one channel sustains when an operator issues these accesses together."""
     holds: tuple[tuple[str, Fraction], ...] = ()
     """The pipes that a transfer holds, each for a share of the transfer's time; empty: its own, of the level's name."""
+    sustain_in_part: Callable[[tuple[Access, ...], Fraction], ChannelFacts] | None = None
+    """The same where a share of the chip's cores asks for data; None: it does not matter who asks."""
     inside: bool = False
     """What is read stays in the memory: near-memory units take it, not the chip."""
     ahead_bytes: int = 0
@@ -97,6 +99,10 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
             memo[accesses] = answer(Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps))
         return memo[accesses]
 
+    def sustain_in_part(accesses: tuple[Access, ...], cores: Fraction) -> ChannelFacts:
+        window = max(int(window_bytes * cores), 1)
+        return answer(Phase(accesses, window_bytes=window, latency_ps=spec.round_trip_ps))
+
     return Level(
         name=name,
         channels=spec.channels,
@@ -104,6 +110,7 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
         burst_bytes=spec.device.burst_bytes,
         channel_peak_bytes_per_s=spec.channel_peak_bytes_per_s,
         sustain=sustain,
+        sustain_in_part=sustain_in_part,
         ahead_bytes=spec.ahead_bytes,
     )
 

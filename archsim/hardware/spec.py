@@ -124,6 +124,9 @@ class ChipSpec(Spec):
     """The memory that holds weights and KV cache."""
     bytes_in_flight: Bytes
     """Outstanding read bytes that all cores together sustain (Little's law)."""
+    cores: Count | None = None
+    """Cores that share them, where attention gives each piece of the KV cache to one core: fewer pieces than cores
+    leave the other cores' bytes out of flight. Not stated: work is split over all cores, whatever its shape."""
     staging_bytes: Bytes = Field(alias="staging")
     """On-chip buffer that holds operands ahead of the engines."""
     tdp_watts: Watts | None = Field(alias="tdp", default=None)

@@ -140,7 +140,7 @@ def landings_of(plan: Plan, exchanges: Exchanges, system: System) -> dict[Task, 
 def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
     """Return the work of one kernel, in at least so many chunks."""
     count = max(least_chunks, _chunk_count(task, system))
-    facts = {name: level.sustain(_accesses(task, level)) for name, level in system.levels.items() if _uses(task, name)}
+    facts = {name: _sustained(task, level, system) for name, level in system.levels.items() if _uses(task, name)}
     pieces = {t: _cut(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
     matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
@@ -186,6 +186,16 @@ def _near_times(task: Task, count: int, system: System) -> list[Held]:
     units: NearUnits = system.near[task.near.memory]
     times = _cut_time(task.near.flops, count, units.flop_per_s(task.matrix_dtype))
     return [((units.name, duration),) for duration in times]
+
+
+def _sustained(task: Task, level: Level, system: System) -> ChannelFacts:
+    # N10: where cores are counted, each piece of the KV cache is one core's, and pieces come in whole rounds of cores.
+    cores = system.spec.chip.cores
+    reads = any(transfer.level == level.name and transfer.tensor == "kv_read" for transfer in task.transfers)
+    if cores is None or not reads or not task.shards or level.sustain_in_part is None:
+        return level.sustain(_accesses(task, level))
+    rounds = -(-task.shards // cores)
+    return level.sustain_in_part(_accesses(task, level), Fraction(task.shards, rounds * cores))
 
 
 def _uses(task: Task, level: str) -> bool:

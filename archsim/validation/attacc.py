@@ -10,9 +10,8 @@ Ours are the bundled comparison profiles `attacc-dgx-a100`, `attacc-dgx-h100`, `
 energies), so that no GPU model of ours is bent to another simulator. AttAcc checks no capacity: neither does this
 suite, and rows that would not fit are marked.
 
-What stays apart: AttAcc's GPU gives a head to a thread block, so that a single sequence of few heads leaves most cores
-without work; ours spreads a sequence over the chip, as split attention kernels do. Its attention takes several times as
-long at batch 1, and its speed-ups there are larger.
+AttAcc's GPU gives a head of a sequence to one core: the profiles count `cores`, so that few heads leave most of the
+bandwidth unused. It also loses some of a product's bandwidth to rounds of tiles, which the profiles do not have.
 """
 
 from __future__ import annotations

@@ -24,15 +24,13 @@ def test_the_suite_takes_no_file() -> None:
 
 
 def test_attacc_is_as_much_faster_than_a_dgx_as_its_simulator_says(shared: Path) -> None:
-    """Speed-up within 15 % wherever several sequences share a GPU, energy ratio within 20 % everywhere."""
+    """Speed-up within 15 % and energy ratio within 20 % at every point, 3.5 and 2 % on average."""
     rows = attacc(shared / "reference" / "measured" / "attacc_sim_points.csv")
-    speedups = [row for row in rows if row["group"] == "speedup" and row["error"] is not None]
-    several = [abs(row["error"]) for row in speedups if " batch 1 " not in row["id"]]
-    energies = [abs(row["error"]) for row in rows if row["group"] == "energy_ratio" and row["error"] is not None]
-    assert len(several) > 100
-    assert max(several) < 0.15
-    assert max(energies) < 0.20
-    assert sum(abs(row["error"]) for row in speedups) / len(speedups) < 0.06
+    for group, most, mean in (("speedup", 0.15, 0.035), ("energy_ratio", 0.20, 0.02)):
+        errors = [abs(row["error"]) for row in rows if row["group"] == group and row["error"] is not None]
+        assert len(errors) > 100
+        assert max(errors) < most
+        assert sum(errors) / len(errors) < mean
 
 
 def test_points_beyond_the_memory_are_marked(shared: Path) -> None:
