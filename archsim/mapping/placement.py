@@ -181,7 +181,7 @@ class Demand:
         return Placement(
             tiers=tiers,
             stages=tuple(
-                self._holding(ways, range(*layers), stage, tiers, activations)
+                self._holding(ways, range(*layers), stage=stage, tiers=tiers, activation_bytes=activations)
                 for stage, layers in enumerate(pairwise(ends))
             ),
             activation_bytes_per_chip=activations,
@@ -194,7 +194,7 @@ class Demand:
     def _shares(self, ways: Parallelism) -> Shares:
         return Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
 
-    def _holding(self, ways: Parallelism, layers: range, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
+    def _holding(self, ways: Parallelism, layers: range, *, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
         shares, model = self._shares(ways), self.model
         bits = self.precision.stored_weight_bits
         kinds = Counter(model.kinds[layers.start : layers.stop])

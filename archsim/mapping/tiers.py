@@ -77,32 +77,27 @@ class Tiers:
         """Return where these bytes lie."""
         room = dict(self.usable)
         lacking: list[tuple[str, int]] = []
-        activations = _into(room, self.activations, activation_bytes, "activations", lacking)
-        context = _into(room, self.context, context_bytes, "context", lacking)
-        held = {self.kv[0]: min(self.kv_reserve_bytes, room[self.kv[0]])}
-        weights = _into(room, self.weights, weight_bytes, "weights", lacking, held=held)
-        return Filled(activations, context, weights, tuple((name, room[name]) for name in self.kv), tuple(lacking))
+        wanted = {"activations": activation_bytes, "context": context_bytes, "weights": weight_bytes}
+        placed: dict[str, Parts] = {}
+        for what, names in (("activations", self.activations), ("context", self.context), ("weights", self.weights)):
+            held = {self.kv[0]: min(self.kv_reserve_bytes, room[self.kv[0]])} if what == "weights" else {}
+            placed[what], left = _into(room, names, wanted=wanted[what], held=held)
+            if left:
+                lacking.append((what, left))
+        rooms = tuple((name, room[name]) for name in self.kv)
+        return Filled(placed["activations"], placed["context"], placed["weights"], rooms, tuple(lacking))
 
 
-def _into(
-    room: dict[str, int],
-    names: tuple[str, ...],
-    wanted: int,
-    what: str,
-    lacking: list[tuple[str, int]],
-    *,
-    held: Mapping[str, int] | None = None,
-) -> Parts:
+def _into(room: dict[str, int], names: tuple[str, ...], *, wanted: int, held: Mapping[str, int]) -> tuple[Parts, int]:
+    """Take *wanted* bytes from *room* in the order of *names*, less what is *held*; return them and what is left."""
     parts: list[tuple[str, int]] = []
     for name in names:
-        taken = min(wanted, room[name] - (held or {}).get(name, 0))
+        taken = min(wanted, room[name] - held.get(name, 0))
         room[name] -= taken
         wanted -= taken
         if taken:
             parts.append((name, taken))
-    if wanted:
-        lacking.append((what, wanted))
-    return tuple(parts)
+    return tuple(parts), wanted
 
 
 def cut(amount: int, parts: Parts) -> list[tuple[str, int]]:

@@ -126,6 +126,29 @@ def test_a_wrong_system_file_is_refused_at_its_key(screen: Screen, old: str, new
 
 
 @pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param(['placement.kv=["hbf"]'], ["chip.placement.kv: got 'hbf'", "flash", "forced"],
+                     id="KV in flash"),
+        pytest.param(['placement.weights=["ddr"]'], ["chip.placement.weights: got 'ddr'", "hbm, hbf"], id="no such tier"),
+        pytest.param(["hbm.stacks=1", 'placement.weights=["hbm"]', "hbm.framework_share=90 %"],
+                     ["h100-hbf: hbm of each of 8 chips", "bytes are missing on each chip"], id="tier too small"),
+        pytest.param(["energy.idle=500 W", "thermal.limit=0.5 W/mm2"],
+                     ["thermal.limit: got '0.5 W/mm2 (407 W)'", "more than the idle power, 500 W"],
+                     id="heat below idle"),
+    ],
+)  # fmt: skip
+def test_a_tier_or_a_heat_limit_that_cannot_be_is_refused_by_name(
+    screen: Screen, settings: list[str], words: list[str]
+) -> None:
+    """Setting, value and what was expected."""
+    options = [word for setting in settings for word in ("--set", setting)]
+    said = refusal(screen, "run", "h100-hbf", "--model", "llama-3.1-8b", "--precision", "w8a16kv16", *STEP, *options)
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"num_attention_heads": -32}, "num_attention_heads: got '-32'; expected a positive integer"),
