@@ -130,7 +130,8 @@ def test_a_wrong_system_file_is_refused_at_its_key(screen: Screen, old: str, new
     [
         pytest.param(['placement.kv=["hbf"]'], ["chip.placement.kv: got 'hbf'", "flash", "forced"],
                      id="KV in flash"),
-        pytest.param(['placement.weights=["ddr"]'], ["chip.placement.weights: got 'ddr'", "hbm, hbf"], id="no such tier"),
+        pytest.param(['placement.weights=["ddr"]'], ["chip.placement.weights: got 'ddr'", "hbm, hbf"],
+                     id="no such tier"),
         pytest.param(["hbm.stacks=1", 'placement.weights=["hbm"]', "hbm.framework_share=90 %"],
                      ["h100-hbf: hbm of each of 8 chips", "bytes are missing on each chip"], id="tier too small"),
         pytest.param(["energy.idle=500 W", "thermal.limit=0.5 W/mm2"],
