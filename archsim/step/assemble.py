@@ -152,8 +152,10 @@ def _on_pipe(service: Service, pipe: str, own: Level, system: System) -> Iterato
 
 
 def _engine_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
-    # A scope's peak is the same on all ranks, whatever their own kernels are.
-    peak = max((system.matrix_rate(work.matrix_dtype) for work in works.values() if work.matrix_ps), default=0)
+    # A scope's peak is the same on all ranks and in all iterations: those too whose products near units do.
+    known = system.spec.chip.engine["matrix"].flop_per_s
+    types = {work.matrix_dtype for work in works.values() if work.matrix_ps or (work.near and work.near.flops)}
+    peak = max((system.matrix_rate(dtype) for dtype in types if dtype in known), default=0)
     engines = {"matrix": peak, "vector": system.vector_rate}
     for name, flop_per_s in engines.items():
         if flop_per_s:
