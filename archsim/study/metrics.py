@@ -52,6 +52,17 @@ def _account(group: str) -> Callable[[Result], Number]:
     return share
 
 
+def _energy(field: str) -> Callable[[Result], Number]:
+    """Return a figure of the energy of a run; None where parts are absent from it: a lower bound ranks nothing."""
+
+    def figure(result: Result) -> float | None:
+        known = result.energy is not None and not result.energy.absent
+        value: float | None = getattr(result.energy, field) if known else None
+        return value
+
+    return figure
+
+
 def _rate_per(metric: str) -> Callable[[Result, SystemSpec], Number]:
     """Return tokens/s over what the system states as *metric*."""
 
@@ -91,10 +102,14 @@ METRICS: dict[str, Metric] = {
     "saturation_requests_per_s": Metric(
         "requests/s at saturation", "1/s", of_result=lambda r: r.saturation.requests_per_s if r.saturation else None
     ),
-    "energy_j_per_token": Metric(
-        "energy per output token", "J", of_result=lambda r: r.energy.joules_per_output_token if r.energy else None
+    "energy_j_per_token": Metric("energy per output token", "J", of_result=_energy("joules_per_output_token")),
+    "energy_j_per_token_low": Metric(
+        "energy per output token, low end", "J", of_result=_energy("joules_per_output_token_low")
     ),
-    "average_w": Metric("mean power", "W", "W", of_result=lambda r: r.energy.average_watts if r.energy else None),
+    "energy_j_per_token_high": Metric(
+        "energy per output token, high end", "J", of_result=_energy("joules_per_output_token_high")
+    ),
+    "average_w": Metric("mean power", "W", "W", of_result=_energy("average_watts")),
     "usd_per_million_tokens": Metric(
         "USD per million output tokens", "USD",
         of_result=lambda r: r.cost.usd_per_million_output_tokens if r.cost else None,
