@@ -16,7 +16,7 @@ from typing import NamedTuple
 from archsim.errors import ArchsimError, InputError, Problem
 from archsim.hardware.library import load_system, setting_paths
 from archsim.run import evaluate_step
-from archsim.units import UNITS, exact_quantity, parse_quantity
+from archsim.units import UNITS, exact_quantity, format_quantity, parse_quantity
 from archsim.validation.claim_table import CLAIMS, Claim
 from archsim.validation.network import Row, row
 from archsim.workload.model import load_model
@@ -128,6 +128,11 @@ def _scaled(text: str, factor: float, *, digits: int = 6) -> str:
     return exact_quantity(whole, dimension)
 
 
+def _readable(text: str) -> str:
+    dimension = next(name for name, units in UNITS.items() if text.rsplit(maxsplit=1)[-1] in units)
+    return format_quantity(parse_quantity(text, dimension), dimension, digits=3)
+
+
 _HEAD = """# Claims
 
 What makers, operators and testers state, beside what archsim predicts for the machine as it is published. Claims are
@@ -167,7 +172,8 @@ def _moves(far: Sequence[tuple[Claim, float]]) -> list[str]:
         lines += [f"**{claim.name}**: predicted / claim {ratio:.2f}.", ""]
         for move in moves_of(claim, ratio):
             if move.after:
-                lines.append(f"* `{move.path}`: {move.before} -> {move.after} (x {move.factor:.3g}) meets the claim.")
+                after = _readable(move.after)
+                lines.append(f"* `{move.path}`: {move.before} -> {after} (x {move.factor:.3g}) meets the claim.")
             else:
                 lines.append(
                     f"* `{move.path}`: no factor up to {_MOST} either way meets it; "
