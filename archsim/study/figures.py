@@ -44,7 +44,7 @@ def figures_of(study: Study, store: Store) -> dict[str, Figure]:
     if len(axes) > 1 and kept:
         figures["heatmap"] = _heat(study, kept, (axes[0], axes[-1]))
     if len(axes) > 2 and len(axes[0].levels) == 2 and study.spec.objective[0].goal == "max":
-        figures["gain"] = _gain(study, points, axes)
+        figures |= _gain(study, points, axes)
     numeric = [axis for axis in axes if all(isinstance(level[0], int) for level in axis.levels) and len(axis.keys) == 1]
     if numeric and points and study.spec.objective[0].goal == "max":
         figures["scaling"] = _scaling(study, points, max(numeric, key=lambda axis: len(axis.levels)))
@@ -142,8 +142,8 @@ def _heat(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
     )
 
 
-def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
-    """Return one setting of the first axis over the other, at every setting of the last two: where it pays."""
+def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> dict[str, Figure]:
+    """Return one setting of the first axis over the other at every setting of the last two, if it is known anywhere."""
     first, rows, columns = axes[0], axes[-2], axes[-1]
 
     def ratio(row: Sequence[object], column: Sequence[object]) -> float | None:
@@ -151,15 +151,19 @@ def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
         one, other = (_best(found, study) for found in places)
         return other / one if one and other else None
 
+    values = [[ratio(row, column) for column in columns.levels] for row in rows.levels]
+    if not any(value for row in values for value in row):
+        return {}
     one, other = _names(first)
     metric = METRICS[study.spec.objective[0].metric]
-    return heat_map(
+    drawn = heat_map(
         (_axis_name(columns), _names(columns)),
         (_axis_name(rows), _names(rows)),
-        [[ratio(row, column) for column in columns.levels] for row in rows.levels],
+        values,
         Measure(f"ratio of {metric.title}", ""),
         title=f"{study.spec.title}\n{metric.title}: {other} over {one}",
     )
+    return {"gain": drawn}
 
 
 def _scaling(study: Study, points: list[_Point], axis: Axis) -> Figure:

@@ -110,3 +110,13 @@ def test_a_bound_is_one_that_results_keep(tmp_path: Path) -> None:
         sweep(study, store, executor=in_process, part=Part(study.space.points))
         times = [outcome.metrics["tpot_s_p50"] or 0.0 for outcome in store.rows()]
     assert all(3.4e-3 < time_s < 3 * 3.4e-3 for time_s in times)
+
+
+def test_a_design_over_another_is_drawn_where_both_are_known(tmp_path: Path) -> None:
+    """Two systems and two further axes give the map of where one pays; without rows of both there is none."""
+    study = load_study("tp-against-pp")
+    half = study.space.points // 2
+    with Store.create_or_open(tmp_path / "s.db", study.identity) as store:
+        for first in (0, half):
+            sweep(study, store, executor=in_process, part=Part(first + 1, first=first))
+        assert "gain" in figures_of(study, store)
