@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 import replay_twin as twin
+from pydantic_core import PydanticCustomError
 
 from archsim.errors import InputError
 from archsim.hardware.library import load_system
+from archsim.hardware.near_spec import check_near_memory
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Plan, unrolled
@@ -157,3 +159,11 @@ def test_a_unit_that_multiplies_a_row_at_a_time_reads_again_for_each_row() -> No
     assert array[0]["useful_weights"] == pytest.approx(array[1]["useful_weights"], rel=1e-3)
     weights = array[1]["useful_weights"]
     assert array[1]["overfetch"] - array[0]["overfetch"] > 0.9 * weights
+
+
+def test_a_level_that_a_memory_does_not_have_is_refused() -> None:
+    """A package of LPDDR has banks and bank groups, but no base die under a stack."""
+    unit = load_system("attacc-buffer").chip.near_memory["attacc"].model_copy(update={"level": "base_die"})
+    phone = load_system("phone-lpddr-pim").chip.memory["dram"]
+    with pytest.raises(PydanticCustomError, match="levels of LPDDR5X"):
+        check_near_memory({"attacc": unit}, {"pim": phone})
