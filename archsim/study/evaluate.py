@@ -2,7 +2,7 @@
 
 Systems, models, traces and placed designs are kept by what they were made from, the latest few of each: points in order
 differ in the workload first, so most find everything made. A case that cannot be built or fails becomes an outcome with
-its message; only an interrupt or a lack of memory goes through.
+its message; only an interrupt goes through.
 """
 
 from __future__ import annotations

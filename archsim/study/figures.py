@@ -47,7 +47,7 @@ def figures_of(study: Study, store: Store) -> dict[str, Figure]:
         figures |= _gain(study, points, axes)
     numeric = [axis for axis in axes if all(isinstance(level[0], int) for level in axis.levels) and len(axis.keys) == 1]
     if numeric and points and study.spec.objective[0].goal == "max":
-        figures["scaling"] = _scaling(study, points, max(numeric, key=lambda axis: len(axis.levels)))
+        figures |= _scaling(study, points, max(numeric, key=lambda axis: len(axis.levels)))
     return figures
 
 
@@ -166,7 +166,7 @@ def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> dict[str,
     return {"gain": drawn}
 
 
-def _scaling(study: Study, points: list[_Point], axis: Axis) -> Figure:
+def _scaling(study: Study, points: list[_Point], axis: Axis) -> dict[str, Figure]:
     others = [other for other in study.axes if other is not axis and 1 < len(other.levels) <= _MOST_CURVES]
     by = others[0] if others else None
     curves = []
@@ -176,6 +176,8 @@ def _scaling(study: Study, points: list[_Point], axis: Axis) -> Figure:
         known = [(x, y) for x, y in found if y is not None and x > 0 and y > 0]
         if len(known) > 1:
             curves.append((name, [x for x, _ in known], [y for _, y in known]))
+    if not curves:
+        return {}
     metric = study.spec.objective[0].metric
     rest = f"\n{METRICS[metric].title}, best over all else" if len(study.axes) > 2 else ""
-    return scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title + rest)
+    return {"scaling": scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title + rest)}
