@@ -31,7 +31,7 @@ def test_every_bundled_system_holds_an_8b_model_by_default(name: str) -> None:
         ("gb200-nvl72", Parallelism(8, dp=9)),
         ("h100-sxm8x4", Parallelism(8, dp=4)),
         ("tpu-v4-64", Parallelism(32, dp=2)),
-        ("riscv-chiplets", Parallelism(16)),
+        ("risc-v-chiplets", Parallelism(16)),
     ],
 )
 def test_tensor_ranks_fill_a_domain_and_replicas_the_rest(name: str, ways: Parallelism) -> None:
