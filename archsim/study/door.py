@@ -21,7 +21,7 @@ from archsim.study.study import OF_STEP, OF_TRACE, PLAIN, Study, assignment, spa
 from archsim.units import parse_quantity
 from archsim.workload.precision import Precision
 
-__all__ = ["bundled_studies", "find_study", "load_spec", "load_study"]
+__all__ = ["bundled_studies", "find_study", "load_study"]
 
 _MOST_POINTS = 100_000_000
 _MOST_CHECKED = 400
@@ -36,16 +36,17 @@ def find_study(name_or_path: str) -> Path:
 
 def bundled_studies() -> list[tuple[str, str, int]]:
     """Return (name, what it asks, number of points) of every bundled study."""
-    studies = [load_spec(find_study(name)) for name in bundled_names("workloads", "studies", (".toml",))]
+    studies = [_read(find_study(name))[0] for name in bundled_names("workloads", "studies", (".toml",))]
     return [(spec.name, spec.title, space_of(spec).points) for spec in studies]
 
 
 def load_study(name_or_path: str) -> Study:
     """Return the study that *name_or_path* means; raises `InputError` with every problem of its file."""
     path = find_study(name_or_path)
-    spec = load_spec(path)
+    spec, problems = _read(path)
     study = Study(spec, path.parent, space_of(spec), ())
     found = _Found(study, str(path))
+    found.problems += problems
     found.systems()
     found.models()
     found.workloads()
@@ -54,13 +55,10 @@ def load_study(name_or_path: str) -> Study:
     return Study(spec, path.parent, study.space, tuple(found.content))
 
 
-def load_spec(path: Path) -> StudySpec:
-    """Return the study in *path*, checked in itself; raises `InputError` with every problem."""
+def _read(path: Path) -> tuple[StudySpec, list[Problem]]:
+    """Return the study in *path* and what does not go together in it; raises `InputError` for what cannot be read."""
     spec = validated(StudySpec, Tables(read_toml(path), {(): str(path)}))
-    problems = [Problem(str(path), key, value, expected) for key, value, expected in _wrong(spec)]
-    if problems:
-        raise InputError(*problems)
-    return spec
+    return spec, [Problem(str(path), key, value, expected) for key, value, expected in _wrong(spec)]
 
 
 def _wrong(spec: StudySpec) -> Iterator[tuple[str, str, str]]:

@@ -161,11 +161,13 @@ class StudySpec(Spec):
     """What varies."""
     constraint: tuple[ConstraintSpec, ...] = ()
     """What a design has to keep."""
-    objective: tuple[ObjectiveSpec, ...] = Field(min_length=1)
+    objective: tuple[ObjectiveSpec, ...]
     """What makes a design good; the first one ranks."""
 
     @model_validator(mode="after")
     def _check_names(self) -> StudySpec:
+        if not self.objective:
+            raise refusal("objective", "", "at least one [[objective]]: what makes a design good")
         for key, names in (("systems", self.systems), ("workload", tuple(w.name for w in self.workload)),
                            ("axis", tuple(k for a in self.axis for k in (a.keys or (a.key or "",)))),
                            ("objective", tuple(o.metric for o in self.objective))):  # fmt: skip

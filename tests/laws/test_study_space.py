@@ -138,8 +138,9 @@ def test_a_wrong_study_is_refused_by_name(tmp_path: Path, change: tuple[str, str
 
 
 def test_all_problems_of_a_study_are_said_at_once(tmp_path: Path) -> None:
-    """Three wrong names, three problems."""
+    """Three wrong names and a missing context, four problems."""
     text = STUDY.replace("launch_gap", "lunch_gap").replace("h200-sxm8", "h2000").replace("llama-3.1-8b", "llama-9")
+    text = text.replace('key = "context"', 'key = "chips"').replace("[1024]", "[8]")
     with pytest.raises(InputError) as caught:
         load_study(written(tmp_path, text))
-    assert {problem.key for problem in caught.value.problems} == {"systems.1", "axis.1", "model"}
+    assert {problem.key for problem in caught.value.problems} == {"systems.1", "axis.1", "model", "workload"}
