@@ -60,6 +60,7 @@ _SINGULAR = {
     "models": "model",
     "samplers": "trace",
     "studies": "study",
+    "economics": "economics",
 }
 """Folder of bundled files -> what a message calls one of them."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from archsim.economics.assess import assessed
+from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem, did_you_mean
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
@@ -237,7 +239,7 @@ def run(
         replicas=fleet.replicas,
         counted=counted,
     )
-    return result_of_replay(setup.design, served)
+    return assessed(result_of_replay(setup.design, served), setup.spec, load_economics())
 
 
 class Bench:
@@ -251,6 +253,7 @@ class Bench:
     ) -> None:
         self._setup = _Setup.of(system, model, precision, parallelism)
         self._design = self._setup.design
+        self._economics = load_economics()
 
     def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
         """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
@@ -264,7 +267,8 @@ class Bench:
         shares = split_evenly(batch, len(setup.replicas) or 1)
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
-        return result_of_step(self._design, steps, shares, context=context, tables=tables)
+        result = result_of_step(self._design, steps, shares, context=context, tables=tables)
+        return assessed(result, setup.spec, self._economics)
 
 
 def evaluate_step(

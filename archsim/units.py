@@ -56,10 +56,23 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "m": {"um": Fraction(1, 10**6), "mm": Fraction(1, 10**3)},
     "m2": {"mm2": Fraction(1, 10**6), "cm2": Fraction(1, 10**4)},
     "USD": {"USD": Fraction(1)},
+    "USD/B": {"USD/GB": Fraction(1, 10**9), "USD/TB": Fraction(1, 10**12)},
+    "USD/(B/s)": {"USD/(GB/s)": Fraction(1, 10**9), "USD/(TB/s)": Fraction(1, 10**12)},
+    "USD/W": {"USD/W": Fraction(1), "USD/kW": Fraction(1, 1000)},
+    "USD/m2": {"USD/mm2": Fraction(10**6)},
+    "USD/J": {"USD/kWh": Fraction(1, 3_600_000), "USD/MWh": Fraction(1, 3_600_000_000)},
+    "kg": {"kg": Fraction(1), "g": Fraction(1, 1000), "t": Fraction(1000)},
+    "kg/J": {"g/kWh": Fraction(1, 3_600_000_000), "kg/kWh": Fraction(1, 3_600_000)},
+    "kg/B": {"kg/GB": Fraction(1, 10**9), "g/GB": Fraction(1, 10**12)},
+    "kg/W": {"kg/W": Fraction(1)},
+    "kg/m2": {"kg/mm2": Fraction(10**6), "kg/cm2": Fraction(10**4)},
+    "1/m2": {"/cm2": Fraction(10**4)},
+    "years": {"years": Fraction(31_557_600)},
     "tokens": {"tokens": Fraction(1)},
     "share": {"%": Fraction(1, 100)},
 }
-"""Dimension -> unit -> factor to SI. `OP/s` counts integer operations and is the same rate as `FLOP/s`."""
+"""Dimension -> unit -> factor to SI. `OP/s` counts integer operations and is the same rate as `FLOP/s`; a year has
+365.25 days."""
 
 _NUMBER = re.compile(r"([0-9]{1,18}(?:_[0-9]{3}){0,6}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?) *(\S+)")
 

@@ -11,14 +11,18 @@ import click
 from archsim.cli.options import (
     Progress,
     assume_option,
+    economics_of,
+    economics_options,
     json_option,
     model_option,
     out_option,
     overrides_option,
     parallel_option,
     precision_option,
+    priced,
     progress_bar,
     slo_seconds,
+    system_of,
     trace_options,
 )
 from archsim.cli.ways import AUTO, chosen
@@ -44,6 +48,7 @@ _DEFAULT_TRACE = "azure-conv"
 @assume_option
 @click.option("--slo", default="50 ms", show_default=True, metavar="TIME", help="TPOT p99 that saturation must meet.")
 @click.option("--no-saturation", is_flag=True, help="Leave the second block out.")
+@economics_options
 @out_option
 @json_option
 def command(  # noqa: PLR0913  # one parameter an option
@@ -71,15 +76,14 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
     from archsim.files import refuse_existing
-    from archsim.hardware.assumed import with_assumed_capacity
     from archsim.report import table, writers
-    from archsim.run import load_model, load_system, load_trace, run
+    from archsim.run import load_model, load_trace, run
 
     path = out or writers.free_directory("archsim-compare")
     refuse_existing(path)
-    designs = [load_system(name, overrides) for name in systems]
+    prices = economics_of()
+    designs = [system_of(name, overrides, assume=assume) for name in systems]
     if assume:
-        designs = [with_assumed_capacity(design) for design in designs]
         click.echo("capacity assumed: memories hold what they are asked to", err=as_json)
     writers.check_folder_names([design.name for design in designs])
     model = load_model(model_name)
@@ -92,16 +96,9 @@ def command(  # noqa: PLR0913  # one parameter an option
     slo_s = None if no_saturation else slo_seconds(slo)
 
     def replay(design: SystemSpec, *, progress: Progress | None) -> Result:
-        return run(
-            design,
-            model=model,
-            trace=trace,
-            precision=precision,
-            parallelism=spread[design.name],
-            seed=seed,
-            slo_s=slo_s,
-            progress=progress,
-        )
+        result = run(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
+                     seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
+        return priced(result, design, prices)
 
     results = _replayed(designs, replay, table.console(stderr=as_json))
     writers.write_comparison(results, path)
@@ -113,6 +110,7 @@ def command(  # noqa: PLR0913  # one parameter an option
 def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], screen: Console) -> list[Result]:
     """Run every design and print its line of the first block as soon as it is done, then the second block."""
     from archsim.report import table
+    from archsim.report.economics_text import mixed_bases
 
     names = [design.name for design in designs]
     results: list[Result] = []
@@ -124,4 +122,6 @@ def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], scre
         screen.print(table.trace_row(results[-1], names))
     if results[-1].saturation is not None:
         screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
+    if note := mixed_bases(results):
+        screen.print("", note, sep="\n")
     return results

@@ -12,11 +12,16 @@ import click
 from archsim.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from archsim.economics.spec import Economics
+    from archsim.hardware.spec import SystemSpec
+    from archsim.result import Result
     from archsim.workload.closed_loop import ClosedLoop
 
 __all__ = [
     "Progress",
     "assume_option",
+    "economics_of",
+    "economics_options",
     "json_option",
     "loop_of",
     "loop_options",
@@ -25,8 +30,10 @@ __all__ = [
     "overrides_option",
     "parallel_option",
     "precision_option",
+    "priced",
     "progress_bar",
     "slo_seconds",
+    "system_of",
     "trace_options",
 ]
 
@@ -34,6 +41,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
 
 _ROUNDS = 2
+_ECONOMICS = ("economics", "region", "basis")
 
 model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.")
 precision_option = click.option("--precision", metavar="P", help="Bits of weights, activations, KV: w8a16kv8.")
@@ -60,6 +68,44 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def economics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* `--economics`, `--region` and `--basis`; `economics_of` reads them."""
+
+    def keep(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+        ctx.meta[f"archsim.{option.name}"] = value
+
+    options = (
+        click.option("--economics", metavar="FILE", expose_value=False, callback=keep,
+                     help="Prices and emissions: a bundled name or a TOML file."),
+        click.option("--region", metavar="R", expose_value=False, callback=keep,
+                     help="Where the machines stand: a region of that file."),
+        click.option("--basis", metavar="HOW", expose_value=False, callback=keep,
+                     help="Chips by stated `price`, or all built up from `parts`."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def economics_of() -> Economics | None:
+    """Return the prices that the options of the running command name; None where they name none."""
+    from archsim.economics.spec import DEFAULT, load_economics
+
+    economics, region, basis = (click.get_current_context().meta[f"archsim.{name}"] for name in _ECONOMICS)
+    if economics is region is basis is None:
+        return None
+    return load_economics(DEFAULT if economics is None else economics, region=region, basis=basis)
+
+
+def priced(result: Result, spec: SystemSpec, prices: Economics | None) -> Result:
+    """Return *result* of *spec* by other *prices* than those of the chain, where some are given."""
+    if prices is None:
+        return result
+    from archsim.economics.assess import assessed
+
+    return assessed(result, spec, prices)
+
+
 def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give *command* `--concurrency`, `--prompt`, `--output`, `--rounds` and `--together`."""
     size = click.IntRange(min=1)
@@ -82,6 +128,15 @@ def loop_of(
     from archsim.workload.closed_loop import ClosedLoop
 
     return ClosedLoop(concurrency or 0, prompt or 0, output or 0, rounds or _ROUNDS, together)
+
+
+def system_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> SystemSpec:
+    """Return the system that is asked for, with memories that hold what they are asked to where that is assumed."""
+    from archsim.hardware.assumed import with_assumed_capacity
+    from archsim.run import load_system
+
+    spec = load_system(name, overrides)
+    return with_assumed_capacity(spec) if assume else spec
 
 
 def slo_seconds(text: str) -> float:

@@ -10,6 +10,8 @@ import click
 
 from archsim.cli.options import (
     assume_option,
+    economics_of,
+    economics_options,
     json_option,
     loop_of,
     loop_options,
@@ -18,8 +20,10 @@ from archsim.cli.options import (
     overrides_option,
     parallel_option,
     precision_option,
+    priced,
     progress_bar,
     slo_seconds,
+    system_of,
     trace_options,
 )
 from archsim.cli.ways import AUTO, chosen
@@ -45,6 +49,7 @@ _DEFAULT_SLO = "50 ms"
 @assume_option
 @click.option("--saturate", is_flag=True, help="Search the highest rate that meets the service level, too.")
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
+@economics_options
 @out_option
 @json_option
 def command(  # noqa: PLR0913  # one parameter an option
@@ -78,9 +83,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
-    from archsim.hardware.assumed import with_assumed_capacity
     from archsim.report.writers import write_run
-    from archsim.run import evaluate_step, load_model, load_system, load_trace, run
+    from archsim.run import evaluate_step, load_model, load_trace, run
 
     mode = _mode({
         "trace": {"--trace": trace_name, "--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None,
@@ -91,8 +95,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     })  # fmt: skip
     if out is not None:
         refuse_existing(out)
-    spec = load_system(system, overrides)
-    given = (with_assumed_capacity(spec) if assume else spec, load_model(model_name))
+    prices = economics_of()
+    given = (system_of(system, overrides, assume=assume), load_model(model_name))
     if batch is not None and context is not None:
         if parallel == AUTO:
             parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)
@@ -109,6 +113,7 @@ def command(  # noqa: PLR0913  # one parameter an option
         with progress_bar(system) as progress:
             result = run(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
                          progress=progress)  # fmt: skip
+    result = priced(result, given[0], prices)
     if out is not None:
         write_run(result, out)
     _print(result, as_json=as_json)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Item
+from tomlkit.items import InlineTable, Item
 
 from archsim.errors import InputError, Problem
 from archsim.files import read_bytes, read_toml
@@ -63,7 +63,9 @@ def sources_of_file(path: Path) -> list[SourceRow]:
 def _numbers(table: Any, prefix: str) -> Iterator[tuple[str, str, Item]]:
     for name, value in table.items():
         key = f"{prefix}{name}"
-        if hasattr(value, "items"):
+        if isinstance(value, InlineTable):  # one line: its comment is that of every number in it
+            yield from ((inner, text, value) for inner, text, _ in _numbers(value, f"{key}."))
+        elif hasattr(value, "items"):
             yield from _numbers(value, f"{key}.")
         elif _is_number(value):
             yield key, value if isinstance(value, str) else str(value), value

@@ -136,7 +136,9 @@ class ChipSpec(Spec):
     package_mm2: Area | None = Field(alias="package_area", default=None)
     """Package or interposer that carries the dies and the memories."""
     price_usd: Price | None = Field(alias="price", default=None)
-    """Street or list price of one."""
+    """Street or list price of one, with its memories."""
+    price_includes: tuple[Literal["host", "network"], ...] = ()
+    """What else that price pays for, where it is a share of a whole machine's."""
     memory: dict[Identifier, MemorySpec] = Field(min_length=1)
     """Memories by name."""
     cache: dict[Identifier, CacheSpec] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from archsim.report.economics_text import cost_cells, cost_lines
 from archsim.report.energy_text import energy_cells, energy_lines
 from archsim.report.views import (
     account_label,
@@ -66,6 +67,8 @@ _TRACE_COLUMNS = (
     _Column("MBU", 6),
     _Column("J/token", 8),
     _Column("W/chip", 7),
+    _Column("USD/Mtok", 8),
+    _Column("gCO2/Mtok", 9),
     _Column("largest losses while decoding", None, "left"),
 )
 _SATURATION_COLUMNS = (
@@ -110,6 +113,7 @@ def trace_row(result: Result, names: Sequence[str]) -> Table:
         *(_seconds(value) for value in (ttft.p50, ttft.p99, tpot.p50, tpot.p99)),
         percent(result.mbu),
         *energy_cells(result),
+        *cost_cells(result),
         ", ".join(f"{account_label(account)} {percent(fraction)}" for account, fraction in lost) or "-",
     )
     return table
@@ -180,6 +184,7 @@ def _summary_lines(result: Result) -> list[tuple[str, str]]:
     if result.mbu_array is not None:
         lines.append(("MBU of the arrays", f"{percent(result.mbu_array)}, behind the interface"))
     lines += energy_lines(result)
+    lines += cost_lines(result)
     return lines
 
 
