@@ -1,4 +1,6 @@
-"""Write the answers of the memory floor that archsim ships: common phases on the main memory of every bundled chip.
+"""Write the answers of the memory floor that archsim ships.
+
+Common phases on the main memory of every bundled chip, and what two steps on every bundled system ask.
 
 Run `python scripts/ship_memory_answers.py` after a change of physics (and raise `archsim.dram.memo.VERSION`). With them
 a first run on a bundled system neither simulates nor compiles for these phases. A test recomputes a sample.
@@ -7,8 +9,10 @@ a first run on a bundled system neither simulates nor compiles for these phases.
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, suppress
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import archsim.dram
 from archsim.dram import sustain as floor
@@ -17,7 +21,10 @@ from archsim.dram.facts import Access, Phase
 from archsim.dram.memo import VERSION, key_of
 from archsim.dram.profile import PROFILES
 from archsim.dram.standards import STANDARDS
-from archsim.hardware.library import chip_names, load_chip
+from archsim.errors import InputError
+from archsim.hardware.library import chip_names, load_chip, load_system, system_names
+from archsim.run import evaluate_step
+from archsim.workload.model import load_model
 
 LONG = 2**30
 """A run as long as a matrix."""
@@ -27,6 +34,9 @@ SINGLE = (
 )
 MIXED = tuple(product((LONG, LONGEST_SHORT), (LONG, LONGEST_SHORT)))
 """Runs read and written by one kernel: activations that spill beside weights or KV blocks."""
+MODELS = ("llama-3.1-8b", "llama-3.1-70b")
+STEPS = ((1, 512), (32, 2048))
+"""Sequences and context of the steps that bundled systems are asked for."""
 PHASES = (
     *((access,) for access in SINGLE),
     *(
@@ -59,10 +69,28 @@ def main() -> None:
             run = floor.run_phase(channel, PROFILES["archsim"], phase)
             key = key_of(floor.question_of(channel, PROFILES["archsim"], phase))
             answers[key] = floor.answer_of(run, phase)
+    answers |= asked_by_systems(answers)
     place = Path(archsim.dram.__file__).parent / "answers.json"
     content = json.dumps({"version": VERSION, "answers": answers}, sort_keys=True, indent=0)
     place.write_text(content + "\n", encoding="utf-8")
     print(f"{len(answers)} answers in {place.name}")
+
+
+def asked_by_systems(answers: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Return what steps of the bundled systems ask beyond *answers*: other memories, arrays behind units, mixtures."""
+    found: dict[str, dict[str, object]] = {}
+    known = {
+        "shipped": answers.get,
+        "recall": lambda key, _question: found.get(key),
+        "remember": lambda key, _question, answer: found.update({key: answer}),
+    }
+    with ExitStack() as stack:
+        for name, replacement in known.items():
+            stack.enter_context(patch.object(floor, name, replacement))
+        for name, model, (batch, context) in product(system_names(), MODELS, STEPS):
+            with suppress(InputError):
+                evaluate_step(load_system(name), load_model(model), batch=batch, context=context, precision="w8a16kv16")
+    return found
 
 
 if __name__ == "__main__":
