@@ -2,8 +2,8 @@
 
 The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command
 is legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
-slots, half clocks, split activation, row-hit protection, a cap of columns to a row, idle rows, every order of refresh,
-and closed-loop windows. `dram_twin_banks` is the twin of `kernel_banks`.
+slots, half clocks, split activation, row-hit protection, a cap of columns to a row, idle rows, every order of refresh
+(that of stacks from `dram_twin_refresh`), and closed-loop windows. `dram_twin_banks` is the twin of `kernel_banks`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from archsim.dram.address import AddressMap
 from archsim.dram.device import Constraint, Device
 from archsim.dram.profile import Profile
 from archsim.dram.streams import Stream
+from dram_twin_refresh import StackOrder
 
 __all__ = ["Twin"]
 
@@ -64,6 +65,7 @@ class Twin:
         by_bank = self.profile.refresh not in ("none", "all_bank")
         self.interval = self.device.refresh_bank_interval_ticks if by_bank else self.device.refresh_ticks
         self.due = self.interval
+        self.stack_order = StackOrder(self.device, self.interval)
         self.next_bank = 0
         self.columns = dict.fromkeys(range(self.device.banks), 0)
         self.injected: set[int] = set()
@@ -329,6 +331,10 @@ class Twin:
 
     def refresh_due(self) -> None:
         """Queue, or owe, what the refresh timer asks for."""
+        if self.profile.refresh == "stack_bank":
+            bank = self.stack_order.due(self.now)
+            self.maintenance += [] if bank is None else [("REFB", self.path(bank))]
+            return
         if self.profile.refresh == "none" or self.now < self.due:
             return
         self.due += self.interval

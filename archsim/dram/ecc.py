@@ -4,7 +4,7 @@ One transaction of check bits protects a block of `ecc_data` neighbouring transa
 in the controllers of LPDDR and GDDR6 memories without ECC pins. The controller holds the last `ecc_buffer` of them. A
 read whose check bits it does not hold reads them first. A write changes them in the buffer; when they leave it they are
 written, and read before where only a part of the block was written (read-modify-write). What still waits at the end of
-a stream is written after it.
+a stream is written after it. Bursts of check bits are booked as `command_bus` (assumption A37 in docs/model.md).
 
 Not modelled: the columns of a row that check bits take from data (a run changes rows a little more often).
 """

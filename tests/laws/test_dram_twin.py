@@ -45,7 +45,7 @@ def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
     lanes = draw(st.sampled_from([1, 2])) if name.startswith("HBM") else 1
     split = name.startswith("LPDDR") and draw(st.booleans())
     device = _small(name, lanes, draw(st.sampled_from([1, 2])), split=split)
-    refreshes = ["none", "all_bank", "round_robin_bank"] + ["overlapped_bank"] * (not split)
+    refreshes = ["none", "all_bank", "stack_bank", "round_robin_bank"] + ["overlapped_bank"] * (not split)
     profile = replace(
         PROFILES[draw(st.sampled_from(["ramulator2", "archsim"]))],
         read_queue=draw(st.integers(1, 8)),
