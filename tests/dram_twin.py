@@ -12,12 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
+from dram_twin_refresh import StackOrder
 
 from archsim.dram.address import AddressMap
 from archsim.dram.device import Constraint, Device
 from archsim.dram.profile import Profile
 from archsim.dram.streams import Stream
-from dram_twin_refresh import StackOrder
 
 __all__ = ["Twin"]
 

@@ -20,19 +20,19 @@ Record = dict[str, str]
 
 def columns_of(path: Path) -> tuple[str, ...]:
     """Return the columns of the table in *path*: the first line that is no `#` comment."""
-    for _, line in open_text_lines(path):
+    for at, line in open_text_lines(path):
         if line.strip() and not line.startswith("#"):
-            return tuple(next(csv.reader([line])))
+            return tuple(_cells(path, at, line))
     return ()
 
 
 def read_table(path: Path, needed: Sequence[str]) -> Iterator[Record]:
-    """Yield the rows of *path*. Raises `InputError` where one of the *needed* columns is missing."""
+    """Yield the rows of *path*. Raises `InputError` where one of the *needed* columns is missing or a line is no CSV."""
     columns: list[str] = []
-    for _, line in open_text_lines(path):
+    for at, line in open_text_lines(path):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = next(csv.reader([line]))
+        cells = _cells(path, at, line)
         if columns:
             yield dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))
             continue
@@ -42,6 +42,13 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Record]:
             raise InputError(Problem(str(path), "header", ", ".join(columns), f"the columns {', '.join(missing)}"))
     if not columns:
         raise InputError(Problem(str(path), "header", "", f"the columns {', '.join(needed)}"))
+
+
+def _cells(path: Path, at: int, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]))
+    except csv.Error as error:
+        raise InputError(Problem(str(path), f"line {at}", line[:40], f"a line of CSV ({error})")) from None
 
 
 def number(record: Record, column: str) -> float | None:

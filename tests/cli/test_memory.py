@@ -103,6 +103,15 @@ def test_validate_refuses_a_reference_of_another_schema(tmp_path: Path) -> None:
         CliRunner().invoke(validate_command, ["dram", "--reference", str(table)], catch_exceptions=False)
 
 
+def test_validate_refuses_a_cell_that_no_table_has(tmp_path: Path) -> None:
+    """A cell of 200,000 characters is no CSV to Python's reader: the line is named."""
+    table = tmp_path / "table.csv"
+    columns = "simulator,config_id,pattern,param,n_requests,tx_bytes,util_steady"
+    table.write_text(f"{columns}\nramulator2,{'x' * 200_000},seq,0,1000,32,0.9\n")
+    with pytest.raises(InputError, match="line 2"):
+        CliRunner().invoke(validate_command, ["dram", "--reference", str(table)], catch_exceptions=False)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]"])
 def test_validate_refuses_a_reference_whose_parameters_cannot_be_read(content: str | None, tmp_path: Path) -> None:
     """Absent, broken or no object: the file is named, no row is silently skipped."""
@@ -114,6 +123,19 @@ def test_validate_refuses_a_reference_whose_parameters_cannot_be_read(content: s
     arguments = ["dram", "--reference", str(table), *(["--params", str(params)] if content else [])]
     with pytest.raises(InputError, match="params"):
         CliRunner().invoke(validate_command, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_validate_states_as_many_rows_as_the_reference_has(rows: int, tmp_path: Path) -> None:
+    """A row that cannot be rerun is skipped by name, never dropped: none is lost between reading and running."""
+    table = tmp_path / "table.csv"
+    lines = ["simulator,config_id,pattern,param,n_requests,tx_bytes,util_steady"]
+    lines += [f"elsewhere,config{k},seq,0,1000,32,0.9" for k in range(rows)]
+    table.write_text("\n".join(lines) + "\n")
+    result = CliRunner().invoke(validate_command, ["dram", "--reference", str(table), "--json"], catch_exceptions=False)
+    (suite,) = json.loads(result.stdout)
+    assert [row["id"].split()[0] for row in suite["rows"]] == [f"config{k}" for k in range(rows)]
+    assert all("elsewhere" in row["skipped"] for row in suite["rows"])
 
 
 def test_validate_refuses_parameters_without_a_reference(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from archsim.dram.device import Device
 from archsim.dram.standards import STANDARDS, Timing
 from archsim.dram.standards.table import clocks, ns
 from archsim.errors import InputError
+from archsim.hardware.library import load_chip
 
 NAMES = sorted(STANDARDS)
 
@@ -155,3 +156,12 @@ def test_unknown_standards_and_sets_are_refused_with_what_is_known() -> None:
         standard_named("HBM3X")
     with pytest.raises(InputError, match=r"HBM3.set.*gem5"):
         build_device("HBM3", DeviceOptions(timing_set="jedec"))
+
+
+@pytest.mark.parametrize("name", ["a100-sxm", "a100-sxm-40gb", "h100-sxm", "mi300x", "h200-sxm", "b300-sxm", "rubin"])
+def test_a_bundled_stack_refreshes_as_long_as_its_table_says(name: str) -> None:
+    """The memory's own tRFC is the timing table's for a channel of that many gigabits: one truth, not two."""
+    memory = load_chip(name).memory["hbm"]
+    gbit = Fraction(8 * memory.stack_bytes, memory.channels_per_stack * 2**30)
+    stated = next(timing for most, timing in STANDARDS[memory.device.standard].refresh if gbit <= most)
+    assert memory.device.refresh_cycle_ps == stated.ps

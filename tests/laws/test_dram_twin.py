@@ -120,7 +120,7 @@ def test_the_kernel_with_command_queues_agrees_with_its_twin(case: tuple[Device,
 
 
 @pytest.mark.slow
-@settings(SMALL, max_examples=1500)
+@settings(SMALL, max_examples=600)
 @given(_cases())
 def test_the_kernel_agrees_with_the_twin_on_many_more_cases(case: tuple[Device, Profile, Stream, int, int]) -> None:
     """The same law over more random devices, policies and streams."""

@@ -40,7 +40,9 @@ def _check(rows: list[dict[str, object]]) -> None:
 def test_a_sample_of_every_pattern_agrees(shared: Path, simulator: str, tmp_path: Path) -> None:
     """Device-bound rows: median 1 %, p95 3 %; policy-bound rows: median 3 %, p95 10 %. Here: all within 0.5 %."""
     params = shared / "reference" / "dram" / f"params_{simulator}.json"
-    rows = suite(_sample(shared, simulator, tmp_path), params)
+    sample = _sample(shared, simulator, tmp_path)
+    rows = suite(sample, params)
+    assert len(rows) == len(sample.read_text(encoding="utf-8").splitlines()) - 1
     assert len(rows) >= 25
     _check(rows)
     assert max(abs(row["error"]) for row in rows) < 0.005
