@@ -27,7 +27,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
 
 def read_table(path: Path, needed: Sequence[str]) -> Iterator[Record]:
-    """Yield the rows of *path*. Raises `InputError` where one of the *needed* columns is missing or a line is no CSV."""
+    """Yield the rows of *path*. Raises `InputError` where one of the *needed* columns is missing, or a line not CSV."""
     columns: list[str] = []
     for at, line in open_text_lines(path):
         if not line.strip() or line.startswith("#"):
