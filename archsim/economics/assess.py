@@ -19,20 +19,24 @@ from archsim.hardware.energy import energy_costs
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Bounds, Carbon, Cost, Energy, Result
 
-__all__ = ["Running", "assessed", "energy_joules", "idle_watts", "running_of"]
+__all__ = ["DAYS_PER_MONTH", "Running", "assessed", "energy_joules", "idle_watts"]
 
 _MILLION = 1e6
 _GRAMS = 1e3
 _ENERGY, _IDLE = "energy", "energy.idle_hours"
 DAYS_PER_MONTH = 365.25 / 12
+"""Mean length of a month."""
 
 
 class Running:
-    """A system at work: its rate, its joules per token, its capital, and the file of prices."""
+    """A system at work: its rate, its joules per token, its capital, and the file of prices.
 
-    def __init__(self, result: Result, spec: SystemSpec, economics: Economics) -> None:
+    The joules are those of *result*; the rate may be another, that of saturation.
+    """
+
+    def __init__(self, result: Result, spec: SystemSpec, economics: Economics, *, tokens_per_s: float) -> None:
         self.economics = economics
-        self.tokens_per_s = result.throughput.output_tokens_per_s or 0.0
+        self.tokens_per_s = tokens_per_s
         self.capital = capital_of(spec, economics)
         self.embodied = embodied_of(spec, economics)
         self.joules, self.lacking = energy_joules(result.energy)
@@ -65,16 +69,12 @@ class Running:
         return set(self.lacking) | ({_IDLE} if self.idle_watts is None else set())
 
 
-def running_of(result: Result, spec: SystemSpec, economics: Economics) -> Running | None:
-    """Return *result* as a system at work; None where it yields no tokens."""
-    return Running(result, spec, economics) if result.throughput.output_tokens_per_s else None
-
-
 def assessed(result: Result, spec: SystemSpec, economics: Economics) -> Result:
     """Return *result*, which was run on *spec*, with its cost and carbon by *economics*."""
-    running = running_of(result, spec, economics)
-    if running is None:
+    rate = result.throughput.output_tokens_per_s
+    if not rate:
         return result.model_copy(update={"cost": None, "carbon": None})
+    running = Running(result, spec, economics, tokens_per_s=rate)
     return result.model_copy(update={"cost": _cost(result, running), "carbon": _carbon(running)})
 
 

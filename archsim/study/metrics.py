@@ -6,6 +6,7 @@ constraint on it is not simulated. Names carry SI units; a metric that is absent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,6 +75,41 @@ def _rate_per(metric: str) -> Callable[[Result, SystemSpec], Number]:
     return rate
 
 
+def _cost(end: str) -> Callable[[Result], Number]:
+    """Return USD per million output tokens at an *end*; None where a part has no price.
+
+    A search must not prefer what nobody has priced; a part of the energy alone may lack its figure.
+    """
+
+    def usd(result: Result) -> float | None:
+        cost = result.cost
+        if cost is None or any(not part.startswith("energy.") for part in cost.absent):
+            return None
+        return float(getattr(cost, f"usd_per_million_output_tokens{end}"))
+
+    return usd
+
+
+def _carbon(end: str) -> Callable[[Result], Number]:
+    """Return g CO2e per million output tokens at an *end*, None where the energy, or a chip's making, has no figure."""
+
+    def grams(result: Result) -> float | None:
+        carbon = result.carbon
+        if carbon is None or any(part == "energy" or part.startswith("embodied.chip") for part in carbon.absent):
+            return None
+        return float(getattr(carbon, f"g_co2e_per_million_output_tokens{end}"))
+
+    return grams
+
+
+def _capital(result: Result) -> float | None:
+    """Return what the system costs to buy; None where a part has no price."""
+    cost = result.cost
+    if cost is None or any(not part.startswith("energy") for part in cost.absent):
+        return None
+    return math.fsum(usd.mid for usd in cost.capital_usd.values())
+
+
 METRICS: dict[str, Metric] = {
     "tokens_per_s": Metric("output tokens/s", "1/s", of_result=lambda r: r.throughput.output_tokens_per_s),
     "tokens_per_s_per_chip": Metric(
@@ -110,14 +146,13 @@ METRICS: dict[str, Metric] = {
         "energy per output token, high end", "J", of_result=_energy("joules_per_output_token_high")
     ),
     "average_w": Metric("mean power", "W", "W", of_result=_energy("average_watts")),
-    "usd_per_million_tokens": Metric(
-        "USD per million output tokens", "USD",
-        of_result=lambda r: r.cost.usd_per_million_output_tokens if r.cost else None,
-    ),
-    "g_co2e_per_million_tokens": Metric(
-        "g CO2e per million output tokens", "g",
-        of_result=lambda r: r.carbon.g_co2e_per_million_output_tokens if r.carbon else None,
-    ),
+    "usd_per_million_tokens": Metric("USD per million output tokens", "USD", of_result=_cost("")),
+    "usd_per_million_tokens_low": Metric("USD per million output tokens, low", "USD", of_result=_cost("_low")),
+    "usd_per_million_tokens_high": Metric("USD per million output tokens, high", "USD", of_result=_cost("_high")),
+    "g_co2e_per_million_tokens": Metric("g CO2e per million output tokens", "g", of_result=_carbon("")),
+    "g_co2e_per_million_tokens_low": Metric("g CO2e per million output tokens, low", "g", of_result=_carbon("_low")),
+    "g_co2e_per_million_tokens_high": Metric("g CO2e per million output tokens, high", "g", of_result=_carbon("_high")),
+    "capital_usd": Metric("USD of chips, hosts, network, data center", "USD", "USD", of_result=_capital),
     "weight_bytes": Metric("bytes of weights", "B", "bytes", of_result=lambda r: r.model.weight_bytes),
     "kv_bytes_per_token": Metric("KV bytes per token", "B", "bytes", of_result=lambda r: r.model.kv_bytes_per_token),
     "chips": Metric("chips", "", of_system=lambda s: s.chips),
