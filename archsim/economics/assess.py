@@ -7,7 +7,8 @@
     operational carbon = the same joules x kg/J of the grid
     embodied carbon    = kg of a part / (lifetime x u x tokens/s)
 
-The cheap end takes the long life, the busy day, the low price. What is paid for a data center has a life of its own.
+A38: paid off evenly, one rate for a share of each day, idle power for the rest. The cheap end takes the long life, the
+busy day, the low price. What is paid for a data center has a life of its own.
 """
 
 from __future__ import annotations

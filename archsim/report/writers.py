@@ -16,6 +16,7 @@ from archsim.errors import InputError, Problem
 from archsim.files import write_atomically, write_gzip_atomically, written_directory
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.report import figures, style
+from archsim.report.economics_figures import cost_stack
 from archsim.report.views import ranked
 from archsim.result import LedgerColumns, RequestColumns, Result
 from archsim.units import PS_PER_S
@@ -84,6 +85,8 @@ def _write_figures(results: Sequence[Result], folder: Path) -> None:
     drawn = {"ledger.svg": figures.ledger_bars(results), "bandwidth.svg": figures.bandwidth_over_time(results)}
     if all(result.tables is not None and result.tables.requests is not None for result in results):
         drawn["latency.svg"] = figures.latency_distributions(results)
+    if any(result.cost is not None for result in results):
+        drawn["cost.svg"] = cost_stack(results)
     for name, figure in drawn.items():
         write_atomically(folder / name, style.svg_bytes(figure))
 

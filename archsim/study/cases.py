@@ -56,6 +56,8 @@ class Case:
     limits: tuple[Limit, ...] = ()
     """Constraints that the system alone can break."""
     seed: int = 0
+    prices: tuple[str, str | None, str | None] | None = None
+    """Economics, region and basis, where they are not those that every result has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from archsim.economics.spec import DEFAULT, load_economics
 from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, digest_of, find, read_toml
 from archsim.hardware.door import Tables, validated
@@ -50,6 +51,7 @@ def load_study(name_or_path: str) -> Study:
     found.systems()
     found.models()
     found.workloads()
+    found.prices()
     if found.problems:
         raise InputError(*found.problems)
     return Study(spec, path.parent, study.space, tuple(found.content))
@@ -111,6 +113,14 @@ class _Found:
             noted = Problem(self._file, key, problem.value, expected)
             if noted not in self.problems:
                 self.problems.append(noted)
+
+    def prices(self) -> None:
+        """Load the prices that costs of every point follow from."""
+        name, region, basis = self._study.prices or (DEFAULT, None, None)
+        try:
+            self.content.append(load_economics(name, region=region, basis=basis).digest)
+        except InputError as error:
+            self._note("economics", error)
 
     def systems(self) -> None:
         """Load the base systems, and try every setting of a hardware axis on each."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
+from archsim.economics.assess import assessed
+from archsim.economics.spec import load_economics
 from archsim.errors import ArchsimError
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result
@@ -65,6 +67,7 @@ class Evaluator:
         self._models = _Latest()
         self._traces = _Latest()
         self._benches = _Latest()
+        self._prices = _Latest()
 
     def evaluate(self, case: Case) -> Outcome:
         """Return what becomes of *case*."""
@@ -78,7 +81,7 @@ class Evaluator:
                 status, metrics = "infeasible", known
                 error = "; ".join(f"{limit.text}: {_shown(known[limit.metric])}" for limit in broken)
             else:
-                result = self._result(case, spec)
+                result = self._priced(case, spec, self._result(case, spec))
                 status, metrics = "done", metrics_of(result, spec)
                 provenance = result.provenance.model_dump()
         except ArchsimError as problem:
@@ -89,6 +92,14 @@ class Evaluator:
 
     def _system(self, case: Case) -> SystemSpec:
         return self._systems.get((case.system, case.overrides), lambda: load_system(case.system, case.overrides))
+
+    def _priced(self, case: Case, spec: SystemSpec, result: Result) -> Result:
+        """Return *result* by the study's own prices, where it has some."""
+        if case.prices is None:
+            return result
+        name, region, basis = case.prices
+        prices = self._prices.get(case.prices, lambda: load_economics(name, region=region, basis=basis))
+        return assessed(result, spec, prices)
 
     def _result(self, case: Case, spec: SystemSpec) -> Result:
         work = case.work

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
+from archsim.economics.spec import DEFAULT
 from archsim.errors import did_you_mean
 from archsim.hardware.memory_spec import Spec, refusal
 from archsim.hardware.quantities import Count, Text
@@ -153,6 +154,12 @@ class StudySpec(Spec):
     """Ways to divide the model; by default tensor parallel over all chips; `auto` is searched at every point."""
     seed: int = Field(default=0, strict=True, ge=0, lt=2**63)
     """Of traces that are sampled."""
+    economics: Text = DEFAULT
+    """Prices and emissions: a bundled name or a path."""
+    region: Text | None = None
+    """Where the machines stand; by default as that file says."""
+    basis: Text | None = None
+    """`price` or `parts` of chips; by default as that file says."""
     sample: SampleSpec = SampleSpec(method="grid")
     """Which points are taken."""
     workload: tuple[WorkloadSpec, ...] = ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from archsim.economics.spec import DEFAULT
 from archsim.files import digest_of
 from archsim.study.axes import Axis, Value
 from archsim.study.cases import Case, Limit, Work
@@ -69,6 +70,13 @@ class Study:
         digest = digest_of("\n".join((definition, *self.content)).encode())
         return Identity(self.spec.name, digest, self.space.points, definition)
 
+    @property
+    def prices(self) -> tuple[str, str | None, str | None] | None:
+        """Economics, region and basis of the study; None where it names none."""
+        spec = self.spec
+        found = (self.path(spec.economics), spec.region, spec.basis)
+        return None if found == (DEFAULT, None, None) else found
+
     def case(self, point: int) -> Case:
         """Return the case at number *point*."""
         return self.case_of(self.space.settings(point), point=point)
@@ -99,6 +107,7 @@ class Study:
             work=self._work(work, settings),
             limits=self.system_limits,
             seed=spec.seed,
+            prices=self.prices,
         )
 
     def _workload(self, settings: dict[str, Value]) -> WorkloadSpec | None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archsim.economics.assess import Running
+from archsim.economics.assess import Running, assessed
 from archsim.economics.growth import Demand, cost_curve, smooth_between, steps_between
 from archsim.economics.spec import load_economics
+from archsim.errors import InputError
 from archsim.hardware.library import load_system
 from archsim.run import evaluate_step, load_model
+from archsim.study.door import load_study
+from archsim.study.evaluate import Evaluator
+from archsim.study.metrics import metrics_of
 
 SPEC = load_system("h100-sxm8")
 DEMAND = Demand(10, 216)
@@ -86,3 +91,41 @@ def test_numbers_of_users_are_round() -> None:
     assert steps_between(1000, 20_000) == [1000, 2000, 5000, 10_000, 20_000]
     assert steps_between(7, 7) == [7]
     assert smooth_between(10, 1000, points=3) == [10, 100, 1000]
+
+
+def test_a_study_takes_prices_of_its_own(tmp_path: Path) -> None:
+    """Keys of the study reach every point and the identity of its store; an unknown region is refused by its key."""
+    text = (
+        'kind = "study"\nname = "priced"\ntitle = "At what price?"\nsystems = ["h100-sxm8"]\nmodel = "llama-3.1-8b"\n'
+        '{prices}\n[[workload]]\nname = "w"\nbatch = 4\ncontext = 500\n'
+        '[[objective]]\nmetric = "usd_per_million_tokens"\ngoal = "min"\n'
+    )
+    found, digests = {}, set()
+    for name, prices in (("own", 'region = "france"\nbasis = "parts"'), ("none", "")):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text.format(prices=prices), "utf-8")
+        study = load_study(str(path))
+        digests.add(study.identity.digest)
+        found[name] = Evaluator().evaluate(study.case(0)).metrics
+    assert len(digests) == 2
+    own = evaluate_step(SPEC, load_model("llama-3.1-8b"), batch=4, context=500)
+    cost = assessed(own, SPEC, load_economics(region="france", basis="parts")).cost
+    assert cost is not None
+    assert found["own"]["usd_per_million_tokens"] == cost.usd_per_million_output_tokens
+    assert own.cost is not None
+    assert found["none"]["usd_per_million_tokens"] == own.cost.usd_per_million_output_tokens
+    (tmp_path / "wrong.toml").write_text(text.format(prices='region = "mars"'), "utf-8")
+    with pytest.raises(InputError, match=r"economics: .*mars"):
+        load_study(str(tmp_path / "wrong.toml"))
+
+
+def test_what_nobody_prices_has_no_metric_to_win_by() -> None:
+    """A TPU without a known die has a lower bound in its result and no cost in a study."""
+    tpu = load_system("tpu-v6e-8")
+    result = evaluate_step(tpu, load_model("llama-3.1-8b"), batch=4, context=500)
+    assert result.cost is not None
+    assert "chip.die" in result.cost.absent
+    metrics = metrics_of(result, tpu)
+    assert metrics["usd_per_million_tokens"] is None
+    assert metrics["capital_usd"] is None
+    assert metrics["g_co2e_per_million_tokens"] is None
