@@ -20,8 +20,8 @@ from archsim.errors import ArchsimError, did_you_mean
 __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
-    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "show", "list", "new-system",
-    "import", "trace", "memory", "near", "network", "validate", "cache", "schema",
+    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "show",
+    "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "cache", "schema",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 

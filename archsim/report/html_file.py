@@ -1,0 +1,44 @@
+"""Reports as files: read the runs, make the page, write it once and over nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from archsim.errors import InputError, Problem
+from archsim.files import write_atomically
+from archsim.report.html_input import read_run
+from archsim.report.html_page import report_html
+
+__all__ = ["write_report"]
+
+_STEM = "archsim-report"
+
+
+def write_report(runs: Sequence[Path], out: Path | None) -> tuple[Path, int]:
+    """Write the report of *runs* (one or two) to *out*, or to a free name here; return the file and its bytes.
+
+    Raises `InputError` where a run is none, *out* exists or its folder does not.
+    """
+    path = _free_file() if out is None else _checked(out)
+    content = report_html([read_run(run) for run in runs]).encode()
+    write_atomically(path, content)
+    return path, len(content)
+
+
+def _free_file() -> Path:
+    number = 1
+    while (path := Path(f"{_STEM}-{number}.html")).exists() or path.is_symlink():
+        number += 1
+    return path
+
+
+def _checked(out: Path) -> Path:
+    try:
+        taken, placed = out.exists() or out.is_symlink(), out.parent.is_dir()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        raise InputError(Problem(str(out)[:80], "--out", "", f"a file that can be written ({error})")) from None
+    if taken or not placed:
+        expected = "a file that does not exist yet" if taken else "a file in a folder that exists"
+        raise InputError(Problem(str(out), "--out", "", expected))
+    return out

@@ -1,0 +1,147 @@
+"""What a report is made of: a run directory, or a result.json alone, read back and checked.
+
+Reads result.json, and beside it, where they are, config.resolved.toml, ledger.csv.gz and requests.csv.gz. Nothing is
+simulated. No path of this machine goes into what is read, so equal runs make equal reports wherever they lie.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from archsim.errors import InputError, Problem
+from archsim.files import parse_json, read_text, read_toml
+from archsim.hardware.library import load_system, system_names
+from archsim.hardware.sources import SourceRow, sources, sources_of_file
+from archsim.hardware.spec import SystemSpec
+from archsim.report.html_tables import Times, Windows, read_ledger, read_requests
+from archsim.result import SCHEMA, Result
+
+__all__ = ["ReportRun", "read_run"]
+
+_RESULT_LIMIT_BYTES = 256 * 2**20
+_MOST_PROBLEMS = 5
+_CONFIG = "config.resolved.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRun:
+    """One run as a report shows it."""
+
+    result: Result
+    windows: Mapping[str, Windows]
+    """Memory, cache or link -> what it served over time; empty without ledger.csv.gz."""
+    times: Times | None
+    """Latencies of the requests; None without requests.csv.gz."""
+    spec: SystemSpec | None
+    """None without config.resolved.toml."""
+    settings: Mapping[str, str]
+    """Dotted key of config.resolved.toml -> its value."""
+    numbers: Sequence[SourceRow]
+    """Where the numbers of the system come from."""
+    numbers_note: str
+    """Whose numbers these are."""
+    command: str
+    """What runs it again, from the run directory where it needs the configuration there."""
+
+
+class _Numbers(NamedTuple):
+    rows: list[SourceRow]
+    note: str
+    command: str
+
+
+def read_run(path: Path) -> ReportRun:
+    """Return the run in *path*, a run directory or its result.json.
+
+    Raises `InputError` where *path* is neither, or holds a result of another schema or a table that is none.
+    """
+    alone = not path.is_dir()
+    result = _read_result(path if alone else path / "result.json")
+    folder = path.parent if alone and path.name == "result.json" else path
+    config, ledger, requests = (folder / name for name in (_CONFIG, "ledger.csv.gz", "requests.csv.gz"))
+    spec = load_system(str(config)) if config.is_file() else None
+    numbers = _numbers(result.provenance.command, config, spec)
+    return ReportRun(
+        result=result,
+        windows=read_ledger(ledger) if ledger.is_file() else {},
+        times=read_requests(requests) if requests.is_file() else None,
+        spec=spec,
+        settings={} if spec is None else _flat(read_toml(config), ""),
+        numbers=[row._replace(file=_short(row.file)) for row in numbers.rows],
+        numbers_note=numbers.note,
+        command=numbers.command,
+    )
+
+
+def _read_result(path: Path) -> Result:
+    if not path.is_file():
+        raise InputError(Problem(str(path), "", "", "a run directory of `archsim run --out DIR`, or its result.json"))
+    text = read_text(path, limit=_RESULT_LIMIT_BYTES)
+    value = parse_json(text, path)
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != SCHEMA:
+        raise InputError(Problem(str(path), "schema", "" if found is None else str(found), f"{SCHEMA!r}"))
+    try:
+        return Result.from_json(text)
+    except ValidationError as error:
+        raise InputError(
+            *(
+                Problem(str(path), ".".join(map(str, wrong["loc"])), "", f"a result of {SCHEMA}: {wrong['msg']}")
+                for wrong in error.errors()[:_MOST_PROBLEMS]
+            )
+        ) from None
+
+
+def _numbers(command: str, config: Path, spec: SystemSpec | None) -> _Numbers:
+    name = _asked(command)
+    if name in system_names():
+        if spec is None:
+            note = "As in the bundled files of this version; the run's own configuration is not beside its result."
+            return _Numbers(sources(name), note, command)
+        if load_system(name) == spec:
+            return _Numbers(
+                sources(name), "As in the bundled files, which give exactly the system of this run.", command
+            )
+    if spec is None:
+        note = "The system is not a bundled one and its configuration is not beside the result: no sources are known."
+        return _Numbers([], note, command)
+    note = (
+        "The system is not exactly a bundled one: these are the resolved numbers of this run. A resolved configuration "
+        "keeps no comments, so their sources are in the files and overrides that the run was made from."
+    )
+    return _Numbers(sources_of_file(config), note, _with_configuration(command, name))
+
+
+def _with_configuration(command: str, name: str) -> str:
+    """Return *command* with the resolved configuration of the run in the place of the system's *name*."""
+    return command.replace(f"archsim run {name} ", f"archsim run {_CONFIG} ", 1)
+
+
+def _asked(command: str) -> str:
+    """Return the system in the canonical *command*; empty where it names none."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not a command of archsim: a quote without its end
+        return ""
+    return words[2] if len(words) > 2 else ""  # archsim run SYSTEM
+
+
+def _short(file: str) -> str:
+    """Return the last two parts of a path; a file of the run directory by its name alone."""
+    return _CONFIG if file.endswith(_CONFIG) else "/".join(Path(file).parts[-2:])
+
+
+def _flat(tables: Mapping[str, object], prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif name != "aliases":  # other names of the same thing, which change nothing
+            found[prefix + name] = str(value)
+    return found
