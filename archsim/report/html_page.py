@@ -24,7 +24,7 @@ from archsim.report.html_input import ReportRun
 from archsim.report.style import svg_bytes
 from archsim.report.system_figure import system_figure
 from archsim.report.views import percent
-from archsim.result import ARCHSIM_VERSION, ScopeLedger
+from archsim.result import ARCHSIM_VERSION, Bounds, Result, ScopeLedger
 
 __all__ = ["MOST_BYTES", "report_html"]
 
@@ -65,6 +65,8 @@ class _Page:
     others: Sequence[tuple[str, int, str, float, str]]
     left_out: int
     energy: Sequence[tuple[str, float, float]]
+    bounded: Sequence[tuple[str, Sequence[tuple[str, Bounds]], Sequence[str]]]
+    """Title, rows by part and the parts without a figure: of cost and of carbon, where the run has them."""
 
 
 def report_html(runs: Sequence[ReportRun]) -> str:
@@ -108,7 +110,19 @@ def _page(label: str, run: ReportRun) -> _Page:
         others=others[:_MOST_LINKS],
         left_out=max(0, len(others) - _MOST_LINKS),
         energy=rows.energy_rows(result),
+        bounded=_bounded(result),
     )
+
+
+def _bounded(result: Result) -> list[tuple[str, Sequence[tuple[str, Bounds]], Sequence[str]]]:
+    found: list[tuple[str, Sequence[tuple[str, Bounds]], Sequence[str]]] = []
+    if (cost := result.cost) is not None:
+        title = f"USD per million output tokens ({cost.economics}, {cost.region}, chips by {cost.basis})"
+        found.append((title, rows.part_rows(cost.by_part), cost.absent))
+    if (carbon := result.carbon) is not None:
+        title = f"g CO2e per million output tokens ({carbon.region})"
+        found.append((title, rows.part_rows(carbon.by_part), carbon.absent))
+    return found
 
 
 def _books(run: ReportRun) -> list[_Book]:

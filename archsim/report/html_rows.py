@@ -13,7 +13,7 @@ from archsim.report.html_recovery import recovery
 from archsim.report.html_svg import bar
 from archsim.report.style import ACCOUNT_COLOURS
 from archsim.report.views import account_label, largest_losses, percent, trace_label
-from archsim.result import Result, ScopeLedger, Summary
+from archsim.result import Bounds, Result, ScopeLedger, Summary
 from archsim.units import format_quantity
 
 __all__ = [
@@ -119,11 +119,31 @@ def _joules(result: Result) -> Cell:
 
 
 def _usd(result: Result) -> Cell:
-    return _number(result.cost.usd_per_million_output_tokens if result.cost else None, "{:,.3f}")
+    found = result.cost
+    if found is None:
+        return _DASH, None
+    low, middle, high = (
+        found.usd_per_million_output_tokens_low,
+        found.usd_per_million_output_tokens,
+        found.usd_per_million_output_tokens_high,
+    )
+    return _bounded(low, middle, high, absent=bool(found.absent)), middle
 
 
 def _carbon(result: Result) -> Cell:
-    return _number(result.carbon.g_co2e_per_million_output_tokens if result.carbon else None, "{:,.1f}")
+    found = result.carbon
+    if found is None:
+        return _DASH, None
+    low, middle, high = (
+        found.g_co2e_per_million_output_tokens_low,
+        found.g_co2e_per_million_output_tokens,
+        found.g_co2e_per_million_output_tokens_high,
+    )
+    return _bounded(low, middle, high, absent=bool(found.absent)), middle
+
+
+def _bounded(low: float, middle: float, high: float, *, absent: bool) -> str:
+    return f"{'at least ' if absent else ''}{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
 def _peak(result: Result) -> Cell:
@@ -226,6 +246,11 @@ def energy_rows(result: Result) -> list[tuple[str, float, float]]:
         return []
     ordered = sorted(found.by_part.items(), key=lambda item: (-item[1], item[0]))
     return [(part, joules, joules / found.joules) for part, joules in ordered]
+
+
+def part_rows(by_part: Mapping[str, Bounds]) -> list[tuple[str, Bounds]]:
+    """Return (part, figure with its ends), the largest first."""
+    return sorted(by_part.items(), key=lambda item: (-item[1].mid, item[0]))
 
 
 def difference_rows(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
