@@ -101,6 +101,8 @@ def _verdict(answer: Glance) -> list[str]:
     if share < _WORTH_A_REMEDY:
         return [_line("lost", "nothing to speak of")]
     help_ = REMEDIES[cause]
+    if cause == "command_bus" and "ecc=" in str(answer.content.get("profile", "")):
+        help_ = "check bits for more data each (--ecc), longer runs: bursts of check bits count here"
     if (answer.content.get("window_share") or 0) > _ALL_OUT:
         help_ = "more bytes in flight (--window): all that there are wait for their data (Little's law)"
     if cause == "row" and answer.content["kind"] != "dram":

@@ -49,6 +49,18 @@ def test_pages_at_a_fine_interleave_behave_like_random_access() -> None:
     assert fine["share_of_peak"] < 0.35 < 0.65 < whole["share_of_peak"]
 
 
+def test_what_helps_against_check_bits_is_fewer_of_them() -> None:
+    """Bursts of check bits are `command_bus`; a deeper queue would not help."""
+    text = _memory("HBM3", "--ecc", "8").stdout
+    assert "to command_bus" in text
+    assert "check bits for more data each (--ecc)" in text
+
+
+def test_where_all_bytes_in_flight_are_out_more_of_them_help() -> None:
+    """H100's stream loses single gaps to rows, but all of its window waits for data: Little's law decides."""
+    assert "helps      more bytes in flight" in _memory("h100-sxm8", "--pattern", "seq").stdout
+
+
 def test_a_chip_brings_its_window_and_round_trip() -> None:
     """The reads of H100 wait at least its 600 ns round trip."""
     answer = json.loads(_memory("h100-sxm", "--json").stdout)
