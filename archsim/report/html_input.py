@@ -14,19 +14,21 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from archsim.economics.spec import load_economics
 from archsim.errors import InputError, Problem
-from archsim.files import parse_json, read_text, read_toml
+from archsim.files import bundled_names, bundled_path, parse_json, read_text, read_toml
 from archsim.hardware.library import load_system, system_names
 from archsim.hardware.sources import SourceRow, sources, sources_of_file
 from archsim.hardware.spec import SystemSpec
 from archsim.report.html_tables import Times, Windows, read_ledger, read_requests
-from archsim.result import SCHEMA, Result
+from archsim.result import SCHEMA, Cost, Result
 
 __all__ = ["ReportRun", "read_run"]
 
 _RESULT_LIMIT_BYTES = 256 * 2**20
 _MOST_PROBLEMS = 5
 _CONFIG = "config.resolved.toml"
+_PRICES = "economics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,16 @@ def read_run(path: Path) -> ReportRun:
     config, ledger, requests = (folder / name for name in (_CONFIG, "ledger.csv.gz", "requests.csv.gz"))
     spec = load_system(str(config)) if config.is_file() else None
     numbers = _numbers(result.provenance.command, config, spec)
+    prices, options = _prices(result.cost)
     return ReportRun(
         result=result,
         windows=read_ledger(ledger) if ledger.is_file() else {},
         times=read_requests(requests) if requests.is_file() else None,
         spec=spec,
         settings={} if spec is None else _flat(read_toml(config), ""),
-        numbers=[row._replace(file=_short(row.file)) for row in numbers.rows],
+        numbers=[row._replace(file=_short(row.file)) for row in [*numbers.rows, *prices]],
         numbers_note=numbers.note,
-        command=numbers.command,
+        command=numbers.command + options,
     )
 
 
@@ -121,6 +124,24 @@ def _numbers(command: str, config: Path, spec: SystemSpec | None) -> _Numbers:
 def _with_configuration(command: str, name: str) -> str:
     """Return *command* with the resolved configuration of the run in the place of the system's *name*."""
     return command.replace(f"archsim run {name} ", f"archsim run {_CONFIG} ", 1)
+
+
+def _prices(cost: Cost | None) -> tuple[list[SourceRow], str]:
+    """Return the numbers that *cost* rests on, and the options that ask for it, led by a space.
+
+    The numbers are empty where the prices are not a bundled file, or another version of one.
+    """
+    if cost is None:
+        return [], ""
+    name, region, basis = cost.economics, cost.region, cost.basis
+    options = f" --economics {shlex.quote(name)} --region {shlex.quote(region)} --basis {basis}"
+    if name not in bundled_names("hwconfigs", _PRICES, (".toml",)):
+        return [], options
+    try:
+        same = load_economics(name, region=region, basis=basis).digest == cost.economics_digest
+    except InputError:  # a region that the file of this version does not have
+        same = False
+    return sources_of_file(bundled_path("hwconfigs") / _PRICES / f"{name}.toml") if same else [], options
 
 
 def _asked(command: str) -> str:

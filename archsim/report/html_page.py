@@ -62,7 +62,7 @@ class _Page:
     roofline: Drawing | None
     bandwidth: Sequence[tuple[str, Drawing]]
     picture: Markup
-    others: Sequence[tuple[str, int, str, float, str]]
+    others: Sequence[tuple[str, int, str, float, float, str]]
     left_out: int
     energy: Sequence[tuple[str, float, float]]
     bounded: Sequence[tuple[str, Sequence[tuple[str, Bounds]], Sequence[str]]]

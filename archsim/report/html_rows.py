@@ -222,8 +222,11 @@ def useful_share(book: ScopeLedger) -> float:
     return math.fsum(book.accounts.get(account, 0.0) for account in USEFUL)
 
 
-def other_rows(ledger: Mapping[str, ScopeLedger]) -> list[tuple[str, int, str, float, str]]:
-    """Return (name, how many, peak of one, useful share, largest losses) of links and engines; equal books are one."""
+def other_rows(ledger: Mapping[str, ScopeLedger]) -> list[tuple[str, int, str, float, float, str]]:
+    """Return the rows of links and engines; those with equal books are one.
+
+    A row is name, how many, peak of one in words and as a number, useful share, largest losses.
+    """
     groups: dict[tuple[object, ...], list[str]] = {}
     for scope, book in ledger.items():
         if book.unit == "FLOP/s" or scope.startswith("link."):
@@ -235,7 +238,9 @@ def other_rows(ledger: Mapping[str, ScopeLedger]) -> list[tuple[str, int, str, f
         accounts = {name: book.accounts[name] for name in ACCOUNTS if name in book.accounts}
         lost = ", ".join(f"{account_label(name)} {percent(share)}" for name, share in largest_losses(accounts, 3))
         more = f" and {len(scopes) - 1:,} with the same book" if len(scopes) > 1 else ""
-        rows.append((scopes[0] + more, len(scopes), _rate(book, 1.0), useful_share(book), lost or _DASH))
+        rows.append(
+            (scopes[0] + more, len(scopes), _rate(book, 1.0), book.peak_per_s, useful_share(book), lost or _DASH)
+        )
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import html
 import json
 import math
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from archsim.cli import group, main
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
+from archsim.report import html_page
 from archsim.report.html_page import MOST_BYTES
 from archsim.report.html_recovery import recovery
 from archsim.report.html_rows import waterfall
@@ -166,6 +168,29 @@ def test_a_waterfall_falls_from_the_peak_to_the_useful_share() -> None:
     ]  # fmt: skip
     assert math.isclose(math.fsum(step.share for step in steps[1:]), 1.0, abs_tol=1e-12)
     assert 'x="70.04" y="0" width="29.96"' in steps[1].bar
+
+
+def test_the_command_of_a_changed_system_runs_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the run directory, the command of the report writes the same result.json, prices and all."""
+    given = ["run", "rtx-3090", "--model", "llama-3.1-8b", "--precision", "w4a16kv16", "--set", "chip.tdp=300 W"]
+    invoke(*given, "--batch", "2", "--context", "128", "--economics", "default", "--out", tmp_path / "run")
+    text = page_of(tmp_path / "r.html", tmp_path / "run")
+    found = re.search(r"<code>archsim (.*)</code>", text)
+    assert found is not None
+    assert "their sources are in the files" in text
+    assert "economics/default.toml" in text
+    monkeypatch.chdir(tmp_path / "run")
+    invoke(*html.unescape(found[1]).split(), "--out", tmp_path / "again")
+    assert (tmp_path / "again/result.json").read_bytes() == (tmp_path / "run/result.json").read_bytes()
+
+
+def test_an_installed_package_holds_the_template() -> None:
+    """setup.cfg packs what the page is made of, by a pattern that every such file matches."""
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
+    pattern = setup["options.package_data"]["archsim.report"]
+    packed = {path.name for path in Path(html_page.__file__).parent.glob(pattern)}
+    assert packed == {"report.css", "report.html.j2", "report.js"}
 
 
 @pytest.mark.parametrize(
