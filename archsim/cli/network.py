@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.option(
     "--bytes", "size_range", default="1KiB:1GiB", show_default=True, metavar="LOW:HIGH", help="Message sizes."
 )
-@click.option("--ranks", type=click.IntRange(min=2), metavar="N", help="The first N chips; default: all.")
+@click.option("--ranks", type=click.IntRange(min=2), metavar="N", help="The first N working chips; default: all.")
 @overrides_option
 @click.option("--out", metavar="FILE", help="Also draw curve and link heat map: FILE.svg or FILE.png.")
 @json_option
@@ -68,16 +68,17 @@ def command(
         _print(spec, network, curve)
 
 
-def _ranks(spec: SystemSpec, ranks: int | None) -> int:
+def _ranks(spec: SystemSpec, ranks: int | None) -> tuple[int, ...]:
     from archsim.errors import InputError, Problem
 
-    wanted = ranks or len(spec.working_chips)
-    if not 2 <= wanted <= spec.chips:
-        expected = f"2 to {spec.chips} ranks: {spec.name} has {spec.chips} chips" if spec.chips > 1 else (
+    chips = spec.working_chips
+    wanted = ranks or len(chips)
+    if not 2 <= wanted <= len(chips):
+        expected = f"2 to {len(chips)} ranks: {spec.name} has {len(chips)} chips" if len(chips) > 1 else (
             f"a system of at least 2 chips; {spec.name} has one"
         )  # fmt: skip
         raise InputError(Problem("", "--ranks", str(wanted), expected))
-    return wanted
+    return chips[:wanted]
 
 
 def _sizes(text: str) -> tuple[int, int]:

@@ -37,9 +37,9 @@ class Tables:
     """Branches that could not be read, already reported in *problems*."""
 
     def place(self, key: Key) -> tuple[str, str]:
-        """Return the file that *key* stands in and the dotted key inside it."""
+        """Return the file that *key* stands in and the dotted key inside it; an option has no inside."""
         branch = max((known for known in self.files if key[: len(known)] == known), key=len)
-        inside = key[len(branch) :]
+        inside = () if self.files[branch].startswith("--") else key[len(branch) :]
         return self.files[branch], ".".join(inside or key)
 
     def problem(self, key: Key, value: str, expected: str) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem
-from archsim.network.collectives import collective_facts
-from archsim.network.implementations import implementation_names, load_implementation
-from archsim.network.timing import CollectiveFacts, algorithms_for, schedule_of, schedule_seconds
+from archsim.network.collectives import candidates, collective_facts
+from archsim.network.implementations import Implementation, implementation_names, load_implementation
+from archsim.network.timing import (
+    CollectiveFacts,
+    algorithms_for,
+    rank_nodes,
+    schedule_of,
+    schedule_seconds,
+    solved_messages,
+)
 from archsim.network.topology import Network
 
 __all__ = ["Crossing", "Curve", "Point", "bus_bytes_per_s", "measured_libraries", "message_curve", "sizes_between"]
 
-_MOST_MESSAGES = 8_000
-"""A schedule of more takes minutes to time at every size: those that send from each of many chips to each."""
+_MOST_MESSAGES = 10_000
+"""A schedule of more to solve at once takes minutes to time at every size: from each of many chips to each, or many
+steps that overlap."""
 _MOST_SIZES = 64
 
 
@@ -50,7 +58,7 @@ class Curve:
     points: tuple[Point, ...]
     crossings: tuple[Crossing, ...]
     left_out: tuple[tuple[str, int], ...] = ()
-    """Algorithms that were not timed, with their messages: more than `_MOST_MESSAGES`."""
+    """Algorithms and libraries that were not timed, with their messages: more than `_MOST_MESSAGES`."""
 
 
 def sizes_between(low: int, high: int) -> tuple[int, ...]:
@@ -76,26 +84,29 @@ def measured_libraries(chip: str, kind: str) -> list[str]:
 
 
 def message_curve(
-    network: Network, *, kind: str, ranks: int, sizes: tuple[int, ...], software_ps: int, chip: str
+    network: Network, *, kind: str, ranks: int | Sequence[int], sizes: tuple[int, ...], software_ps: int, chip: str
 ) -> Curve:
-    """Return the times of a collective over the first *ranks* chips at each of *sizes* (bytes, ascending).
+    """Return the times of a collective over *ranks* (so many of the first, or which) at each of *sizes* in bytes.
 
     *software_ps* is spent before each message of an algorithm; libraries that were measured on *chip*'s generation
     know their own. A crossing between two sizes is found to the byte.
     """
-    members = tuple(range(ranks))
-    # A step that repeats is timed once.
+    members = rank_nodes(network, ranks)
     messages = {
-        name: sum(len(step.messages) for step in schedule_of(network, kind, members, size=sizes[-1], algorithm=name))
-        for name in algorithms_for(network, kind, ranks)
+        name: solved_messages(network, members, schedule_of(network, kind, members, size=sizes[-1], algorithm=name))
+        for name in algorithms_for(network, kind, len(members))
     }
-    fewest = min(messages.values())
-    names = tuple(name for name, count in messages.items() if count <= max(_MOST_MESSAGES, fewest))
-    libraries = measured_libraries(chip, kind)
+    most = max(_MOST_MESSAGES, min(messages.values()))
+    names = tuple(name for name, count in messages.items() if count <= most)
+    needed = {
+        name: _needed(network, load_implementation(name, chip), kind, len(members), messages)
+        for name in measured_libraries(chip, kind)
+    }
+    libraries = [name for name, count in needed.items() if count <= most]
 
     def facts(size: int, algorithm: str) -> CollectiveFacts:
         return collective_facts(
-            network, kind=kind, ranks=ranks, bytes=size, algorithm=algorithm, software_ps=software_ps, chip=chip
+            network, kind=kind, ranks=members, bytes=size, algorithm=algorithm, software_ps=software_ps, chip=chip
         )
 
     def seconds(size: int, among: Iterable[str] = names) -> dict[str, float]:
@@ -112,14 +123,20 @@ def message_curve(
         for before, after in itertools.pairwise(points)
         if before.fastest.algorithm != after.fastest.algorithm
     ]
-    left_out = tuple((name, count) for name, count in messages.items() if name not in names)
-    return Curve(kind, ranks, tuple(points), tuple(crossings), left_out)
+    left_out = tuple((name, count) for name, count in (messages | needed).items() if count > most)
+    return Curve(kind, len(members), tuple(points), tuple(crossings), left_out)
 
 
 def bus_bytes_per_s(kind: str, ranks: int, size: int, duration_ps: int) -> float:
     """Return the bus bandwidth as nccl-tests defines it: bytes that a rank must send, over the time."""
     share = {"all_reduce": 2.0, "broadcast": ranks / (ranks - 1), "send_receive": ranks / (ranks - 1)}.get(kind, 1.0)
     return share * (ranks - 1) / ranks * size * 1e12 / duration_ps
+
+
+def _needed(network: Network, library: Implementation, kind: str, ranks: int, messages: dict[str, int]) -> int:
+    """Return the messages of the largest schedule among a library's protocols."""
+    protocols = candidates(network, library, kind, ranks, size=1)
+    return max((messages[protocol.algorithm[kind]] for protocol in protocols), default=0)
 
 
 def _fastest(seconds: dict[str, float]) -> str:

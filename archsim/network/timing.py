@@ -2,7 +2,8 @@
 
 A schedule (`schedules`) is laid on the routes of the network and its flows are solved (`flows`). Where every step's
 flows finish at one instant and every next sender took part, steps cannot overlap: each different step is then solved
-once and counted as often as it repeats, which is exact. Otherwise all flows of all steps are solved together.
+once and counted as often as it repeats, which is exact. Where no link serves two pairs, nothing is shared and every
+message takes its latency and its bytes at its links' rate. Otherwise all flows of all steps are solved together.
 
 The time contains software (`software_ps` for every message, before its first hop), the latency of the hops, and the
 sharing of the links. It contains no kernel launch and no memory access: the floors above know those.
@@ -31,6 +32,7 @@ __all__ = [
     "schedule_flows",
     "schedule_of",
     "schedule_seconds",
+    "solved_messages",
     "whole_ps",
 ]
 
@@ -89,6 +91,24 @@ def schedule_seconds(network: Network, members: Sequence[int], schedule: Schedul
     """Return the makespan of *schedule* over *members* in seconds."""
     if len(schedule) == 1 and schedule[0].repeats == 1:
         return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
+    known = _step_by_step(network, members, schedule, software_ps)
+    if known is None:
+        known = _unshared(network, members, schedule, software_ps)
+    if known is None:
+        return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
+    return known
+
+
+def solved_messages(network: Network, members: Sequence[int], schedule: Schedule) -> int:
+    """Return how many messages have to be solved to time *schedule*: those of different steps, or all of them."""
+    once = sum(map(len, {step.messages for step in schedule}))
+    if once == messages_of(schedule) or _step_by_step(network, members, schedule, 0) is not None:
+        return once
+    return once if _unshared(network, members, schedule, 0) is not None else messages_of(schedule)
+
+
+def _step_by_step(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float | None:
+    """Return the makespan where the flows of every step finish at one instant and the next senders are among them."""
     total, before = [], None
     alone: dict[tuple[Message, ...], float | None] = {}
     for step in schedule:
@@ -97,10 +117,40 @@ def schedule_seconds(network: Network, members: Sequence[int], schedule: Schedul
         seconds = alone[step.messages]
         sources = {message.src for message in step.messages}
         if seconds is None or (before is not None and not sources <= before):
-            return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
+            return None
         before = {end for message in step.messages for end in (message.src, message.dst)}
         total += [seconds] * step.repeats
     return math.fsum(total)
+
+
+def _unshared(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float | None:
+    """Return the makespan where no link serves two pairs and no pair's messages overlap; else None."""
+    owner: dict[int, tuple[int | str, int | str]] = {}
+    done: dict[int | str, float] = {}
+    finish: dict[tuple[int | str, int | str], float] = {}
+    for step in schedule:
+        timed = []
+        for message in step.messages:
+            pair = (message.src, message.dst)
+            route = network.route(*_ends(members, message))
+            if any(owner.setdefault(link, pair) != pair for link in route):
+                return None
+            rate = min((network.links[link].bytes_per_s for link in route), default=math.inf)
+            wait_ps = software_ps + message.wait_ps
+            timed.append((pair, wait_ps * 1e-12 + network.latency_ps(route) * 1e-12 + message.bytes / rate))
+        if len({pair for pair, _ in timed}) < len(timed):
+            return None
+        for _ in range(step.repeats):
+            parts: dict[int | str, float] = {}
+            for pair, seconds in timed:
+                ready = done.get(pair[0], 0.0)
+                if ready < finish.get(pair, 0.0):
+                    return None
+                finish[pair] = ready + seconds
+                for end in pair:
+                    parts[end] = max(parts.get(end, 0.0), finish[pair])
+            done |= parts
+    return max(finish.values(), default=0.0)
 
 
 def whole_ps(seconds: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,8 +27,13 @@ SUFFIXES = (".svg", ".png")
 _HEIGHT_IN = 3.1
 _MOST_NAMED = 40
 _LINKS_AT_FULL_WIDTH = 600
+_PORTS_AT_FULL_WIDTH = 60
+"""Links into one node up to which lines have their full width: more of them close up to a surface."""
 _CHIPS_AT_FULL_SIZE = 128
+_ROW_PT = 160
+"""Points that the chips of a row may cover."""
 _HEAT = "viridis_r"
+_GREYS = ("#333333", "#999999")
 _APART = 0.012
 """Distance between the two directions of a wire, of the graph's extent."""
 
@@ -73,8 +79,8 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         axes.plot(sizes, times, color=colour, linewidth=0.9, label=name.replace("_", " "))
     for index, name in enumerate(curve.points[0].libraries):
         shown = [(p.bytes, p.libraries[name].duration_ps * 1e-6) for p in curve.points if name in p.libraries]
-        line = style.LINE_STYLES[1 + index % 3]
-        axes.plot(*zip(*shown, strict=True), color="#555555", linestyle=line, linewidth=0.9, label=f"{name} (measured)")
+        grey, line = _GREYS[index // 3 % len(_GREYS)], style.LINE_STYLES[1 + index % 3]
+        axes.plot(*zip(*shown, strict=True), color=grey, linestyle=line, linewidth=0.9, label=f"{name} (measured)")
     for crossing in curve.crossings:
         axes.axvline(crossing.bytes, color="#bbbbbb", linewidth=0.6, zorder=0)
         axes.text(crossing.bytes, 1.005, _size(crossing.bytes), transform=axes.get_xaxis_transform(), rotation=45,
@@ -86,7 +92,10 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     axes.minorticks_off()
     axes.set_xlabel("message size")
     axes.set_ylabel("time (us)")
-    axes.legend(loc="upper left", fontsize=5.5, labelspacing=0.25)
+    legend = axes.legend(
+        loc="upper left", fontsize=5.5, labelspacing=0.25, frameon=True, framealpha=1, edgecolor="none"
+    )
+    legend.set_zorder(0.5)
     style.quiet_axes(axes)
 
 
@@ -103,7 +112,8 @@ def _draw_heat(figure: Figure, axes: Axes, network: Network, point: Point) -> No
     top = max([*shares.values(), 1e-9])
     heat, scale = colormaps[_HEAT], Normalize(0, max(top, 0.01))
     extent = max(max(x for x, _ in places.values()) - min(x for x, _ in places.values()), 1e-9)
-    width = max(0.25, min(1.1, _LINKS_AT_FULL_WIDTH / len(network.links)))
+    ports = max(Counter(link.dst for link in network.links).values())
+    width = max(0.2, min(1.1, _LINKS_AT_FULL_WIDTH / len(network.links), _PORTS_AT_FULL_WIDTH / ports))
     for link in sorted(network.links, key=lambda each: shares[each.name]):
         (x0, y0), (x1, y1) = places[link.src], places[link.dst]
         length = math.hypot(x1 - x0, y1 - y0) or 1.0
@@ -127,10 +137,12 @@ def _draw_nodes(axes: Axes, network: Network, places: Mapping[str, Position]) ->
     chips = set(network.endpoints)
     named = len(chips) <= _MOST_NAMED
     size = 90 if named else max(1.0, min(12.0, 12.0 * _CHIPS_AT_FULL_SIZE / len(chips)))
-    for kind, marker, colour in ((True, "s", "#0072b2"), (False, "o", "#999999")):
+    in_rows = len({places[chip][1] for chip in chips}) == 1
+    chip_size = min(size, (_ROW_PT / len(chips)) ** 2) if in_rows else size
+    for kind, marker, colour, area in ((True, "s", "#0072b2", chip_size), (False, "o", "#999999", size)):
         nodes = [node for node in places if (node in chips) is kind]
-        axes.scatter([places[n][0] for n in nodes], [places[n][1] for n in nodes], s=size, marker=marker, color=colour,
-                     zorder=3)  # fmt: skip
+        axes.scatter([places[n][0] for n in nodes], [places[n][1] for n in nodes], s=area, marker=marker, color=colour,
+                     linewidths=0, zorder=3)  # fmt: skip
     for chip in network.endpoints if named else ():
         axes.annotate(chip.removeprefix("chip"), places[chip], color="white", ha="center", va="center", fontsize=5.5,
                       zorder=4)  # fmt: skip

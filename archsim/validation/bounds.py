@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 _FEW_ROWS = r"(?:[1-9]|[1-5]\d|6[0-4]) "
 """1 to 64 rows of a product."""
 _FEWEST_BYTES, _MOST_BYTES = 2**10, 2**27
+_MOST_TINY_BYTES = 2**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,17 @@ def _collective(name: str, words: str) -> Bound:
     return Bound("collectives", f"{name}, 1 KiB to 128 MiB", 0.15, identity=words, where=_of_size)
 
 
+def _floor(name: str, words: str) -> Bound:
+    """All-reduces of at most 512 bytes on eight H100: what a call costs however small its message."""
+    identity = f"(?i)^h100-sxm.*{words}"
+    return Bound("collectives", name, 0.10, "mean", group="all_?reduce", identity=identity, where=_is_tiny)
+
+
+def _is_tiny(row: Row) -> bool:
+    match = re.search(r" (\d+) B latency_us", str(row["id"]))
+    return match is not None and 0 < int(match[1]) <= _MOST_TINY_BYTES
+
+
 _BATCH_1 = {
     "gpt-fast, batch 1": (r"decode_tokens_per_s", r"\[gpt-fast\]"),
     "llama.cpp on M1 and M2, decode": (r"decode_tokens_per_s", r"^Apple M[12]"),
@@ -95,11 +107,14 @@ BOUNDS: tuple[Bound, ...] = (
     Bound("dram", "policy-bound patterns, median", 0.03, "median", where=_of_class("policy-bound")),
     Bound("dram", "policy-bound patterns, 95 %", 0.10, "p95", where=_of_class("policy-bound")),
     Bound("network", "every row", 1e-9, "max"),
-    _collective("NCCL", r"(?i) (older )?nccl"),
-    _collective("TensorRT-LLM one- and two-shot", r"(?i) trtllm"),
-    _collective("vLLM custom", r"(?i) (vllm|sglang) "),
+    _collective("NCCL", r"(?i)^(?!.* (nvls|msccl)).* nccl"),
+    _collective("NVLS", r"(?i)^(?!.* msccl).* nvls\b"),
+    _collective("TensorRT-LLM one- and two-shot", r"(?i)^(?!.* nvls).* trtllm"),
+    _collective("vLLM custom", r"(?i)^(?!.* nvls).* (vllm|sglang)\b"),
     _collective("MSCCL++", r"(?i) msccl"),
     _collective("DeepEP", r"(?i) deepep"),
+    _floor("NCCL on 8 H100, 15.5 us", " nccl-.* 8 ranks "),
+    _floor("custom one-shot on 8 H100, 3.2 us", " trtllm.* 8 ranks "),
     Bound("kernels", "GEMM bf16, M to 64", 0.08, group="gemm (bfloat16|bf16)", identity=f"bfloat16 {_FEW_ROWS}"),
     Bound("kernels", "GEMM fp8, M to 64", 0.10, group="gemm fp8(_block)?", identity=f" fp8(_block)? {_FEW_ROWS}"),
     Bound("kernels", "GEMM int4, M to 64", 0.15, group="gemm int4_wo", identity=f"int4_wo {_FEW_ROWS}"),

@@ -65,6 +65,7 @@ _LIBRARIES = (
     ("trtllm", "trtllm"),
     ("msccl", "mscclpp"),
     ("deepep", "deepep"),
+    ("nvls", "nvls"),
     ("nccl", "nccl"),
 )
 """A part of the row's implementation -> bundled implementation; the first that fits."""

@@ -71,6 +71,28 @@ def test_the_table_names_the_crossing() -> None:
     assert "two shot is faster than one shot" in done.stdout
 
 
+def test_what_sends_too_many_messages_is_left_out_and_named() -> None:
+    """Among 128 chips one shot has 128 x 127 messages; so have the libraries that take it."""
+    made = page("h100-sxm8x16", "--bytes", "4MiB:4MiB")
+    left_out = {each["algorithm"]: each["messages"] for each in made["left_out"]}  # type: ignore[attr-defined]
+    assert left_out["one_shot"] == left_out["trtllm"] == 128 * 127
+    (point,) = made["points"]  # type: ignore[misc]
+    assert not set(left_out) & {*point["algorithms_s"], *point["libraries"]}
+    assert "nccl" in point["libraries"]
+
+
+def test_a_spare_takes_the_place_of_a_failed_chip() -> None:
+    """Ranks are the working chips: the failed one moves nothing, and the spare at the end moves what others move."""
+    made = page(
+        "h100-sxm8", "--bytes", "1MiB:1MiB", "--set", "chips=9", "--set", "spares=1",
+        "--set", 'network.failed=["chip3"]',
+    )  # fmt: skip
+    moved = {link["name"]: link["bytes"] for link in made["links"]}  # type: ignore[attr-defined]
+    assert made["ranks"] == 8
+    assert moved["link.chip3-switch0"] == 0
+    assert moved["link.chip8-switch0"] == moved["link.chip0-switch0"] > 0
+
+
 def test_an_idle_link_is_drawn_and_has_no_share() -> None:
     """Among two of eight chips only their four links move bytes."""
     network = System(load_system("h100-sxm8")).network
@@ -98,6 +120,7 @@ def test_the_figure_is_written_twice_to_the_same_bytes(tmp_path: Path, suffix: s
         (["m1"], "at least 2 chips; m1 has one"),
         (["h100-sxm8", "--ranks", "9"], "2 to 8 ranks: h100-sxm8 has 8 chips"),
         (["h100-sxm8", "--bytes", "3"], "LOW:HIGH"),
+        (["h100-sxm8", "--set", 'network.routes=["a"]'], "network.routes.0: got 'a'"),
         (["h100-sxm8", "--bytes", "2KiB:1KiB"], "not smaller"),
         (["h100-sxm8", "--collective", "all-reduc"], "did you mean 'all_reduce'"),
         (["h100-sxm8", "--out", "x.gif", "--bytes", "1KiB:1KiB"], ".svg or .png"),

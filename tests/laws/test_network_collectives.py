@@ -12,7 +12,7 @@ from archsim.network.collectives import collective_facts
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS
-from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds
+from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds, solved_messages
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S
 
@@ -133,6 +133,24 @@ def test_steps_counted_once_equal_all_flows_solved_together(graph: str, kind: st
     schedule = schedule_of(made, kind, members, size=SIZE, algorithm=algorithm)
     short = schedule_seconds(made, members, schedule, 1000)
     assert short == pytest.approx(solve_flows(made, schedule_flows(members, schedule, 1000)).makespan_s, rel=1e-11)
+
+
+def test_messages_to_solve_are_those_of_different_steps_unless_steps_overlap_on_shared_links() -> None:
+    """A ring over two nodes shares no link: one step of 8. Two shots on a mesh do: both of 8 x 7."""
+    for graph, algorithm, expected in (("switch", "ring", 8), ("two_level", "ring", 8), ("mesh", "two_shot", 112)):
+        chips, shape = GRAPHS[graph]
+        made = network(graph, chips, shape)
+        schedule = schedule_of(made, "all_reduce", tuple(range(chips)), size=SIZE, algorithm=algorithm)
+        assert solved_messages(made, tuple(range(chips)), schedule) == expected
+
+
+def test_the_slow_hop_of_a_ring_over_nodes_sets_its_pace() -> None:
+    """Each chunk passes the slow port between nodes: 2(N-1) steps of a chunk at its rate and latency bound the ring."""
+    made = network("two_level", 16, (4,))
+    taken = duration_ps(made, "all_reduce", "ring", ranks=16)
+    slow = Fraction(SIZE, 16) * PS_PER_S / (RATE // 4) + 4 * HOP_PS
+    fast = Fraction(SIZE, 16) * PS_PER_S / RATE + 2 * HOP_PS
+    assert 30 * fast < taken <= 30 * slow
 
 
 @pytest.mark.parametrize("kind", ["all_reduce", "all_gather", "reduce_scatter", "all_to_all"])

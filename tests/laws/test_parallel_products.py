@@ -107,6 +107,30 @@ def test_expert_ranks_together_need_their_groups_and_the_tokens_experts(
     assert load.touched <= uniform.touched
 
 
+@pytest.mark.parametrize("batch", [Batch.of_decode(64, 2000), Batch.of_decode(13, 777), Batch.of_prefill(40)])
+def test_deepseek_attends_on_each_rank_alone_and_sends_every_token_to_its_experts(batch: Batch) -> None:
+    """Latents of a sequence lie on one of eight ranks; 8 experts a token and layer are sent out and back once."""
+    model, precision = load_model("deepseek-v3"), Precision.parse("w8a16kv16")
+    h200 = load_system("h200-sxm8")
+    plan = Cut.of(model, precision, Parallelism.parse("tp=1,dp=8,ep=8"), h200).plan(batch)
+    one = h200.model_copy(update={"chips": 1})
+    alone, spread = amounts([Cut.of(model, precision, Parallelism(1), one).plan(batch)]), amounts([plan])
+    assert spread.keys() == alone.keys()
+    for key in alone.keys() - {"weights False"}:
+        assert spread[key] == pytest.approx(alone[key], rel=1e-6)
+    assert alone["weights False"] <= spread["weights False"] <= 8 * alone["weights False"]
+    sent = {
+        (segment.name, task.name): 8 * task.collective.bytes
+        for segment in plan.segments
+        for task in segment.tasks
+        if task.collective and task.name in ("dispatch", "combine")
+    }
+    assert {name for _, name in sent} == {"dispatch", "combine"}
+    assert set(sent.values()) == {batch.tokens * model.experts_per_token * model.hidden * 2}
+    layers = sum(segment.repeats for segment in plan.segments if (segment.name, "dispatch") in sent)
+    assert layers == model.layers - model.dense_layers
+
+
 @pytest.mark.parametrize("phase", BATCHES)
 @pytest.mark.parametrize("text", DENSE_WAYS + EXPERT_WAYS)
 def test_no_way_beats_the_memory_and_every_ledger_balances(text: str, phase: str) -> None:

@@ -20,6 +20,30 @@ def test_every_bound_is_of_a_suite_and_says_what_it_is_over() -> None:
     assert len({(bound.suite, bound.name) for bound in BOUNDS}) == len(BOUNDS)
 
 
+@pytest.mark.parametrize(
+    ("implementation", "bound"),
+    [
+        ("nccl-2.27.3 nccl-tests", "NCCL"),
+        ("NCCL via vidur profiler (3 samples)", "NCCL"),
+        ("nccl-tests (older NCCL)", "NCCL"),
+        ("nccl-2.27.3 NVLS", "NVLS"),
+        ("NVLS", "NVLS"),
+        ("trtllm-1.0.0 custom allreduce TRTLLM", "TensorRT-LLM one- and two-shot"),
+        ("vllm-0.14.0 custom allreduce vLLM_custom_graph", "vLLM custom"),
+        ("sglang custom", "vLLM custom"),
+        ("MSCCL++ kernel 6 LL packet", "MSCCL++"),
+        ("DeepEP V1 low-latency", "DeepEP"),
+    ],
+)
+def test_a_collective_falls_under_one_bound_on_its_mean(implementation: str, bound: str) -> None:
+    """Each implementation has its own, from 1 KiB to 128 MiB; only the smallest messages of H100 have a floor too."""
+    name = f"H100-SXM5-80GB NVLink/NVSwitch intra-node {implementation} all_reduce 8 ranks {{}} B latency_us"
+    for size, expected in ((1024, [bound]), (2**27, [bound]), (2**28, [])):
+        one = row(name.format(size), "all_reduce", 1.0, 1.1)
+        held = [each.name for each in BOUNDS if each.suite == "collectives" and each.holds_for(one)]
+        assert held == [f"{each}, 1 KiB to 128 MiB" for each in expected]
+
+
 @pytest.mark.parametrize(("predicted", "code", "word"), [(1.07, 0, "held"), (1.2, 1, "BROKEN")])
 def test_a_broken_bound_is_told_and_is_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, predicted: float, code: int, word: str
