@@ -51,11 +51,12 @@ SCHEMA = "archsim.result/1"
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
+_ACCOUNTS = frozenset(ACCOUNTS)
 PhaseName = Literal["decode", "prefill", "mixed", "none"]
 
 
 def _known_accounts(accounts: dict[str, float]) -> dict[str, float]:
-    unknown = sorted(set(accounts) - set(ACCOUNTS))
+    unknown = sorted(accounts.keys() - _ACCOUNTS)
     if unknown:
         raise ValueError(f"accounts of the ledger; {', '.join(unknown)} are none")
     return accounts

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from archsim.economics.assess import assessed
+from archsim.economics.assess import Owned, assessed, assessed_as
 from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem, did_you_mean
 from archsim.hardware.library import load_system
@@ -253,7 +253,7 @@ class Bench:
     ) -> None:
         self._setup = _Setup.of(system, model, precision, parallelism)
         self._design = self._setup.design
-        self._economics = load_economics()
+        self._owned = Owned.of(system, load_economics())
 
     def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
         """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
@@ -268,7 +268,7 @@ class Bench:
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
         result = result_of_step(self._design, steps, shares, context=context, tables=tables)
-        return assessed(result, setup.spec, self._economics)
+        return assessed_as(result, self._owned)
 
 
 def evaluate_step(

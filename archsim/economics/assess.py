@@ -13,6 +13,8 @@ busy day, the low price. What is paid for a data center has a life of its own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from archsim.economics.capital import CHIP, DATACENTER, Capital, capital_of, embodied_of
 from archsim.economics.ranges import Range, total
 from archsim.economics.spec import Economics
@@ -20,7 +22,7 @@ from archsim.hardware.energy import energy_costs
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Bounds, Carbon, Cost, Energy, Result
 
-__all__ = ["DAYS_PER_MONTH", "Running", "assessed", "energy_joules", "idle_watts"]
+__all__ = ["DAYS_PER_MONTH", "Owned", "Running", "assessed", "assessed_as", "energy_joules", "idle_watts"]
 
 _MILLION = 1e6
 _GRAMS = 1e3
@@ -29,19 +31,34 @@ DAYS_PER_MONTH = 365.25 / 12
 """Mean length of a month."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A system before it does anything: what it is priced by, and what of it no run changes."""
+
+    economics: Economics
+    capital: Capital
+    embodied: Capital
+    idle_watts: Range | None
+
+    @classmethod
+    def of(cls, spec: SystemSpec, economics: Economics) -> Owned:
+        """Return *spec* as it is owned by *economics*."""
+        return cls(economics, capital_of(spec, economics), embodied_of(spec, economics), idle_watts(spec))
+
+
 class Running:
     """A system at work: its rate, its joules per token, its capital, and the file of prices.
 
     The joules are those of *result*; the rate may be another, that of saturation.
     """
 
-    def __init__(self, result: Result, spec: SystemSpec, economics: Economics, *, tokens_per_s: float) -> None:
-        self.economics = economics
+    def __init__(self, result: Result, owned: Owned, *, tokens_per_s: float) -> None:
+        self.economics = owned.economics
         self.tokens_per_s = tokens_per_s
-        self.capital = capital_of(spec, economics)
-        self.embodied = embodied_of(spec, economics)
+        self.capital = owned.capital
+        self.embodied = owned.embodied
         self.joules, self.lacking = energy_joules(result.energy)
-        self.idle_watts = idle_watts(spec)
+        self.idle_watts = owned.idle_watts
 
     def per_token(self, capital: Capital, utilization: Range) -> dict[str, Range]:
         """Return what a token carries of each part of *capital*; more use, and a longer life, carry less."""
@@ -72,10 +89,15 @@ class Running:
 
 def assessed(result: Result, spec: SystemSpec, economics: Economics) -> Result:
     """Return *result*, which was run on *spec*, with its cost and carbon by *economics*."""
+    return assessed_as(result, Owned.of(spec, economics))
+
+
+def assessed_as(result: Result, owned: Owned) -> Result:
+    """Return *result* with the cost and carbon of the system that it was run on."""
     rate = result.throughput.output_tokens_per_s
     if not rate:
         return result.model_copy(update={"cost": None, "carbon": None})
-    running = Running(result, spec, economics, tokens_per_s=rate)
+    running = Running(result, owned, tokens_per_s=rate)
     return result.model_copy(update={"cost": _cost(result, running), "carbon": _carbon(running)})
 
 

@@ -14,9 +14,10 @@ from archsim.hardware.memory_spec import MemoryDeviceSpec
 from archsim.hardware.spec import ChipSpec, SystemSpec
 from archsim.metrics.energy import JoulesPer
 
-__all__ = ["energy_costs"]
+__all__ = ["Costs", "energy_costs"]
 
 Costs = dict[str, JoulesPer | None]
+"""Part -> what it costs; None where it has no figure."""
 _PICO = 10**12
 
 

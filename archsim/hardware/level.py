@@ -20,6 +20,7 @@ __all__ = ["UNPACKING", "Level", "levels_of", "memory_level"]
 
 UNPACKING = "decompression"
 """The level that weights pass where they are unpacked."""
+_WHOLE = Fraction(1)
 _NO_CAUSES = (0,) * len(CAUSES)
 
 
@@ -47,7 +48,7 @@ class Level:
     @property
     def pipes(self) -> tuple[tuple[str, Fraction], ...]:
         """The pipes that a transfer holds, with the share of its time."""
-        return self.holds or ((self.name, Fraction(1)),)
+        return self.holds or ((self.name, _WHOLE),)
 
     @property
     def peak_bytes_per_s(self) -> Fraction:

@@ -59,6 +59,8 @@ class System:
         self._collectives: dict[tuple[str, int, int | tuple[int, ...]], CollectiveFacts] = {}
         self.exchanges: dict[Hashable, CollectiveFacts] = {}
         """Facts of exchanges within groups of chips, kept here by the step floor, which works them out."""
+        self.works: dict[Hashable, object] = {}
+        """The latest tasks as work, kept here by the step floor: iterations have most of their tasks in common."""
 
     @cached_property
     def network(self) -> Network:

@@ -39,12 +39,16 @@ class BookColumns:
     def of(cls, books: Sequence[Books], peaks_per_s: Mapping[str, float]) -> BookColumns:
         """Return the columns of *books*, one entry a knot. Every book has the scopes of *peaks_per_s*."""
         scopes = tuple(peaks_per_s)
-        amounts = np.zeros((len(books), len(scopes), len(ACCOUNTS)))
-        for knot, book in enumerate(books):
-            for row, scope in enumerate(scopes):
-                for account, amount in book[scope].items():
-                    amounts[knot, row, _COLUMN[account]] = amount
-        return cls(scopes, np.array([peaks_per_s[scope] for scope in scopes]), amounts)
+        amounts = np.array([[_row(book[scope]) for scope in scopes] for book in books])
+        shape = (len(books), len(scopes), len(ACCOUNTS))
+        return cls(scopes, np.array([peaks_per_s[scope] for scope in scopes]), amounts.reshape(shape))
+
+
+def _row(accounts: Mapping[str, float]) -> list[float]:
+    row = [0.0] * len(ACCOUNTS)
+    for account, amount in accounts.items():
+        row[_COLUMN[account]] = amount
+    return row
 
 
 def mixed(columns: BookColumns, weights: Mapping[int, float]) -> Amounts:
@@ -76,9 +80,9 @@ def balanced_shares(columns: BookColumns, amounts: Amounts, time_s: float) -> di
     Raises `SimulationError` where the amounts of a scope do not add up to peak x time within 1e-9.
     """
     shares: dict[str, dict[str, float]] = {}
-    for row, scope in enumerate(columns.scopes):
-        booked = float(columns.peaks_per_s[row]) * time_s
-        accounts = {account: float(amounts[row, column]) for account, column in _COLUMN.items() if amounts[row, column]}
+    for scope, peak, row in zip(columns.scopes, columns.peaks_per_s.tolist(), amounts.tolist(), strict=True):
+        booked = peak * time_s
+        accounts = {account: amount for account, amount in zip(ACCOUNTS, row, strict=True) if amount}
         check_balance(scope, accounts, booked=booked)
         shares[scope] = {account: amount / booked for account, amount in accounts.items()}
     return shares

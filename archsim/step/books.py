@@ -33,11 +33,14 @@ def level_books(service: Service, level: Level) -> Accounts:
     facts, moved = service.facts, service.moved_bytes
     slots = level.channels * service.busiest_bytes
     stretch = facts.total / facts.transfer
+    # As whole numbers: the quotient of fractions is the same float, and takes most of a book's time.
+    peak = level.channel_peak_bytes_per_s
+    served = level.channels * peak.numerator * service.held_ps / (peak.denominator * PS_PER_S)
     accounts = {
         account_of(service.tensor): float(service.useful_bytes),
         "overfetch": float(moved - service.useful_bytes),
         "imbalance": (slots - moved) * stretch,
-        "rounding": float(level.peak_bytes_per_s * service.held_ps / PS_PER_S) - slots * stretch,
+        "rounding": served - slots * stretch,
     }
     for cause, parts in zip(CAUSES, facts.causes, strict=True):
         accounts[cause] = moved * parts / facts.transfer

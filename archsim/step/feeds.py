@@ -51,7 +51,7 @@ class Feed:
         if self.staged_bytes + size > self.room_bytes[self.kernel]:
             return None
         place = (self.kernel, self.chunk)
-        if any(source.lands_on_the_way(place) and place not in source.landed for source in self.sources):
+        if self.sources and any(s.lands_on_the_way(place) and place not in s.landed for s in self.sources):
             return None
         self.staged_bytes += size
         self.chunk += 1

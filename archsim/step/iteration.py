@@ -68,15 +68,19 @@ class _Rank:
         """Every part of the chip that has a book."""
         return {**self.pipes, "matrix": self.matrix, "vector": self.vector, **self.near}
 
+    def has_issued(self, place: Place) -> bool:
+        """Return whether all reads of the chunk at *place* are under way."""
+        return all([feed.has_issued(place) for feed in self.feeds])  # noqa: C419 - a list is faster here
+
     def hold(self, held: Held, now: int, *, lap: int, after: int | None = None) -> int:
         """Serve one access on every pipe that it holds and return the job that ends last.
 
         *after* is the job that let it begin, by default the rank's last.
         """
         cause = self.last if after is None else after
-        (first, duration), *others = held
+        first, duration = held[0]
         job = self.pipes[first].reserve(now, duration, enabled_by=cause, lap=lap)
-        for name, more in others:
+        for name, more in held[1:]:
             if self.pipes[name].gate is self.pipes[first].gate:
                 self.pipes[name].jobs.append(job)
             else:
@@ -118,6 +122,8 @@ class Iteration:
         sequences: int,
     ) -> None:
         self.kernel = Kernel()
+        # Ranks wait for each other's events; what one rank waits for is its own alone.
+        self._pause = self.kernel.pass_ps if ranks == 1 else self.kernel.wait_ps
         self.log = JobLog()
         self.flows: list[int] = []
         """Collective jobs in order of time."""
@@ -191,7 +197,8 @@ class Iteration:
             rank.last = self.log.add(
                 kind, rank=rank.index, lap=lap, start=now, end=now + duration_ps, predecessor=rank.last
             )
-            yield self.kernel.wait_ps(duration_ps)
+            if (wait := self._pause(duration_ps)) is not None:
+                yield wait
 
     def _issue(self, rank: _Rank, *, lap: int) -> Process:
         """Wait for the host, whose queue of issued tasks is never full (CUDA's holds about a thousand)."""
@@ -284,16 +291,19 @@ class Iteration:
         self._read(rank, number)
         written = ROOT
         for index, chunk in enumerate(work.chunks):
-            while not all(feed.has_issued((number, index)) for feed in rank.feeds):
+            place = (number, index)
+            while not rank.has_issued(place):
                 rank.awaited = self.kernel.event()
                 yield rank.awaited
             for feed in rank.feeds:
-                rank.last = self.log.latest(rank.last, feed.arrived.pop((number, index), ROOT))
-            yield from self._until(rank.last)
+                rank.last = self.log.latest(rank.last, feed.arrived.pop(place, ROOT))
+            if (wait := self._wait(rank.last)) is not None:
+                yield wait
             rank.last = self._calculate(rank, chunk, lap=lap)
-            yield from self._until(rank.last)
+            if (wait := self._wait(rank.last)) is not None:
+                yield wait
             for feed in rank.feeds:
-                feed.give_back((number, index))
+                feed.give_back(place)
             self._read(rank, number)
             for held in chunk.writes:
                 written = self.log.latest(written, rank.hold(held, self.kernel.now_ps, lap=lap))
@@ -305,15 +315,21 @@ class Iteration:
         yield from self._until(rank.last)
 
     def _until(self, job: int) -> Process:
-        wait = self.log.end[job] - self.kernel.now_ps
-        if wait > 0:
-            yield self.kernel.wait_ps(wait)
+        if (wait := self._wait(job)) is not None:
+            yield wait
+
+    def _wait(self, job: int) -> simpy.Timeout | None:
+        """Return the event of *job*'s end; None where it has come."""
+        left = self.log.end[job] - self.kernel.now_ps
+        return self._pause(left) if left > 0 else None
 
     def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
         # A14: all engines start a chunk together.
         now, last = self.kernel.now_ps, rank.last
-        near = [(rank.near[name], duration) for name, duration in chunk.near]
-        for engine, duration in ((rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps), *near):
+        engines = [(rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)]
+        if chunk.near:
+            engines += [(rank.near[name], duration) for name, duration in chunk.near]
+        for engine, duration in engines:
             if duration:
                 last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
         return last
@@ -321,11 +337,12 @@ class Iteration:
     def _read(self, rank: _Rank, running: int, *, after: int | None = None) -> None:
         """Issue all reads that there is room for; *after* is the job that lets them go on, by default the rank's."""
         now, cause = self.kernel.now_ps, rank.last if after is None else after
+        running_lap = rank.kernel_laps[running]
         for feed in rank.feeds:
             while (place := feed.next(running)) is not None:
                 kernel, index = place
                 lap = rank.kernel_laps[kernel]
-                self.read_ahead_laps = max(self.read_ahead_laps, lap - rank.kernel_laps[running])
+                self.read_ahead_laps = max(self.read_ahead_laps, lap - running_lap)
                 for held, latency_ps in feed.chunks[kernel][index][0]:
                     job = rank.hold(held, now, lap=lap, after=cause)
                     job = self._arrive(job, latency_ps, rank=rank.index, lap=lap)

@@ -93,8 +93,14 @@ def _gaps_by_lap(iteration: Iteration) -> list[Gaps]:
     borders = [0, *iteration.lap_start[1:], close]
     for place, busy, last in pipes:
         mine: list[Counter[str]] = [Counter() for _ in by_lap]
+        lap = 0
         for account, start, end in gaps_of(iteration.log, busy, last=last, close=close, rank=place[0]):
-            lap, at = bisect_right(borders, start) - 1, start
+            if not borders[lap] <= start < borders[lap + 1]:
+                lap = bisect_right(borders, start) - 1
+            if end <= borders[lap + 1]:
+                mine[lap][account] += end - start
+                continue
+            at = start
             while at < end:
                 stop = min(end, borders[lap + 1])
                 mine[lap][account] += stop - at

@@ -26,6 +26,9 @@ __all__ = ["Chunk", "Early", "Held", "Reads", "Service", "Work", "landings_of", 
 MOST_CHUNKS = 32
 """A2: a kernel is cut into at most 32 chunks; coarser than a real tile, it overstates fill and drain by 1/32."""
 
+_KEPT_WORKS = 2048
+"""Tasks whose work a system keeps, some 5 KB each."""
+
 Held = tuple[tuple[str, int], ...]
 """(pipe, duration in ps) of what one access holds at once."""
 Reads = tuple[tuple[Held, int], ...]
@@ -116,7 +119,19 @@ def works_of(plan: Plan, system: System) -> dict[Task, Work]:
                     system.runtime.overlap_parts if following is not None and is_overlapped(following, system) else 1
                 )
                 tasks[task] = max(parts, tasks.get(task, 1))
-    return {task: work_of(task, system, least_chunks=least) for task, least in tasks.items()}
+    return {task: _kept_work(task, system, least) for task, least in tasks.items()}
+
+
+def _kept_work(task: Task, system: System, least_chunks: int) -> Work:
+    """Return `work_of`, worked out once for all iterations of *system* that have the task."""
+    key = (task, least_chunks)
+    work = system.works.pop(key, None)
+    if not isinstance(work, Work):
+        work = work_of(task, system, least_chunks=least_chunks)
+        if len(system.works) >= _KEPT_WORKS:
+            del system.works[next(iter(system.works))]
+    system.works[key] = work
+    return work
 
 
 def landings_of(plan: Plan, exchanges: Exchanges, system: System) -> dict[Task, Work]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archsim.economics.assess import Running, assessed
+from archsim.economics.assess import Owned, Running, assessed
 from archsim.economics.growth import Demand, Scale, cost_curve
 from archsim.economics.spec import Economics
 from archsim.errors import InputError, Problem
@@ -78,7 +78,7 @@ def unit_economics(
         raise InputError(Problem("", "--slo", format_quantity(traffic.slo_s, "s"), expected))
     at_rate = run(spec, model, trace=traffic.load(_faster(trace, found.requests_per_s)), precision=precision,
                   parallelism=parallelism, seed=traffic.seed)  # fmt: skip
-    running = Running(at_rate, spec, economics, tokens_per_s=found.output_tokens_per_s)
+    running = Running(at_rate, Owned.of(spec, economics), tokens_per_s=found.output_tokens_per_s)
     demand = Demand(economics.user.queries_per_day, sum(trace.output_tokens) / trace.count)
     return Case(assessed(at_rate, spec, economics), found, running, demand)
 

@@ -197,6 +197,7 @@ def _result(
             design.spec,
             parts,
             steps,
+            costs=design.energy_costs,
             simulated_s=measured.simulated_s,
             output_tokens=measured.tokens.output,
         ),

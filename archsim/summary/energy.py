@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
-from archsim.hardware.energy import energy_costs
+from archsim.hardware.energy import Costs
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS, GROUPS
-from archsim.metrics.energy import Bill, JoulesPer, Use, bill
+from archsim.metrics.energy import Bill, Use, bill
 from archsim.metrics.mixing import Amounts
 from archsim.network.layouts import LAYOUTS
 from archsim.result import Energy, PhaseName, PhasePower
@@ -31,13 +32,18 @@ _BITS = 8
 
 
 def energy_of(
-    spec: SystemSpec, parts: Sequence[Part], steps: Sequence[StepRecord], *, simulated_s: float, output_tokens: int
+    spec: SystemSpec,
+    parts: Sequence[Part],
+    steps: Sequence[StepRecord],
+    *,
+    costs: Costs,
+    simulated_s: float,
+    output_tokens: int,
 ) -> Energy | None:
     """Return the energy of the run that *parts*, one a replica, and the iterations *steps* describe.
 
-    None where no part that did something has a known cost.
+    *costs* are the `energy_costs` of *spec*. None where no part that did something has a known cost.
     """
-    costs = energy_costs(spec)
     activity = _Activity(spec, parts, steps)
     phases = activity.uses(costs)
     host = Use("host", simulated_s, costs["host"])
@@ -88,7 +94,7 @@ class _Activity:
         self._steps = steps
         self._outer = _outer_links(spec)
 
-    def uses(self, costs: dict[str, JoulesPer | None]) -> dict[PhaseName, list[Use]]:
+    def uses(self, costs: Costs) -> dict[PhaseName, list[Use]]:
         """Return phase -> what each part of the chips and links did in it."""
         found: dict[PhaseName, list[Use]] = {}
         for part in self._parts:
@@ -121,9 +127,9 @@ class _Activity:
         folds = {scope.name.partition(".")[0]: scope.chips for scope in part.scopes if scope.kind != "link"}
         return sum(folds.values())
 
-    def _moved(self, part: Part, amounts: Amounts, costs: dict[str, JoulesPer | None]) -> Iterator[Use]:
-        for row, scope in enumerate(part.scopes):
-            amount = math.fsum(amounts[row, _MOVED].tolist())
+    def _moved(self, part: Part, amounts: Amounts, costs: Costs) -> Iterator[Use]:
+        for row, (scope, moved) in enumerate(zip(part.scopes, amounts[:, _MOVED].tolist(), strict=True)):
+            amount = math.fsum(moved)
             if scope.kind == "link":
                 name = "outer_link" if scope.name in self._outer else "link"
                 yield Use(name, _BITS * amount, costs[name])
@@ -139,7 +145,7 @@ class _Activity:
                 amount *= _BITS if scope.unit == "bytes" else 1
                 yield Use(f"chip.{where}", amount, costs.get(f"chip.{where}"))
 
-    def _near_reads(self, part: Part, amounts: Amounts, row: int, costs: dict[str, JoulesPer | None]) -> Use:
+    def _near_reads(self, part: Part, amounts: Amounts, row: int, costs: Costs) -> Use:
         """Return what near-memory units read: bytes that arrays delivered and the interface did not pass on."""
         fold, memory = part.scopes[row].name.removesuffix(_ARRAY).split(".")
         names = [scope.name for scope in part.scopes]
@@ -159,6 +165,11 @@ def _outer_links(spec: SystemSpec) -> frozenset[str]:
     network = spec.network
     if network.topology == "edges":
         return frozenset()
-    wires = LAYOUTS[network.topology](spec.chips, network.shape).wires
+    return _outer_of(network.topology, spec.chips, tuple(network.shape))
+
+
+@lru_cache(maxsize=8)
+def _outer_of(topology: str, chips: int, shape: tuple[int, ...]) -> frozenset[str]:
+    wires = LAYOUTS[topology](chips, shape).wires
     ends = [pair for wire in wires if wire.tier for pair in ((wire.a, wire.b), (wire.b, wire.a))]
     return frozenset(f"link.{src}-{dst}" for src, dst in ends)

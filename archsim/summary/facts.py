@@ -12,6 +12,7 @@ import numpy.typing as npt
 from archsim.files import digest_of
 from archsim.hardware.answers import fidelity_of as memory_fidelity
 from archsim.hardware.assumed import assumed_memories
+from archsim.hardware.energy import Costs, energy_costs
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -68,6 +69,11 @@ class Design:
     def resolved_toml(self) -> str:
         """The whole system as one file."""
         return resolved_toml(self.spec)
+
+    @cached_property
+    def energy_costs(self) -> Costs:
+        """What each part of the system costs in joules."""
+        return energy_costs(self.spec)
 
     @cached_property
     def config_digest(self) -> str:

@@ -53,7 +53,7 @@ def part_of(
     peaks = {scope.name: scope.peak_per_s for scope, _ in mine}
     columns = BookColumns.of([record.books for record in records], peaks)
     return Part(
-        scopes=tuple(replace(scope, name=name) for scope, name in mine),
+        scopes=tuple(scope if name == scope.name else replace(scope, name=name) for scope, name in mine),
         sources=tuple(peaks),
         columns=replace(columns, scopes=tuple(name for _, name in mine)),
         windows=tuple(windows),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archsim.errors import ArchsimError
+from archsim.hardware.energy import energy_costs
 from archsim.result import Energy
 from archsim.summary.energy import energy_of
 from archsim.summary.parts import part_of
@@ -70,4 +71,11 @@ def chip_energy(made: Machine, batch: int, prompt: int, output: int) -> Energy |
     steps = made.costs.records
     part = part_of(steps, record.windows, record.total)
     seconds = record.end_ps / 10**12
-    return energy_of(made.spec, [part], steps, simulated_s=seconds, output_tokens=batch * output)
+    return energy_of(
+        made.spec,
+        [part],
+        steps,
+        costs=energy_costs(made.spec),
+        simulated_s=seconds,
+        output_tokens=batch * output,
+    )

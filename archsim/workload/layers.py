@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 __all__ = ["ALL", "LayerKind", "Reach", "runs", "window_pairs"]
@@ -90,7 +91,13 @@ def window_pairs(new: int, cached: int, window: int) -> int:
 
 def runs(keys: Sequence[_Key]) -> list[tuple[tuple[_Key, ...], int]]:
     """Return *keys* as (pattern, repetitions) one after the other: at each place what covers most, shortest first."""
-    found: list[tuple[tuple[_Key, ...], int]] = []
+    known: tuple[tuple[tuple[_Key, ...], int], ...] = _runs(tuple(keys))  # type: ignore[assignment]  # a cache has no type variables
+    return list(known)
+
+
+@lru_cache(maxsize=64)
+def _runs(keys: tuple[Hashable, ...]) -> tuple[tuple[tuple[Hashable, ...], int], ...]:
+    found: list[tuple[tuple[Hashable, ...], int]] = []
     place = 0
     while place < len(keys):
         best, covered = 1, 0
@@ -100,7 +107,7 @@ def runs(keys: Sequence[_Key]) -> list[tuple[tuple[_Key, ...], int]]:
                 best, covered = size, count * size
         found.append((tuple(keys[place : place + best]), covered // best))
         place += covered
-    return found
+    return tuple(found)
 
 
 def _repetitions(keys: Sequence[_Key], place: int, size: int) -> int:

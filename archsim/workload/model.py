@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from archsim import files
@@ -120,14 +121,7 @@ class Model:
     def kinds(self) -> tuple[LayerKind, ...]:
         """The kind of every layer."""
         windowed = self.windowed or (False,) * self.layers
-        return tuple(
-            LayerKind(
-                window=self.window if narrow else 0,
-                experts=bool(self.experts) and layer >= self.dense_layers,
-                reached=reached(self.exits, layer),
-            )
-            for layer, narrow in enumerate(windowed)
-        )
+        return _kinds(windowed, self.window, self.dense_layers if self.experts else self.layers, self.exits)
 
     @property
     def reach(self) -> Reach:
@@ -142,6 +136,17 @@ class Model:
     def expert_layers(self) -> int:
         """Layers with experts."""
         return self.layers - self.dense_layers if self.experts else 0
+
+
+@lru_cache(maxsize=64)
+def _kinds(
+    windowed: tuple[bool, ...], window: int, first_experts: int, exits: tuple[tuple[int, int], ...]
+) -> tuple[LayerKind, ...]:
+    """Return the kind of every layer; those from *first_experts* on have experts."""
+    return tuple(
+        LayerKind(window=window if narrow else 0, experts=layer >= first_experts, reached=reached(exits, layer))
+        for layer, narrow in enumerate(windowed)
+    )
 
 
 def bundled_models() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from archsim.workload.layers import LayerKind
@@ -174,6 +175,7 @@ def stored_weights(model: Model) -> tuple[tuple[Amount, int], ...]:
     return (*inside, *outside)
 
 
+@lru_cache(maxsize=64)
 def parameter_count(model: Model) -> int:
     """Return the parameters of *model*; a tied table counts once."""
     return sum(amount.value * times for amount, times in stored_weights(model))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archsim.economics.assess import Running, assessed
+from archsim.economics.assess import Owned, Running, assessed
 from archsim.economics.growth import Demand, cost_curve, smooth_between, steps_between
 from archsim.economics.spec import load_economics
 from archsim.errors import InputError
@@ -28,7 +28,7 @@ DEMAND = Demand(10, 216)
 def running() -> Running:
     """A system that yields 10,000 tokens/s: at half of the day it serves 200,000 users."""
     result = evaluate_step(SPEC, load_model("llama-3.1-8b"), batch=8, context=1000)
-    return Running(result, SPEC, load_economics(), tokens_per_s=10_000.0)
+    return Running(result, Owned.of(SPEC, load_economics()), tokens_per_s=10_000.0)
 
 
 def test_systems_are_whole_and_bought_for_the_busy_hours(running: Running) -> None:
@@ -74,7 +74,7 @@ _KEPT: list[Running] = []
 def _running() -> Running:
     if not _KEPT:
         result = evaluate_step(SPEC, load_model("llama-3.1-8b"), batch=8, context=1000)
-        _KEPT.append(Running(result, SPEC, load_economics(), tokens_per_s=10_000.0))
+        _KEPT.append(Running(result, Owned.of(SPEC, load_economics()), tokens_per_s=10_000.0))
     return _KEPT[0]
 
 
