@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,13 +24,14 @@ from numpy.random import PCG64
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import parse_quantity
-from archsim.workload.readers import Columns
+from archsim.workload.request import NONE, Row, Rows
 
 __all__ = ["Quantiles", "Sampler", "read_sampler"]
 
 _KEYS = {"title", "rate", "requests", "prompt_tokens", "output_tokens"}
 _MOST_REQUESTS = 10**7
 _PS_PER_NS = 1000
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,20 @@ class Sampler:
     prompt_tokens: Quantiles
     output_tokens: Quantiles
 
-    def draw(self, seed: int, limit: int | None = None) -> Columns:
-        """Return the first *limit* of the sampler's requests for *seed*; fewer are the beginning of more."""
+    def rows(self, seed: int) -> Rows:
+        """Return the sampler's requests for *seed*, drawn while they are taken."""
         if not 0 <= seed < 2**64:
             raise InputError(Problem("", "--seed", str(seed), "a whole number from 0 below 2^64"))
-        count = self.requests if limit is None else min(limit, self.requests)
-        bits = [int(word) for word in PCG64(seed).random_raw(3 * count)]
-        gaps_ns = [round(-math.log1p(-(word >> 11) * 2.0**-53) * 1e9 / self.per_s) for word in bits[::3]]
-        return Columns(
-            arrivals_ps=array("q", (_PS_PER_NS * total for total in itertools.accumulate(gaps_ns))),
-            prompt_tokens=array("q", map(self.prompt_tokens.at, bits[1::3])),
-            output_tokens=array("q", map(self.output_tokens.at, bits[2::3])),
-        )
+        return Rows(self._rows(PCG64(seed)))
+
+    def _rows(self, bits: PCG64) -> Iterator[Row]:
+        arrival_ns = 0
+        for done in range(0, self.requests, _AT_ONCE):
+            words = bits.random_raw(3 * min(_AT_ONCE, self.requests - done)).tolist()
+            for gap, prompt, output in zip(words[::3], words[1::3], words[2::3], strict=True):
+                arrival_ns += round(-math.log1p(-(gap >> 11) * 2.0**-53) * 1e9 / self.per_s)
+                at = (arrival_ns * _PS_PER_NS, self.prompt_tokens.at(prompt), self.output_tokens.at(output))
+                yield (*at, NONE, NONE, ())
 
 
 def read_sampler(path: Path) -> Sampler:

@@ -1,27 +1,28 @@
 """Requests as they arrive: when, how long the prompt, how long the output.
 
-A `Trace` holds three integer columns and is what every reader and sampler yields. `load_trace` takes a bundled
-sampler's name, or a path to a sampler (`.toml`), a CSV or a JSONL file, gzip or plain.
+`open_trace` takes a bundled sampler's name, or a path to a sampler (`.toml`) or a recorded trace, and yields requests
+one at a time whatever their number. `load_trace` holds them in a `Trace` of integer columns, to be asked often.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import PS_PER_S
-from archsim.workload.readers import Columns, read_requests
+from archsim.workload.readers import open_requests
+from archsim.workload.request import NONE, Request, Row, Rows
 from archsim.workload.sampler import read_sampler
 
-__all__ = ["DEFAULT_TRACE", "LONGEST_PS", "Request", "Trace", "bundled_traces", "load_trace"]
+__all__ = ["DEFAULT_TRACE", "LONGEST_PS", "OpenTrace", "Request", "Trace", "bundled_traces", "load_trace", "open_trace"]
 
 LONGEST_PS = 2**63 - 1
 """Latest arrival: 106 days."""
@@ -30,16 +31,12 @@ DEFAULT_TRACE = "azure-conv"
 """The sampler that stands in where no trace is named."""
 
 _SAMPLERS = ("workloads", "samplers", (".toml",))
+_MOST_REQUESTS = 10**7
+"""Requests held at once; a file that goes on is refused, not swallowed."""
 
 
-class Request(NamedTuple):
-    """One request."""
-
-    arrival_ps: int
-    prompt_tokens: int
-    output_tokens: int
-    id: int
-    """Its place in the trace, from 0."""
+def _column() -> array[int]:
+    return array("q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,34 @@ class Trace:
     arrivals_ps: array[int]
     prompt_tokens: array[int]
     output_tokens: array[int]
+    sessions: array[int] = field(default_factory=_column)
+    """Session of each request; empty where there is none in the whole trace."""
+    waits_ps: array[int] = field(default_factory=_column)
+    """Time of each request after the one before it in its session, or -1; empty where arrivals alone count."""
+    block_ids: array[int] = field(default_factory=_column)
+    """Blocks of the prompts, one after the other."""
+    block_ends: array[int] = field(default_factory=_column)
+    """Where those of each request end in `block_ids`; empty where there are none."""
+    block_tokens: int = 0
+    """Tokens in a block; 0 where there are none."""
 
     def __iter__(self) -> Iterator[Request]:
         """Yield the requests."""
-        return map(Request, self.arrivals_ps, self.prompt_tokens, self.output_tokens, range(self.count))
+        plain = (self.arrivals_ps, self.prompt_tokens, self.output_tokens, range(self.count))
+        if not (self.sessions or self.waits_ps or self.block_ends):
+            return map(Request, *plain)
+        nothing = itertools.repeat(NONE, self.count)
+        sessions, waits = self.sessions or nothing, self.waits_ps or nothing
+        return map(Request, *plain, sessions, waits, self.blocks())
+
+    def blocks(self) -> Iterator[tuple[int, ...]]:
+        """Yield the blocks of every request."""
+        if not self.block_ends:
+            yield from itertools.repeat((), self.count)
+        start = 0
+        for end in self.block_ends:
+            yield tuple(self.block_ids[start:end])
+            start = end
 
     def __len__(self) -> int:
         return self.count
@@ -77,9 +98,17 @@ class Trace:
         return len(self.arrivals_ps)
 
     @property
+    def closed(self) -> bool:
+        """Some requests wait for the one before them."""
+        return any(wait != NONE for wait in self.waits_ps)
+
+    @property
     def digest(self) -> str:
         """Digest of the requests as they are replayed, whatever file format they came in."""
-        columns = (self.arrivals_ps, self.prompt_tokens, self.output_tokens)
+        columns = [self.arrivals_ps, self.prompt_tokens, self.output_tokens]
+        further = [self.sessions, self.waits_ps, self.block_ids, self.block_ends, array("q", [self.block_tokens])]
+        if any(further[:4]):
+            columns += [array("q", [len(column)]) + column for column in further]
         return files.digest_of(b"".join(_little_endian(column) for column in columns))
 
 
@@ -95,17 +124,54 @@ def bundled_traces() -> list[str]:
     return files.bundled_names(*_SAMPLERS)
 
 
-def load_trace(
+@dataclass(frozen=True, slots=True)
+class OpenTrace:
+    """A trace that is read or drawn anew whenever it is iterated, in memory that does not grow with it."""
+
+    name: str
+    source: str
+    options: str
+    sampled: bool
+    seed: int | None
+    limit: int | None
+    rate_scale: Fraction
+    opened: Callable[[], Rows]
+    """Opens it."""
+
+    def rows(self) -> Rows:
+        """Return its rows, no more than the limit, at the rate that is asked for."""
+        rows, block_tokens = self.opened()
+        if self.limit is not None:
+            rows = itertools.islice(rows, self.limit)
+        return Rows(rows if self.rate_scale == 1 else self._scaled(rows), block_tokens)
+
+    def __iter__(self) -> Iterator[Request]:
+        """Yield the requests. Raises `InputError` where the file is wrong, when it comes to it."""
+        rows = self.rows().rows
+        return (Request(row[0], row[1], row[2], at, *row[3:]) for at, row in enumerate(rows))
+
+    def _scaled(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield *rows* with arrivals divided by the scale, each rounded half up; waits are not of the rate."""
+        up, down = self.rate_scale.numerator, self.rate_scale.denominator
+        for arrival_ps, *rest in rows:
+            scaled = (2 * arrival_ps * down + up) // (2 * up)
+            if scaled > LONGEST_PS:
+                expected = f"a last arrival within {LONGEST_PS // (PS_PER_S * 86400)} days"
+                raise InputError(Problem(self.source, "--rate-scale", str(self.rate_scale), expected))
+            yield (scaled, *rest)  # type: ignore[misc]
+
+
+def open_trace(
     name_or_path: str | None = None,
     limit: int | None = None,
     rate_scale: float | str | Fraction | None = None,
     seed: int = 0,
-) -> Trace:
+) -> OpenTrace:
     """Return the first *limit* requests (default: all) with their rate multiplied by *rate_scale* (default: 1).
 
     Without a name the trace is `DEFAULT_TRACE`. *rate_scale* is taken as the decimal number it is written as; arrivals
-    are divided by it and rounded to a picosecond. *seed* is that of a sampler; a recorded trace has none. Raises
-    `InputError` that names file and line.
+    are divided by it and rounded to a picosecond. *seed* is that of a sampler, and of what spreads arrivals that were
+    recorded in ticks. Raises `InputError` for what is no trace; what is wrong further on is found when it is read.
     """
     scale = Fraction(1) if rate_scale is None else _scale(rate_scale)
     if limit is not None and limit < 1:
@@ -113,17 +179,63 @@ def load_trace(
     wanted = DEFAULT_TRACE if name_or_path is None else name_or_path
     path = _find(wanted)
     sampled = path.suffix == ".toml"
-    columns = read_sampler(path).draw(seed, limit) if sampled else read_requests(path, limit)
-    name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    return Trace(
-        name=name,
+    if sampled:
+        sampler = read_sampler(path)
+        opened: Callable[[], Rows] = lambda: sampler.rows(seed)  # noqa: E731
+    else:
+        opened = lambda: open_requests(path, seed)  # noqa: E731
+    return OpenTrace(
+        name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
         source=wanted,
         options=_options(path, sampled=sampled, limit=limit, scale=scale),
         sampled=sampled,
         seed=seed if sampled else None,
-        arrivals_ps=_scaled(columns, scale, path),
-        prompt_tokens=columns.prompt_tokens,
-        output_tokens=columns.output_tokens,
+        limit=limit,
+        rate_scale=scale,
+        opened=opened,
+    )
+
+
+def load_trace(
+    name_or_path: str | None = None,
+    limit: int | None = None,
+    rate_scale: float | str | Fraction | None = None,
+    seed: int = 0,
+) -> Trace:
+    """Return the requests of `open_trace`, held; raises `InputError` that names file and line."""
+    return held(open_trace(name_or_path, limit, rate_scale, seed))
+
+
+def held(trace: OpenTrace) -> Trace:
+    """Return the requests of *trace* in columns. Raises `InputError` for more than fit."""
+    rows, block_tokens = trace.rows()
+    arrivals, prompts, outputs, sessions, waits, ids, ends = (_column() for _ in range(7))
+    for arrival_ps, prompt, output, session, wait_ps, blocks in itertools.islice(rows, _MOST_REQUESTS + 1):
+        arrivals.append(arrival_ps)
+        prompts.append(prompt)
+        outputs.append(output)
+        sessions.append(session)
+        waits.append(wait_ps)
+        if block_tokens:
+            ids.extend(blocks)
+            ends.append(len(ids))
+    if len(arrivals) > _MOST_REQUESTS:
+        expected = f"at most {_MOST_REQUESTS:,} requests; --limit takes the first ones"
+        raise InputError(Problem(trace.source, "", "", expected))
+    return Trace(
+        name=trace.name,
+        source=trace.source,
+        options=trace.options,
+        sampled=trace.sampled,
+        seed=trace.seed,
+        arrivals_ps=arrivals,
+        prompt_tokens=prompts,
+        output_tokens=outputs,
+        sessions=sessions if any(session != NONE for session in sessions) else _column(),
+        waits_ps=waits if any(wait != NONE for wait in waits) else _column(),
+        block_ids=ids,
+        block_ends=ends if ids else _column(),
+        block_tokens=block_tokens if ids else 0,
     )
 
 
@@ -163,15 +275,3 @@ def _scale(value: float | str | Fraction) -> Fraction:
     if not Fraction(1, 10**6) <= scale <= 10**6:
         raise InputError(Problem("", "--rate-scale", text, "a number from 0.000001 to 1,000,000"))
     return scale
-
-
-def _scaled(columns: Columns, scale: Fraction, path: Path) -> array[int]:
-    """Return the arrivals divided by *scale*, each rounded half up."""
-    if scale == 1:
-        return columns.arrivals_ps
-    up, down = scale.numerator, scale.denominator
-    scaled = [(2 * arrival * down + up) // (2 * up) for arrival in columns.arrivals_ps]
-    if scaled[-1] > LONGEST_PS:
-        days = LONGEST_PS // (PS_PER_S * 86400)
-        raise InputError(Problem(str(path), "--rate-scale", str(scale), f"a last arrival within {days} days"))
-    return array("q", scaled)
