@@ -61,6 +61,13 @@ def _page(trace: Trace, facts: TraceStatistics) -> list[str]:
         ("busiest minute", facts.busiest_minute, " x the mean"),
         ("correlation", facts.correlation, " of prompt and output"),
     ]
+    if facts.prefix_share is not None:
+        rows.append(("prefix share", 100 * facts.prefix_share, " % of prompt tokens repeat an earlier prompt's start"))
+        rows.append(("distinct blocks", facts.distinct_blocks, f" of {trace.block_tokens} tokens"))
+    if facts.sessions is not None:
+        rows.append(("sessions", facts.sessions, ""))
+    if facts.waiting is not None:
+        rows.append(("closed loop", facts.waiting, " requests wait for the answer before"))
     lines = [f"{trace.name} ({origin}; {trace.digest})"]
     lines += [f"  {title:<18}{_shown(value)}{unit if value is not None else ''}" for title, value, unit in rows]
     lines += _table({"prompt tokens": facts.prompt_tokens, "output tokens": facts.output_tokens})

@@ -4,6 +4,8 @@
     inter-arrival CV = standard deviation / mean of the gaps (1 for a Poisson process, more for bursts)
     busiest minute = requests of the fullest whole minute / mean of all whole minutes
     correlation = Pearson's, of prompt and output tokens
+    prefix share = prompt tokens in leading blocks that an earlier prompt held / all prompt tokens: the most that a
+                   cache of prefixes could serve, which nothing leaves and every prompt enters as it arrives
 
 Quantiles are linear between order statistics. What is undefined (one request, no whole minute, equal lengths) is None.
 """
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archsim.units import PS_PER_S, seconds_of
+from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
 __all__ = ["PERCENTS", "Lengths", "TraceStatistics", "describe", "quantile"]
@@ -54,11 +57,19 @@ class TraceStatistics:
     """Of prompt and output tokens."""
     prompt_tokens: Lengths
     output_tokens: Lengths
+    prefix_share: float | None = None
+    """Of prompt tokens; None where the trace has no blocks."""
+    distinct_blocks: int | None = None
+    sessions: int | None = None
+    """None where the trace knows none."""
+    waiting: int | None = None
+    """Requests that wait for the one before them in their session."""
 
 
 def describe(trace: Trace) -> TraceStatistics:
     """Return the statistics of *trace*."""
     span_ps = trace.arrivals_ps[-1]
+    share, distinct = _prefixes(trace)
     return TraceStatistics(
         requests=trace.count,
         span_s=seconds_of(span_ps),
@@ -68,7 +79,24 @@ def describe(trace: Trace) -> TraceStatistics:
         correlation=_correlation(trace.prompt_tokens, trace.output_tokens),
         prompt_tokens=_lengths(trace.prompt_tokens),
         output_tokens=_lengths(trace.output_tokens),
+        prefix_share=share,
+        distinct_blocks=distinct,
+        sessions=len(set(trace.sessions)) if trace.sessions else None,
+        waiting=sum(wait != NONE for wait in trace.waits_ps) if trace.waits_ps else None,
     )
+
+
+def _prefixes(trace: Trace) -> tuple[float, int] | tuple[None, None]:
+    """Return the share of prompt tokens in leading blocks seen before, and the number of different blocks."""
+    if not trace.block_tokens:
+        return None, None
+    known: set[int] = set()
+    served = 0
+    for prompt, blocks in zip(trace.prompt_tokens, trace.blocks(), strict=True):
+        leading = next((at for at, block in enumerate(blocks) if block not in known), len(blocks))
+        served += min(leading * trace.block_tokens, prompt)
+        known.update(blocks)
+    return served / sum(trace.prompt_tokens), len(known)
 
 
 def quantile(ordered: Sequence[int], percent: str) -> float:
