@@ -6,8 +6,13 @@ list, the cell size from the last of them, then one pass.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+from replay_twin_prefix import TwinCache
 
 FINE_BITS = 32
 FIRST_SHIFT = FINE_BITS + 20
@@ -22,12 +27,15 @@ class Row:
     arrival_ps: int
     prompt: int
     output: int
+    prefix: tuple[int, ...] = ()
     generated: int = 0
     first_token_ps: int = -1
     finish_ps: int = -1
     preemptions: int = 0
     rejected: bool = False
     prefilled: int = 0
+    cached: int = 0
+    shared: list[int] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -52,6 +60,7 @@ class Twin:
     """A whole replay, in rows and pieces."""
 
     rows: list[Row]
+    cache: TwinCache
     pieces: list[Piece] = field(default_factory=list)
     peak_blocks: int = 0
     largest_batch: int = 0
@@ -68,28 +77,24 @@ class Chunks:
     kv_tokens: int
 
 
-def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any, policy: str = "prefill_first") -> Twin:
+def twin_replay(arrivals: list[Any], costs: Any, limits: Any, policy: str = "prefill_first") -> Twin:
     """Serve *arrivals* in order of arrival: prefill-first, in whole batches (`static`), or with prompts in chunks."""
     if policy == "decode_first":
         return _twin_chunked(arrivals, costs, limits)
-    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)])
+    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)], TwinCache(limits))
     pending = list(twin.rows)
     waiting: list[Row] = []
     running: list[Row] = []
     clock = 0
     while pending or waiting or running:
         _receive(pending, waiting, limits, clock)
-        fitting = [] if policy == "static" and running else _fitting(waiting, running, limits)
+        fitting = [] if policy == "static" and running else _fitting(twin, waiting, running, limits)
         if fitting:
             waiting = waiting[len(fitting) :]
             clock = _prefill(twin, fitting, running, costs, limits, clock)
             running += [row for row in fitting if row.generated < row.output]
         elif running:
-            while sum(_blocks(row.length + 1, limits) for row in running) > limits.kv_blocks:
-                youngest = running.pop()
-                youngest.preemptions += 1
-                twin.preemptions += 1
-                waiting.insert(0, youngest)
+            _preempt(twin, running, [], waiting, limits)
             clock = _decode(twin, running, costs, limits, clock)
             running = [row for row in running if row.generated < row.output]
         elif pending:
@@ -99,9 +104,9 @@ def twin_replay(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any, p
     return twin
 
 
-def _twin_chunked(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any) -> Twin:
+def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
     """Decode in every iteration, and cut prompts to the tokens that are left of the budget."""
-    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)])
+    twin = Twin([Row(number, *arrival) for number, arrival in enumerate(arrivals)], TwinCache(limits))
     pending, clock = list(twin.rows), 0
     waiting: list[Row] = []
     running: list[Row] = []
@@ -111,12 +116,13 @@ def _twin_chunked(arrivals: list[tuple[int, int, int]], costs: Any, limits: Any)
         budget = limits.max_prefill_tokens - len(running)
         if budget > 0 or not (waiting or partly):
             _preempt(twin, running, partly, waiting, limits)
-        parts = _parts(waiting, partly, running, limits, budget) if budget > 0 else []
+        parts = _parts(twin, waiting, partly, running, limits, budget) if budget > 0 else []
         if parts:
             clock = _mixed(twin, parts, running, partly, costs, limits, clock)
         elif running:
             _preempt(twin, running, partly, waiting, limits)
             run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
+            twin.cache.shrink(_held(twin, [*running, *partly], [], limits))
             clock = _iterate(twin, "decode", running, [*running, *partly], run, limits, clock)
         elif pending:
             arrival = pending[0].arrival_ps << FINE_BITS
@@ -135,21 +141,30 @@ def _receive(pending: list[Row], waiting: list[Row], limits: Any, clock: int) ->
             waiting.append(row)
 
 
-def _held(running: list[Row], partly: list[Row], limits: Any) -> int:
-    """Return the blocks held when every running sequence has its next token, and every prompt its first."""
-    return sum(_blocks(row.length + 1, limits) for row in [*running, *partly])
+def _held(twin: Twin, growing: list[Row], still: list[Row], limits: Any) -> int:
+    """Return the blocks held when every *growing* sequence has its next token, and those *still* have not."""
+    sizes = [(row, row.length + 1) for row in growing] + [(row, row.length) for row in still]
+    return twin.cache.held + sum(twin.cache.own(row, _blocks(size, limits)) for row, size in sizes)
 
 
 def _preempt(twin: Twin, running: list[Row], partly: list[Row], waiting: list[Row], limits: Any) -> None:
-    while running and _held(running, partly, limits) > limits.kv_blocks:
+    while running and _held(twin, [*running, *partly], [], limits) > limits.kv_blocks:
         youngest = running.pop()
+        twin.cache.leave(youngest)
         youngest.preemptions += 1
         twin.preemptions += 1
         waiting.insert(0, youngest)
 
 
+def _reserve(twin: Twin, row: Row, others: tuple[list[Row], list[Row]], limits: Any) -> None:
+    """Let *row* hold what its prefill needs, beside what the (growing, still) *others* hold."""
+    twin.cache.share(row)
+    growing, still = others
+    twin.cache.shrink(_held(twin, [*growing, row], still, limits))
+
+
 def _parts(
-    waiting: list[Row], partly: list[Row], running: list[Row], limits: Any, budget: int
+    twin: Twin, waiting: list[Row], partly: list[Row], running: list[Row], limits: Any, budget: int
 ) -> list[tuple[Row, int]]:
     """Return what of whose prompt the iteration processes, after letting in those for whom tokens are left."""
     parts = []
@@ -157,20 +172,30 @@ def _parts(
         if budget > 0:
             parts.append((row, min(row.length - row.prefilled, budget)))
             budget -= parts[-1][1]
-    while waiting and budget > 0:
-        row = waiting[0]
-        fits = (
-            len(running) + len(partly) < limits.max_batch
-            and _held(running, [*partly, row], limits) <= limits.kv_blocks
-            and (not partly or (row.generated > 0) == (partly[0].generated > 0))
-        )
-        if not fits:
+    fitting = _in_order(twin, waiting, [*running, *partly], limits)
+    for row in fitting:
+        if budget <= 0 or (partly and (row.generated > 0) != (partly[0].generated > 0)):
             break
-        row.prefilled = 0
+        _reserve(twin, row, (partly, running), limits)
+        row.prefilled = row.cached
         partly.append(waiting.pop(0))
-        parts.append((row, min(row.length, budget)))
+        parts.append((row, min(row.length - row.prefilled, budget)))
         budget -= parts[-1][1]
     return parts
+
+
+def _in_order(twin: Twin, waiting: list[Row], growing: list[Row], limits: Any) -> list[Row]:
+    """Return who of the *waiting* has a place and blocks beside those *growing*, as things stand."""
+    fitting: list[Row] = []
+    free = limits.kv_blocks - _held(twin, growing, [], limits)
+    for row in waiting:
+        free -= twin.cache.would_take(row, _blocks(row.length + 1, limits))
+        if len(growing) + len(fitting) == limits.max_batch or free < 0:
+            break
+        if fitting and (row.generated > 0) != (fitting[0].generated > 0):
+            break
+        fitting.append(row)
+    return fitting
 
 
 def _mixed(
@@ -196,8 +221,10 @@ def _mixed(
     phase = "mixed" if running else "prefill_recompute" if recomputing else "prefill"
     run = costs.mixed(len(running), sum(_attended(row.length, limits) for row in running), chunks)
     others = [row for row in partly if row not in done]
-    twin.peak_blocks = max(twin.peak_blocks, _held(running, partly, limits))
-    end = _iterate(twin, phase, [*running, *done], [*running, *done], run, limits, clock)
+    held = _held(twin, [*running, *partly], [], limits)
+    twin.cache.shrink(held)
+    twin.peak_blocks = max(twin.peak_blocks, held)
+    end = _iterate(twin, phase, [*running, *done], [*running, *done], run, limits, clock, joining=done)
     twin.pieces[-1].decoded = len(running)
     twin.largest_batch = max(twin.largest_batch, len(running) + len(partly))
     running += done
@@ -219,15 +246,20 @@ def _attended(position: int, limits: Any) -> int:
     return reach.full * position + reach.windowed * min(position, reach.window)
 
 
-def _fitting(waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
+def _fitting(twin: Twin, waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
+    """Return whose prompts one iteration takes on: whole, as many as fit."""
     fitting: list[Row] = []
+    free = limits.kv_blocks - _held(twin, [], running, limits)
     for row in waiting:
         together = [*fitting, row]
-        held = sum(_blocks(one.length, limits) for one in running)
+        free -= twin.cache.would_take(row, _blocks(row.length + 1, limits))
         fits = (
             len(running) + len(together) <= limits.max_batch
-            and held + sum(_blocks(one.length + 1, limits) for one in together) <= limits.kv_blocks
-            and (len(together) == 1 or sum(one.length for one in together) <= limits.max_prefill_tokens)
+            and free >= 0
+            and (
+                len(together) == 1
+                or sum(one.length - twin.cache.cached(one) for one in together) <= limits.max_prefill_tokens
+            )
             and (row.generated > 0) == (together[0].generated > 0)
         )
         if not fits:
@@ -237,20 +269,38 @@ def _fitting(waiting: list[Row], running: list[Row], limits: Any) -> list[Row]:
 
 
 def _prefill(twin: Twin, rows: list[Row], running: list[Row], costs: Any, limits: Any, clock: int) -> int:
-    tokens = sum(row.length for row in rows)
-    pairs = sum(_attended(position, limits) for row in rows for position in range(1, row.length + 1))
-    run = costs.prefill(len(rows), tokens, pairs, tokens)
+    for place, row in enumerate(rows):
+        _reserve(twin, row, (rows[:place], running), limits)
+    tokens = sum(row.length - row.cached for row in rows)
+    pairs = sum(_attended(at, limits) for row in rows for at in range(row.cached + 1, row.length + 1))
+    context = sum(row.length for row in rows)
+    if any(row.cached for row in rows):
+        run = costs.mixed(0, 0, Chunks(len(rows), tokens, pairs, context))
+    else:
+        run = costs.prefill(len(rows), tokens, pairs, tokens)
     phase = "prefill_recompute" if rows[0].generated else "prefill"
-    return _iterate(twin, phase, rows, [*running, *rows], run, limits, clock)
+    return _iterate(twin, phase, rows, [*running, *rows], run, limits, clock, joining=rows)
 
 
 def _decode(twin: Twin, running: list[Row], costs: Any, limits: Any, clock: int) -> int:
     run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
+    twin.cache.shrink(_held(twin, running, [], limits))
     return _iterate(twin, "decode", running, running, run, limits, clock)
 
 
-def _iterate(twin: Twin, phase: str, serving: list[Row], holding: list[Row], run: Any, limits: Any, clock: int) -> int:
+def _iterate(
+    twin: Twin,
+    phase: str,
+    serving: list[Row],
+    holding: list[Row],
+    run: Any,
+    limits: Any,
+    clock: int,
+    *,
+    joining: list[Row] | None = None,
+) -> int:
     end = clock + run.time_fine
+    joining = joining or []
     for row in serving:
         row.generated += 1
         end_ps = -(-end // 2**FINE_BITS)
@@ -260,8 +310,16 @@ def _iterate(twin: Twin, phase: str, serving: list[Row], holding: list[Row], run
             row.finish_ps = end_ps
     decoded = len(serving) if phase == "decode" else 0
     twin.pieces.append(Piece(phase, clock, end, len(serving), run.knots, decoded))
-    twin.peak_blocks = max(twin.peak_blocks, sum(_blocks(row.length, limits) for row in holding))
+    twin.peak_blocks = max(twin.peak_blocks, _held(twin, [], holding, limits))
     twin.largest_batch = max(twin.largest_batch, len(holding))
+    others = sorted((row for row in serving if row not in joining), key=lambda row: row.id)
+    for row in joining:
+        twin.cache.keep(row)
+        if row.generated == row.output:
+            twin.cache.leave(row)
+    for row in others:
+        if row.generated == row.output:
+            twin.cache.leave(row)
     return end
 
 

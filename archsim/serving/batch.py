@@ -11,9 +11,11 @@ from length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from archsim.serving.narrow import Narrow
+from archsim.serving.prefix import PrefixCache
 from archsim.serving.requests import Limits, Sequence
 
 __all__ = ["Batch"]
@@ -29,6 +31,8 @@ class Batch:
         self._offsets = 0
         self._narrow = Narrow(limits) if limits.reach.windowed else None
         self._crossings = [0] * (2 * limits.block_tokens)
+        rule = limits.techniques.prefix
+        self.prefixes = PrefixCache(rule, limits) if rule else None
         self.step = 0
         """Decode iterations so far."""
         self.used_blocks = 0
@@ -55,7 +59,7 @@ class Batch:
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that nobody holds."""
+        """Blocks that no running sequence holds."""
         return self._limits.kv_blocks - self.used_blocks
 
     @property
@@ -63,13 +67,26 @@ class Batch:
         """Sequences that may still join."""
         return self._limits.max_batch - len(self._members)
 
+    def offered(self, waiting: Iterable[Sequence]) -> Iterable[Sequence]:
+        """Return *waiting*, each with what it would find in the prefix cache now."""
+        return waiting if self.prefixes is None else self.prefixes.offered(waiting)
+
     def reserve(self, sequence: Sequence) -> None:
-        """Take the blocks for *sequence* and the token that its prefill yields."""
-        self._take(self._limits.blocks_for(sequence.length + 1))
+        """Take the blocks for *sequence* and the token that its prefill yields, beside those that it finds."""
+        if self.prefixes is not None:
+            self._take(self.prefixes.share(sequence))
+        self._take(sequence.own_blocks(self._limits))
+
+    def keep(self, sequence: Sequence) -> None:
+        """Keep the prompt of *sequence*, whose prefill is done, for those that begin alike."""
+        if self.prefixes is not None:
+            self.used_blocks -= self.prefixes.keep(sequence)
 
     def release(self, sequence: Sequence) -> None:
         """Give back the blocks of *sequence*, which does not decode."""
-        self.used_blocks -= self._limits.blocks_for(sequence.length)
+        self.used_blocks -= self._limits.blocks_for(sequence.length) - sequence.shared_blocks
+        if self.prefixes is not None:
+            self.used_blocks -= self.prefixes.leave(sequence)
 
     def join(self, sequence: Sequence) -> None:
         """Let *sequence*, whose blocks are taken, decode from the next iteration on."""
@@ -146,6 +163,8 @@ class Batch:
     def _take(self, blocks: int) -> None:
         self.used_blocks += blocks
         self.peak_blocks = max(self.peak_blocks, self.used_blocks)
+        if self.prefixes is not None:
+            self.prefixes.shrink_to(self.free_blocks)
 
     def _leave(self, sequence: Sequence) -> None:
         del self._members[sequence.id]

@@ -28,6 +28,17 @@ class Chunks(NamedTuple):
     done: list[Sequence]
     """Those whose prompt this iteration completes."""
 
+    @classmethod
+    def of_rest(cls, sequences: list[Sequence], reach: Reach) -> Chunks:
+        """Return all that prompts lack whose beginnings are cached."""
+        return cls(
+            len(sequences),
+            sum(sequence.new_tokens for sequence in sequences),
+            sum(reach.pairs(sequence.new_tokens, sequence.cached) for sequence in sequences),
+            sum(sequence.length for sequence in sequences),
+            sequences,
+        )
+
 
 def cut(under_way: deque[Sequence], budget: int, *, reach: Reach) -> Chunks:
     """Take chunks of at most *budget* tokens together, from the head of *under_way*, and note what is processed."""

@@ -11,48 +11,50 @@ recompute what they lost and are never mixed with fresh prompts, so that recompu
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from archsim.serving.requests import Limits, Sequence
 
 __all__ = ["POLICIES", "Admission", "Policy", "prefill_first"]
 
-Admission = Callable[[deque[Sequence], int, int, Limits], int]
+Admission = Callable[[Iterable[Sequence], int, int, Limits], int]
 """(waiting, free places, free blocks, limits) -> how many of the waiting to take on now."""
 
 
-def prefill_first(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
+def prefill_first(waiting: Iterable[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
     """Serve in order of arrival, and prefill whenever the head of the queue fits: continuous batching (A25).
 
     As many follow the head as fit the batch, the KV blocks and `max_prefill_tokens`; nobody overtakes.
     """
     count = tokens = 0
+    again = False
     for sequence in waiting:
-        length = sequence.length
-        tokens += length
-        free_blocks -= limits.blocks_for(length + 1)
+        tokens += sequence.new_tokens
+        free_blocks -= sequence.own_blocks(limits)
         if count == places or free_blocks < 0:
             break
-        if count and (tokens > limits.max_prefill_tokens or bool(sequence.generated) != bool(waiting[0].generated)):
+        if count and (tokens > limits.max_prefill_tokens or (sequence.generated > 0) != again):
             break
+        again = sequence.generated > 0
         count += 1
     return count
 
 
-def when_empty(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
+def when_empty(waiting: Iterable[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
     """Form a batch of the waiting, and take nobody on before all of it is done: static batching."""
     return prefill_first(waiting, places, free_blocks, limits) if places == limits.max_batch else 0
 
 
-def in_order(waiting: deque[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
+def in_order(waiting: Iterable[Sequence], places: int, free_blocks: int, limits: Limits) -> int:
     """Admit in order of arrival as many as have a place and blocks; their prompts share a budget of tokens."""
     count = 0
+    again = False
     for sequence in waiting:
-        free_blocks -= limits.blocks_for(sequence.length + 1)
-        if count == places or free_blocks < 0 or bool(sequence.generated) != bool(waiting[0].generated):
+        free_blocks -= sequence.own_blocks(limits)
+        if count == places or free_blocks < 0 or (count and (sequence.generated > 0) != again):
             break
+        again = sequence.generated > 0
         count += 1
     return count
 

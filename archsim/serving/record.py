@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from archsim.result import RequestColumns
 from archsim.serving.costs import ps_from_fine
+from archsim.serving.prefix import PrefixUse
 
 __all__ = ["PHASES", "PhaseUse", "Record", "Window"]
 
@@ -77,6 +78,8 @@ class Record:
     peak_kv_blocks: int
     event_count: int
     """Events of the simulation kernel."""
+    prefixes: PrefixUse | None = None
+    """What the prefix cache was good for; None without one."""
 
     @property
     def end_ps(self) -> int:

@@ -15,19 +15,16 @@ also yields its next token (the recompute policy of vLLM; Kwon et al., SOSP 2023
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import numpy as np
-
 from archsim.errors import InputError, Problem, SimulationError, did_you_mean
 from archsim.kernel import Kernel, Process
-from archsim.result import RequestColumns
 from archsim.serving.batch import Batch
-from archsim.serving.chunks import cut
-from archsim.serving.costs import Costs, fine_from_ps, ps_from_fine
+from archsim.serving.books import RequestBooks
+from archsim.serving.chunks import Chunks, cut
+from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
@@ -106,7 +103,7 @@ class Server:
         self._batch = Batch(limits)
         self._now_fine = 0
         self._log = WindowLog()
-        self._books = _Books(done)
+        self._books = RequestBooks(done)
         self._decode_tokens = 0
         self._preemptions = 0
 
@@ -157,6 +154,7 @@ class Server:
             decode_tokens=self._decode_tokens,
             peak_kv_blocks=self._batch.peak_blocks,
             event_count=event_count,
+            prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
         )
 
     def _receive(self) -> None:
@@ -175,20 +173,24 @@ class Server:
         batch = self._batch
         if not waiting:
             return None
-        count = self._policy.admit(waiting, batch.free_places, batch.free_blocks, self._limits)
+        count = self._policy.admit(batch.offered(waiting), batch.free_places, batch.free_blocks, self._limits)
         joining = [waiting.popleft() for _ in range(count)]
         if not joining:
             return None
-        lengths = [sequence.length for sequence in joining]
-        tokens = sum(lengths)
-        pairs = sum(self._limits.reach.pairs(length) for length in lengths)
         for sequence in joining:
             batch.reserve(sequence)
-        run = self._costs.prefill(count, tokens, pairs, tokens)
+        run = self._prefill(joining)
         self._log.open(self._now_fine)
         self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
         self._now_fine += run.time_fine
         return joining
+
+    def _prefill(self, joining: list[Sequence]) -> Run:
+        reach = self._limits.reach
+        if any(sequence.cached for sequence in joining):
+            return self._costs.mixed(0, 0, Chunks.of_rest(joining, reach))
+        lengths = [sequence.length for sequence in joining]
+        return self._costs.prefill(len(joining), sum(lengths), sum(map(reach.pairs, lengths)), sum(lengths))
 
     def _start_chunks(self) -> list[Sequence] | None:
         """Run one iteration on chunks beside those who decode and return whose prompt is done; None without a chunk."""
@@ -219,15 +221,14 @@ class Server:
         batch, waiting, under_way = self._batch, self._waiting, self._under_way
         left = budget - sum(sequence.length - sequence.prefilled for sequence in under_way)
         kind = bool(under_way[0].generated) if under_way else None
-        count = self._policy.admit(
-            waiting, batch.free_places - len(under_way), batch.free_blocks - batch.demand(1), self._limits
-        )
+        places, blocks = batch.free_places - len(under_way), batch.free_blocks - batch.demand(1)
+        count = self._policy.admit(batch.offered(waiting), places, blocks, self._limits)
         while count and left > 0 and (kind is None or bool(waiting[0].generated) == kind):
             sequence = waiting.popleft()
-            sequence.prefilled = 0
             batch.reserve(sequence)
+            sequence.prefilled = sequence.cached
             under_way.append(sequence)
-            left -= sequence.length
+            left -= sequence.new_tokens
             count -= 1
 
     def _preempt_for(self, steps: int) -> None:
@@ -265,6 +266,7 @@ class Server:
 
     def _finish(self, joining: list[Sequence], now_ps: int) -> None:
         for sequence in joining:
+            self._batch.keep(sequence)
             sequence.generated += 1
             if sequence.first_token_ps < 0:
                 sequence.first_token_ps = now_ps
@@ -275,53 +277,3 @@ class Server:
                 self._books.complete(sequence, now_ps)
         for sequence in self._batch.pop_finished():
             self._books.complete(sequence, now_ps)
-
-
-class _Books:
-    """Rows of requests that are done, in the order in which they are done."""
-
-    def __init__(self, done: Callable[[Sequence, int], None]) -> None:
-        self._done = done
-        self._columns = tuple(array("q") for _ in range(8))
-        self._reasons = {"": 0}
-        self.completed = 0
-        self.rejected = 0
-
-    def complete(self, sequence: Sequence, now_ps: int) -> None:
-        self.completed += 1
-        self._add(sequence, now_ps, 0)
-        self._done(sequence, now_ps)
-
-    def reject(self, sequence: Sequence, reason: str) -> None:
-        self.rejected += 1
-        self._add(sequence, -1, self._reasons.setdefault(reason, len(self._reasons)))
-        self._done(sequence, sequence.arrival_ps)
-
-    def _add(self, sequence: Sequence, finish_ps: int, rejection: int) -> None:
-        row = (
-            sequence.id,
-            sequence.arrival_ps,
-            sequence.first_token_ps,
-            finish_ps,
-            sequence.prompt_tokens,
-            sequence.output_tokens,
-            sequence.preemptions,
-            rejection,
-        )
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-
-    def columns(self) -> RequestColumns:
-        columns = [np.array(column, dtype=np.int64) for column in self._columns]
-        order = np.argsort(columns[0])
-        arrivals, firsts, finishes, prompts, outputs, preemptions, rejection = (column[order] for column in columns[1:])
-        return RequestColumns(
-            arrival_ps=arrivals,
-            prompt_tokens=prompts,
-            output_tokens=outputs,
-            first_token_ps=firsts,
-            finish_ps=finishes,
-            preemptions=preemptions,
-            rejection=rejection,
-            rejections=tuple(self._reasons),
-        )

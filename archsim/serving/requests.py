@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from archsim.errors import InputError, Problem
+from archsim.serving.techniques import PLAIN, Techniques
 from archsim.workload.layers import ALL, Reach
 
 __all__ = ["Arrival", "ArrivalStream", "Limits", "Sequence", "refusal"]
@@ -18,6 +19,8 @@ class Arrival(NamedTuple):
     arrival_ps: int
     prompt_tokens: int
     output_tokens: int
+    prefix: tuple[int, ...] = ()
+    """Ids of the whole units that its prompt begins with, where the trace knows them (`archsim.serving.prefix`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,12 @@ class Limits:
     """Longest prompt plus output that the model can attend to."""
     reach: Reach = ALL
     """How far back the model's layers attend: what lies behind every window is read and held no more."""
+    techniques: Techniques = PLAIN
+    """What the server does beyond batching."""
 
     def __post_init__(self) -> None:
-        wrong = [field.name for field in fields(self) if field.name != "reach" and getattr(self, field.name) < 1]
+        counts = [field.name for field in fields(self) if field.name not in {"reach", "techniques"}]
+        wrong = [name for name in counts if getattr(self, name) < 1]
         if wrong:
             raise InputError(
                 *(Problem("limits", name, str(getattr(self, name)), "a positive whole number") for name in wrong)
@@ -54,6 +60,7 @@ class Sequence:
 
     __slots__ = (
         "arrival_ps",
+        "cached",
         "finish_step",
         "first_token_ps",
         "generated",
@@ -63,12 +70,19 @@ class Sequence:
         "output_tokens",
         "preemptions",
         "prefilled",
+        "prefix",
         "prompt_tokens",
+        "shared_blocks",
+        "shared_units",
     )
 
     def __init__(self, number: int, arrival: Arrival) -> None:
         self.id = number
-        self.arrival_ps, self.prompt_tokens, self.output_tokens = arrival
+        self.arrival_ps, self.prompt_tokens, self.output_tokens, self.prefix = arrival
+        self.cached = 0
+        """Tokens of its prefill that it finds in the prefix cache and need not compute."""
+        self.shared_units = self.shared_blocks = 0
+        """Units of its prompt that it uses in the prefix cache, and the blocks of them, which are not its own."""
         self.generated = 0
         """Output tokens it has; kept up to date except while it decodes."""
         self.preemptions = 0
@@ -86,6 +100,15 @@ class Sequence:
     def length(self) -> int:
         """Tokens it has while it does not decode: the prompt and what it has generated."""
         return self.prompt_tokens + self.generated
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens that its prefill computes."""
+        return self.length - self.cached
+
+    def own_blocks(self, limits: Limits) -> int:
+        """Return the blocks that it takes with the next token, beside those that are shared."""
+        return limits.blocks_for(self.length + 1) - self.shared_blocks
 
 
 class ArrivalStream:
@@ -116,7 +139,7 @@ class ArrivalStream:
         if arrival is None:
             self.next_ps = None
             return
-        arrival_ps, prompt_tokens, output_tokens = arrival
+        arrival_ps, prompt_tokens, output_tokens = arrival[:3]
         if self.next_ps is None or arrival_ps < self.next_ps or prompt_tokens < 1 or output_tokens < 1:
             expected = f"an arrival at {self.next_ps} ps or later with at least one prompt and one output token"
             raise InputError(Problem("arrivals", f"request {self._taken}", str(tuple(arrival)), expected))

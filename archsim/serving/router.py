@@ -25,6 +25,7 @@ from archsim.kernel import Kernel, Process
 from archsim.result import RequestColumns
 from archsim.serving.costs import Costs
 from archsim.serving.policies import POLICIES
+from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import Record, Window
 from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, ArrivalStream, Limits
@@ -227,7 +228,13 @@ def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype
         decode_tokens=sum(record.decode_tokens for record in records),
         peak_kv_blocks=max(record.peak_kv_blocks for record in records),
         event_count=records[0].event_count,
+        prefixes=_together_prefixes(records),
     )
+
+
+def _together_prefixes(records: Sequence[Record]) -> PrefixUse | None:
+    uses = [record.prefixes for record in records if record.prefixes is not None]
+    return sum(uses[1:], uses[0]) if uses else None
 
 
 def _merged_requests(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ from hypothesis import given, settings
 
 from archsim.serving.policies import POLICIES
 from archsim.serving.replay import replay
+from archsim.serving.prefix import EVICTIONS, PrefixUse
 from archsim.serving.requests import Arrival, Limits
+from archsim.serving.techniques import PrefixRule, Techniques
 from archsim.step.costs import StepCosts
 from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
@@ -101,6 +104,46 @@ def test_the_replay_equals_its_token_by_token_twin(
     decode = [piece for piece in slow.pieces if piece.phase in {"decode", "mixed"}]
     assert record.decode_tokens == sum(piece.decoded for piece in decode)
     assert record.mean_batch == (record.decode_tokens / len(decode) if decode else None)
+
+
+@st.composite
+def talks(draw: st.DrawFn, unit_tokens: int) -> list[Arrival]:
+    """Return a trace whose prompts are beginnings of a few long talks, each with an end of its own."""
+    own = iter(range(1000, 10**6))
+    return [
+        arrival._replace(prefix=_beginning(draw, arrival.prompt_tokens // unit_tokens, own)) for arrival in draw(traces())
+    ]
+
+
+def _beginning(draw: st.DrawFn, units: int, own: Any) -> tuple[int, ...]:
+    known, talk = draw(st.integers(0, units)), draw(st.integers(0, 2))
+    return (*(100 * talk + depth for depth in range(known)), *(next(own) for _ in range(units - known)))
+
+
+@st.composite
+def cached_cases(draw: st.DrawFn) -> tuple[list[Arrival], Limits]:
+    """Return a trace of talks, and limits that cache prefixes."""
+    limits = draw(limit_sets)
+    unit_tokens = limits.block_tokens * draw(st.integers(1, 3))
+    rule = PrefixRule(draw(st.sampled_from(sorted(EVICTIONS))), unit_tokens)
+    return draw(talks(unit_tokens)), replace(limits, techniques=Techniques(prefix=rule))
+
+
+@given(costs_pairs(), cached_cases(), st.sampled_from(sorted(POLICIES)))
+@quiet
+def test_with_cached_prefixes_the_replay_equals_its_twin_too(
+    pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], policy: str
+) -> None:
+    """Whatever is found, shared, kept twice or evicted, and in whatever order units go."""
+    closed, loop = pair
+    arrivals, limits = case
+    record = replay(iter(arrivals), closed, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, loop, limits, policy)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+    assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
+    assert record.preemptions == slow.preemptions
+    assert record.prefixes == PrefixUse(slow.cache.prompt, slow.cache.hit, slow.cache.evicted)
 
 
 @given(traces(), limit_sets, st.integers(1, 10**9), st.sampled_from(sorted(POLICIES)))
