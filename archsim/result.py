@@ -29,12 +29,14 @@ __all__ = [
     "ModelFacts",
     "PhasePower",
     "PhaseResult",
+    "PrefixFacts",
     "Provenance",
     "RequestColumns",
     "RequestCounts",
     "Result",
     "Saturation",
     "ScopeLedger",
+    "ServingFacts",
     "Slo",
     "Summary",
     "SystemFacts",
@@ -127,6 +129,24 @@ class TierFacts(_Row):
     """KV of the context that all sequences share."""
     years_to_wear_out: FiniteFloat | None
     """Of flash that is written at this run's rate without pause; None where nothing wears."""
+
+
+class PrefixFacts(_Row):
+    """What prompts found in the prefix cache."""
+
+    prompt_tokens: Count
+    """Of the prompts that were let in."""
+    hit_tokens: Count
+    """Of these, those that were there already."""
+    hit_share: Fraction
+    evicted_blocks: Count
+    """Blocks of the trace's, with their tokens."""
+
+
+class ServingFacts(_Row):
+    """What techniques of the server did; None: not asked for."""
+
+    prefix_cache: PrefixFacts | None = None
 
 
 class ParallelismFacts(_Row):
@@ -353,12 +373,15 @@ class Result(_Row):
     carbon: Carbon | None
     placement: dict[str, TierFacts] | None = None
     """Memory -> what it holds; absent where the main memory holds everything."""
+    serving: ServingFacts | None = None
+    """What techniques of the server did; absent where none is asked for."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 
     def to_json(self) -> str:
         """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
-        content = self.model_dump(by_alias=True, exclude={"placement"} if self.placement is None else None)
+        absent = {name for name in ("placement", "serving") if getattr(self, name) is None}
+        content = self.model_dump(by_alias=True, exclude=absent or None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod

@@ -25,11 +25,13 @@ from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread
 from archsim.result import Result
 from archsim.serving.closed_loop import replay_closed_loop, steady
+from archsim.serving.configure import arrivals_of, techniques_of
 from archsim.serving.policies import POLICIES
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import DEALT, ROUTERS, Fleet, replay_fleet
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate
+from archsim.serving.techniques import Techniques
 from archsim.step.costs import StepCosts
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
@@ -84,6 +86,8 @@ class _Setup:
     system: System
     replicas: tuple[Replica, ...]
     """Empty where there is one."""
+    techniques: Techniques
+    """What the server does beyond batching."""
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +95,15 @@ class _Setup:
         object.__setattr__(self, "costs", costs)
 
     @classmethod
-    def of(cls, spec: SystemSpec, model: Model, precision: str | None, parallelism: str | None) -> _Setup:
+    def of(
+        cls,
+        spec: SystemSpec,
+        model: Model,
+        precision: str | None,
+        parallelism: str | None,
+        *,
+        trace: Trace | ClosedLoop | None = None,
+    ) -> _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
@@ -102,7 +114,8 @@ class _Setup:
         placement = place(model, bits, spec, sizes, spare_experts=routing.spare)
         cut = Cut.of(model, bits, sizes, spec, routing=routing)
         replicas = tuple(replicas_of(sizes, system.network, spec.working_chips)) if sizes.replicas > 1 else ()
-        return cls(spec, model, bits, spread, placement, cut, system, replicas)
+        techniques = techniques_of(spec, model, trace)
+        return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques)
 
     def simulate(self, batch: Batch) -> StepRecord:
         """Return the record of one iteration of *batch*."""
@@ -142,7 +155,7 @@ class _Setup:
     def saturated(self, trace: Trace, slo_s: float) -> Saturation:
         """Return the highest rate of *trace* that meets *slo_s*."""
         return saturate(
-            _arrivals(trace),
+            arrivals_of(trace),
             self.costs,
             limits=self.limits,
             slo_tpot_s=slo_s,
@@ -166,6 +179,7 @@ class _Setup:
             block_tokens=runtime.kv_block_tokens,
             context_tokens=self.model.max_context,
             reach=self.model.reach,
+            techniques=self.techniques,
         )
 
     @property
@@ -202,7 +216,7 @@ def run(
             system, model, batch=SEARCH_BATCH, context=mean_context(trace), precision=precision, progress=progress
         )
         parallelism = trials[0].parallelism
-    setup = _Setup.of(system, model, precision, parallelism)
+    setup = _Setup.of(system, model, precision, parallelism, trace=trace)
     offered = trace.count
 
     def replayed(done: int, _simulated_ps: int) -> None:
@@ -218,7 +232,7 @@ def run(
         fleet = setup.serve_loop(trace, progress=replayed)
         counted = steady(fleet.record.requests, trace)
     else:
-        fleet = setup.serve(_arrivals(trace), progress=replayed)
+        fleet = setup.serve(arrivals_of(trace), progress=replayed)
     if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     if not setup.costs.records:
@@ -373,7 +387,3 @@ def _check_scheduler(spec: SystemSpec) -> None:
     if name not in POLICIES:
         expected = f"one of {', '.join(POLICIES)}{did_you_mean(name, POLICIES)}"
         raise InputError(Problem(spec.name, "runtime.scheduler", name, expected))
-
-
-def _arrivals(trace: Trace) -> Iterator[Arrival]:
-    return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens) for r in trace)

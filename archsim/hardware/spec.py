@@ -35,6 +35,7 @@ from archsim.hardware.quantities import (
     Text,
     Watts,
 )
+from archsim.hardware.serving_spec import ServingSpec
 from archsim.hardware.stacked_spec import ThermalSpec, ViaSpec, cooled_share
 from archsim.network.layouts import LAYOUTS
 
@@ -50,6 +51,7 @@ __all__ = [
     "NearMemorySpec",
     "PlacementSpec",
     "RuntimeSpec",
+    "ServingSpec",
     "Status",
     "SystemSpec",
     "ThermalSpec",
@@ -276,6 +278,8 @@ class SystemSpec(Spec):
     """Software that drives them: a bundled name, a path, or a table."""
     chip: ChipSpec
     """The chip: a bundled name, a path, or a table."""
+    serving: ServingSpec | None = None
+    """What the server does beyond batching; not stated: nothing."""
     parallel: Text | None = None
     """How a model is spread where nobody says, as `--parallel` reads it; not stated: what follows from the chips."""
     host_time: Ratio | None = None

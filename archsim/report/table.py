@@ -15,6 +15,7 @@ from rich.table import Table
 
 from archsim.report.economics_text import cost_cells, cost_lines
 from archsim.report.energy_text import energy_cells, energy_lines
+from archsim.report.serving_text import serving_lines
 from archsim.report.views import (
     account_label,
     largest_losses,
@@ -183,6 +184,7 @@ def _summary_lines(result: Result) -> list[tuple[str, str]]:
     lines.append(("decode MBU, MFU", f"{percent(result.mbu)}, {percent(result.mfu)}"))
     if result.mbu_array is not None:
         lines.append(("MBU of the arrays", f"{percent(result.mbu_array)}, behind the interface"))
+    lines += serving_lines(result)
     lines += energy_lines(result)
     lines += cost_lines(result)
     return lines

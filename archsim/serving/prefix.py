@@ -4,7 +4,7 @@ Traces say no words, but some say which prompts begin alike: a prompt is cut int
 and equal ids of all units up to one mean an equal beginning (Mooncake's hash ids; vLLM's and SGLang's block hashes are
 the same idea; Qin et al., FAST 2025; Kwon et al., SOSP 2023; Zheng et al., NeurIPS 2024).
 
-A40: a prompt's whole units are kept from the iteration that completes it on. A later prompt that begins with kept units
+S1: a prompt's whole units are kept from the iteration that completes it on. A later prompt that begins with kept units
 attends to them and computes only what follows, at least its last token. A unit is held once, however many running
 sequences share it; when none does, it stays until the blocks are needed. What goes first is a policy of `EVICTIONS`;
 of equals the deeper unit, so that a chain shrinks from its end. Layers with a sliding window keep nothing.

@@ -191,7 +191,7 @@ class _Search:
         numerator, denominator = (0, 1) if scale == math.inf else (1 / Fraction(scale)).as_integer_ratio()
         for request in self._requests:
             arrival_ps = (request.arrival_ps - first_ps) * numerator // denominator
-            yield Arrival(arrival_ps, request.prompt_tokens, request.output_tokens)
+            yield request._replace(arrival_ps=arrival_ps)
 
     def _alone_p99_s(self) -> float | None:
         tpots = []

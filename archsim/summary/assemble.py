@@ -22,6 +22,7 @@ from archsim.result import (
     RequestCounts,
     Result,
     Saturation,
+    ServingFacts,
     Slo,
     Summary,
     Tables,
@@ -43,6 +44,7 @@ from archsim.summary.facts import (
     system_facts,
 )
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
+from archsim.summary.serving import serving_facts
 from archsim.summary.tables import ledger_columns
 from archsim.summary.tiers import tier_facts
 from archsim.units import seconds_of
@@ -62,6 +64,7 @@ class _Measured:
     saturation: Saturation | None
     columns: RequestColumns | None
     simulated_s: float
+    serving: ServingFacts | None = None
 
 
 def result_of_replay(design: Design, served: Served) -> Result:
@@ -83,6 +86,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
         saturation=_saturation(design, served),
         columns=table,
         simulated_s=seconds(record.total.end_fine),
+        serving=serving_facts(record),
     )
     parts = [
         part_of(served.steps, run.windows, run.total, replica=replica)
@@ -204,6 +208,7 @@ def _result(
         cost=None,
         carbon=None,
         placement=tier_facts(design, ledger),
+        serving=measured.serving,
         tables=_tables(design, steps, ledgers, wholes, measured.columns) if tables else None,
     )
 

@@ -71,8 +71,7 @@ class Trace:
         plain = (self.arrivals_ps, self.prompt_tokens, self.output_tokens, range(self.count))
         if not (self.sessions or self.waits_ps or self.block_ends):
             return map(Request, *plain)
-        nothing = itertools.repeat(NONE, self.count)
-        sessions, waits = self.sessions or nothing, self.waits_ps or nothing
+        sessions, waits = (column or itertools.repeat(NONE, self.count) for column in (self.sessions, self.waits_ps))
         return map(Request, *plain, sessions, waits, self.blocks())
 
     def blocks(self) -> Iterator[tuple[int, ...]]:

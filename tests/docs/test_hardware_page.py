@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import archsim
+from archsim.hardware.door import inner_type
 from archsim.hardware.library import load_system
 from archsim.hardware.sources import sources
 from archsim.hardware.spec import (
@@ -17,6 +18,7 @@ from archsim.hardware.spec import (
     NearMemorySpec,
     PlacementSpec,
     RuntimeSpec,
+    ServingSpec,
     SystemSpec,
     ThermalSpec,
     TopologySpec,
@@ -71,7 +73,9 @@ def test_the_page_explains_every_key() -> None:
         ThermalSpec,
         ViaSpec,
         memory.__args__[1],
+        ServingSpec,
+        *(inner_type(info.annotation) for info in ServingSpec.model_fields.values()),
     ]
-    models.append(models[-1].model_fields["device"].annotation)
+    models.append(memory.__args__[1].model_fields["device"].annotation)
     keys = {info.alias or name for model in models for name, info in model.model_fields.items()}
     assert [key for key in sorted(keys) if not re.search(rf"`[\w.,` ]*\b{key}\b", PAGE)] == []

@@ -14,8 +14,8 @@ import numpy as np
 from hypothesis import given, settings
 
 from archsim.serving.policies import POLICIES
-from archsim.serving.replay import replay
 from archsim.serving.prefix import EVICTIONS, PrefixUse
+from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import PrefixRule, Techniques
 from archsim.step.costs import StepCosts
@@ -111,7 +111,8 @@ def talks(draw: st.DrawFn, unit_tokens: int) -> list[Arrival]:
     """Return a trace whose prompts are beginnings of a few long talks, each with an end of its own."""
     own = iter(range(1000, 10**6))
     return [
-        arrival._replace(prefix=_beginning(draw, arrival.prompt_tokens // unit_tokens, own)) for arrival in draw(traces())
+        arrival._replace(prefix=_beginning(draw, arrival.prompt_tokens // unit_tokens, own))
+        for arrival in draw(traces())
     ]
 
 

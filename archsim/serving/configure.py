@@ -1,0 +1,59 @@
+"""From what a system says of its server to what the replay does: names looked up, contradictions refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.hardware.serving_spec import PrefixCacheSpec
+from archsim.hardware.spec import SystemSpec
+from archsim.serving.prefix import EVICTIONS
+from archsim.serving.requests import Arrival
+from archsim.serving.techniques import PLAIN, PrefixRule, Techniques
+from archsim.workload.closed_loop import ClosedLoop
+from archsim.workload.model import Model
+from archsim.workload.trace import Trace
+
+__all__ = ["arrivals_of", "known", "techniques_of"]
+
+
+def arrivals_of(trace: Trace) -> Iterator[Arrival]:
+    """Return the requests of *trace* as a server takes them."""
+    size = trace.block_tokens
+    if not size:
+        return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens) for r in trace)
+    return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens, r.blocks[: r.prompt_tokens // size]) for r in trace)
+
+
+def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | None) -> Techniques:
+    """Return what the server of *spec* does with *model* on *trace*; None: a single iteration.
+
+    Raises `InputError` for an unknown policy and for what the trace or the model does not allow.
+    """
+    serving = spec.serving
+    if serving is None:
+        return PLAIN
+    prefix = serving.prefix_cache if trace is not None else None
+    return Techniques(prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None)
+
+
+def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | ClosedLoop) -> PrefixRule:
+    known(spec.name, "serving.prefix_cache.eviction", prefix.eviction, EVICTIONS)
+    own, block_tokens = spec.runtime.kv_block_tokens, 0 if isinstance(trace, ClosedLoop) else trace.block_tokens
+    if not block_tokens:
+        expected = "a trace that says which prompts begin alike (Mooncake's hash_ids), or no prefix cache"
+        raise InputError(Problem(spec.name, "serving.prefix_cache", trace.name, expected))
+    if block_tokens % own:
+        expected = f"a multiple of the KV block's {own} tokens (runtime.kv_block_tokens)"
+        raise InputError(Problem(trace.name, "tokens of a prompt block", str(block_tokens), expected))
+    if not model.reach.full:
+        expected = "a model with layers that attend to everything: windows keep nothing of a prefix"
+        raise InputError(Problem(spec.name, "serving.prefix_cache", model.name, expected))
+    return PrefixRule(prefix.eviction, block_tokens)
+
+
+def known(file: str, key: str, name: str, names: Collection[str]) -> None:
+    """Raise `InputError` unless *name* is one of *names*."""
+    if name not in names:
+        expected = f"one of {', '.join(names)}{did_you_mean(name, list(names))}"
+        raise InputError(Problem(file, key, name, expected))
