@@ -11,7 +11,8 @@ Chips are tp x cp x dp x pp, and experts lie on the chips that attention already
        their own sequences and meet at the experts (attention-data-parallel: DeepSeek-V3, 2024); what is left of dp,
        dp x tp / ep, are replicas that share nothing.
 
-A rank's place on the graph follows from an order of these axes, innermost first: `ORDERS`.
+A rank's place on the graph follows from an order of these axes, innermost first: `ORDERS`. How tensor ranks cut a
+matrix is the layout: `1d` by one of its dimensions, `2d` by both (`planar`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.spec import SystemSpec
 from archsim.workload.model import Model
 
-__all__ = ["ORDERS", "WAYS", "Parallelism", "check_parallelism", "divides", "tensor_parallel_sizes"]
+__all__ = ["LAYOUTS", "ORDERS", "WAYS", "Parallelism", "check_parallelism", "divides", "tensor_parallel_sizes"]
 
 WAYS = ("tp", "pp", "dp", "ep", "cp")
 _KEY = "--parallel"
@@ -37,6 +38,9 @@ ORDERS: dict[str, tuple[str, ...]] = {
 }
 """Policy -> axes of the grid of ranks from the one whose neighbours are neighbouring chips; `group` are the attention
 groups that share experts, `replica` what is left of dp."""
+
+LAYOUTS = ("1d", "2d")
+"""How tensor ranks cut matrices: by heads and MLP width; or by those and by the hidden width as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,23 @@ class Parallelism:
     cp: int = 1
     order: str = "tp_inner"
     """A key of `ORDERS`."""
+    layout: str = "1d"
+    """One of `LAYOUTS`."""
 
     @classmethod
     def parse(cls, text: str) -> Parallelism:
-        """Return the parallelism written as `tp=8,pp=1` (and `order=pp_inner`).
+        """Return the parallelism written as `tp=8,pp=1` (and `order=pp_inner`, `layout=2d`).
 
         What is not named is 1, but for dp beside an ep that tp alone does not fill: then it is ep / tp.
         """
         sizes: dict[str, int] = {}
-        order = ""
+        order = layout = ""
         for part in text.split(","):
             name, _, value = (word.strip() for word in part.partition("="))
             if name == "order" and value in ORDERS and not order:
                 order = value
+            elif name == "layout" and value in LAYOUTS and not layout:
+                layout = value
             elif name in WAYS and name not in sizes and re.fullmatch(r"[1-9]\d{0,5}", value):
                 sizes[name] = int(value)
             else:
@@ -70,7 +78,7 @@ class Parallelism:
         ways = {"tp": 1} | sizes
         if "dp" not in sizes and (ep := sizes.get("ep", 1)) % ways["tp"] == 0:
             ways["dp"] = max(1, ep // ways["tp"])
-        return cls(**ways, order=order or "tp_inner")
+        return cls(**ways, order=order or "tp_inner", layout=layout or "1d")
 
     @classmethod
     def default(cls, system: SystemSpec) -> Parallelism:
@@ -79,7 +87,8 @@ class Parallelism:
 
     def __str__(self) -> str:
         sizes = ",".join(f"{name}={getattr(self, name)}" for name in WAYS)
-        return sizes if self.order == "tp_inner" else f"{sizes},order={self.order}"
+        order = "" if self.order == "tp_inner" else f",order={self.order}"
+        return f"{sizes}{order}" + ("" if self.layout == "1d" else f",layout={self.layout}")
 
     @property
     def chips(self) -> int:
@@ -100,6 +109,10 @@ class Parallelism:
     def stage_ranks(self) -> int:
         """Ranks of one pipeline stage of one replica."""
         return self.tp * self.cp * self.groups
+
+    def holders(self, model: Model) -> int:
+        """Return the tensor ranks among which sequences are dealt out once KV heads are cut: of a 2D layout alone."""
+        return self.tp // math.gcd(self.tp, model.kv_heads) if self.layout == "2d" else 1
 
     def chips_of(self, *, stage: int = 0, replica: int = 0) -> tuple[int, ...]:
         """Return the chip of every rank of a stage of a replica: tp fastest, then cp, then the attention group."""
@@ -126,6 +139,7 @@ def check_parallelism(parallelism: Parallelism, model: Model, system: SystemSpec
             *_wrong_size(parallelism, system),
             *_wrong_cut(parallelism, model),
             *_wrong_experts(parallelism, model),
+            *_wrong_layout(parallelism, model, system),
         )
     ]
     if problems:
@@ -153,7 +167,7 @@ def _wrong_size(ways: Parallelism, system: SystemSpec) -> _Problems:
     if ways.chips == chips:
         return
     of = f"the number of chips of {system.name}" + (f" beside {system.spares} spare" if system.spares else "")
-    if ways == Parallelism(ways.tp, order=ways.order):
+    if ways == Parallelism(ways.tp, order=ways.order, layout=ways.layout):
         yield "tp", str(ways.tp), f"{chips}, {of}"
         return
     product = f"tp {ways.tp} x pp {ways.pp} x dp {ways.dp} x cp {ways.cp} = {ways.chips}"
@@ -192,6 +206,16 @@ def _wrong_experts(ways: Parallelism, model: Model) -> _Problems:
         yield "cp", str(ways.cp), f"1 beside ep {ep}: context ranks share sequences, expert ranks have their own"
 
 
+def _wrong_layout(ways: Parallelism, model: Model, system: SystemSpec) -> _Problems:
+    if ways.layout == "1d":
+        return
+    what = "experts" if model.experts else "latent attention" if model.latent else ""
+    ranks = f"cp {ways.cp}, ep {ways.ep}" if ways.cp * ways.ep > 1 else ""
+    tiers = f"the placement of tensors in memories of {system.name}" if system.chip.placement else ""
+    for beside in filter(None, (what and f"the {what} of {model.name}", ranks, tiers)):
+        yield "layout", ways.layout, f"1d beside {beside}: both dimensions are cut of dense layers in one memory"
+
+
 def _indivisible(model: Model, tp: int) -> str:
     """Return why *model* cannot be cut *tp* ways, or an empty string."""
     if model.heads % tp:
@@ -213,9 +237,9 @@ def _written(model: Model) -> str:
 
 
 def _form(name: str) -> str:
-    known = (*WAYS, "order")
+    known = (*WAYS, "order", "layout")
     hint = did_you_mean(name, known) if name not in known else ""
     return (
         f"NAME=N{hint} with each of {', '.join(WAYS)} at most once and N from 1 to 999,999, "
-        f"or order={' or '.join(ORDERS)}"
+        f"or order={' or '.join(ORDERS)}, or layout={' or '.join(LAYOUTS)}"
     )

@@ -4,7 +4,8 @@ The usable bytes of a memory (capacity less what is reserved and what the servin
 and in the memories that `tiers` says: its share of the weights of its stage, padding and replicas included; W9: the
 activations of the widest kernel at the largest batch the runtime takes on; and KV blocks in what is left. Chips of
 different stages hold different layers: the one with the least room for blocks decides. Attention groups each have
-blocks of their own; P5: their sequences are taken to fill them evenly. What is said of blocks is said of one replica.
+blocks of their own, as have the ranks that sequences are dealt out to; P5: their sequences are taken to fill them
+evenly. What is said of blocks is said of one replica.
 """
 
 from __future__ import annotations
@@ -186,13 +187,14 @@ class Demand:
             ),
             activation_bytes_per_chip=activations,
             kv_block_tokens=runtime.kv_block_tokens,
-            groups=ways.groups,
+            groups=ways.groups * ways.holders(self.model),
             chips=ways.chips,
             demand=self,
         )
 
     def _shares(self, ways: Parallelism) -> Shares:
-        return Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
+        shares = Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
+        return replace(shares, spread=ways.tp, whole_over=ways.tp) if ways.layout == "2d" else shares
 
     def _holding(self, ways: Parallelism, layers: range, *, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
         shares, model = self._shares(ways), self.model
@@ -204,6 +206,8 @@ class Demand:
         weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
         if (packed := self.system.chip.decompression) is not None:
             weights = int(-(-weights // packed.ratio))
+        if ways.layout == "2d":
+            cache = replace(shares, ranks=ways.tp // ways.holders(model), spread=1)
         token_bytes = len(layers) * cache.of(token, bits=self.precision.kv.stored_bits)[0]
         context_bytes = tiers.context_tokens * token_bytes
         filled = tiers.filled(activation_bytes=activation_bytes, context_bytes=context_bytes, weight_bytes=weights)

@@ -104,6 +104,10 @@ class Rank:
     packed_ratio: Fraction
     """Bytes of weights over the bytes that they are stored in; 1: stored as they are."""
     kv_dtype: str
+    states: Shares | None = None
+    """Of activations, where they are cut otherwise than weights are."""
+    held: Shares | None = None
+    """Of weights, where a rank reads others than those of its share of the work."""
 
     @classmethod
     def of(cls, model: Model, precision: Precision, ways: Parallelism, system: SystemSpec) -> Rank:
@@ -184,6 +188,7 @@ class Rank:
         """Return the work of *operator* on this rank."""
         shares = self.by_heads if operator.name in _BY_HEADS else self.shares
         of_products = self.cache_shares if operator.reads_kv else shares
+        of_states = self.states or shares
         stored = self.experts if operator.expert_weights else self.weights
         flops, useful_flops = of_products.total(operator.matrix_flops)
         if not operator.reads_kv and stored.flops_share != 1:
@@ -192,11 +197,11 @@ class Rank:
         return Task(
             operator.name,
             transfers=(
-                *self._weights(operator, shares, stored.bits),
+                *self._weights(operator, self.held or shares, stored.bits),
                 *self._kv(operator),
                 *self._activations(
-                    shares.total(operator.activations_in, bits=self.stream_bits),
-                    shares.total(operator.activations_out, bits=self.stream_bits),
+                    of_states.total(operator.activations_in, bits=self.stream_bits),
+                    of_states.total(operator.activations_out, bits=self.stream_bits),
                 ),
             ),
             matrix_flops=flops,
@@ -205,7 +210,7 @@ class Rank:
             matrix_dtype=self.kv_dtype if operator.reads_kv else stored.dtype,
             matrix_rows=-(-operator.matrix_rows // self.ways.tp) if operator.rows_by_heads else operator.matrix_rows,
             widening_flops=stored.widening_operations * widened,
-            matrix_inputs=max((shares.of(amount)[0] for amount in operator.activations_in), default=0),
+            matrix_inputs=max((of_states.of(amount)[0] for amount in operator.activations_in), default=0),
             shards=of_products.of(operator.shards)[0],
             scores=of_products.of(operator.scores)[0],
         )

@@ -6,6 +6,7 @@ rank handles of an operator is `rank`'s, what it handles of experts is `experts`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from archsim.errors import InputError, Problem
@@ -13,13 +14,14 @@ from archsim.hardware.spec import PlacementSpec, SystemSpec
 from archsim.mapping.experts import expert_layers
 from archsim.mapping.parallelism import Parallelism, check_parallelism
 from archsim.mapping.placement import Placement, place
-from archsim.mapping.plan import Collective, Pipeline, Plan, Segment
+from archsim.mapping.plan import Collective, Pipeline, Plan, Segment, Task
+from archsim.mapping.planar import Plane, hidden_ways
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import split_batch, split_evenly
 from archsim.workload.batch import Batch
 from archsim.workload.layers import runs
 from archsim.workload.model import Model
-from archsim.workload.operators import iteration_operators
+from archsim.workload.operators import Operator, iteration_operators
 from archsim.workload.precision import Precision
 from archsim.workload.routing import UNIFORM, Routing
 
@@ -44,6 +46,8 @@ class Cut:
     """Where tensors lie, where the chip says so."""
     placement: Placement | None = None
     """How much of them lies where, beside `placed`."""
+    hidden_ways: int = 1
+    """Ranks over which a 2D layout cuts the hidden width."""
 
     @classmethod
     def of(
@@ -76,6 +80,7 @@ class Cut:
             -(-model.hidden * rank.stream_bits // 8),
             placed,
             placement,
+            hidden_ways(model, parallelism, system),
         )
 
     @property
@@ -137,7 +142,10 @@ class Cut:
 
     def _segments(self, rank: Rank, batch: Batch, layers: range, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
         work = iteration_operators(self.model, batch)
-        of_kind = {kind: rank.tasks(operators) for kind, operators in work.layers.items()}
+        tasks: Callable[[Iterable[Operator]], tuple[Task, ...]] = rank.tasks
+        if self.ways.layout == "2d":
+            tasks = Plane.of(rank, self.model, batch, x=self.hidden_ways, layer=work.layer).tasks
+        of_kind = {kind: tasks(operators) for kind, operators in work.layers.items()}
         kinds = self.model.kinds
         patterns = runs([kinds[layer] for layer in layers])
         middle = [
@@ -150,9 +158,9 @@ class Cut:
             if any(of_kind[kind] for kind in pattern)
         ]
         return (
-            *((Segment("embed", rank.tasks(work.embed)),) if ends[0] else ()),
+            *((Segment("embed", tasks(work.embed)),) if ends[0] else ()),
             *middle,
-            *((Segment("head", rank.tasks(work.head)),) if ends[1] else ()),
+            *((Segment("head", tasks(work.head)),) if ends[1] else ()),
         )
 
     def pipeline(self, batch: Batch, *, micro_batches: int | None = None) -> Pipeline:

@@ -29,6 +29,10 @@ class Shares:
     """Ranks that hold the same slice: context ranks all project the heads of their tensor rank."""
     spread: int = 1
     """Ranks over which a slice by heads is cut further: context ranks share its KV cache."""
+    whole_over: int = 1
+    """Ranks over which what is not cut by tensor ranks is cut all the same: those of an axis of a 2D layout."""
+    padding: Fraction = Fraction(1)
+    """What the busiest rank handles over an even share: its sequences, where they do not divide."""
 
     def of(self, amount: Amount, *, bits: Fraction = _BYTE) -> tuple[int, int]:
         """Return (whole bytes that a rank handles, bytes of them that count once in the system).
@@ -36,6 +40,7 @@ class Shares:
         *amount* is in elements of *bits*; the default counts the elements themselves.
         """
         held, needed = self._factor(amount.split)
+        held, needed = held * self.padding.numerator, needed * self.padding.denominator
         total, share = amount.value * bits.numerator, 8 * bits.denominator * self.ranks
         return -(-total * held // (needed * share)), total // share
 
@@ -51,7 +56,7 @@ class Shares:
     def _factor(self, split: Split) -> tuple[int, int]:
         """Return what all ranks hold together over what the model has, as a fraction."""
         if split == "whole":
-            return self.ranks, 1
+            return self.ranks, self.whole_over
         if split == "kv_heads":
             return max(self.kv_heads, self.ranks // (self.copies * self.spread)) * self.copies, self.kv_heads
         if split == "vocabulary":

@@ -5,14 +5,17 @@ tree of reducing switches and receives the result down the same tree; a switch r
 that each link of the tree carries the tensor once, up and down at the same time, one tree latency apart.
 
 Hierarchical: reduce-scatter inside the node, all-reduce of the shards between nodes, all-gather inside the node.
+
+By axes of a torus: see `torus`; chips that fill no box of closed lines take a ring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from archsim.network.schedules import Message, Schedule, Step
+from archsim.network.schedules import ALGORITHMS, Message, Schedule, Step
 from archsim.network.topology import Network
+from archsim.network.torus import closed_box, torus_all_gather, torus_all_reduce, torus_reduce_scatter
 
 __all__ = ["SPECIAL", "node_size", "reduction_root"]
 
@@ -85,10 +88,26 @@ def hierarchical_all_reduce(network: Network, members: Sequence[int], size: int)
     return (Step(local), Step(across, 2 * (nodes - 1)), Step(local))
 
 
+def _is_torus(network: Network, ranks: int) -> bool:
+    return ranks > 1 and network.layout.wraps
+
+
+def _by_axes(kind: str, schedule: Scheduler) -> Scheduler:
+    def schedule_of(network: Network, members: Sequence[int], size: int) -> Schedule:
+        if closed_box(network, members):
+            return schedule(network, members, size)
+        return ALGORITHMS[kind]["ring"](len(members), size)
+
+    return schedule_of
+
+
 SPECIAL: dict[str, dict[str, tuple[Fits, Scheduler]]] = {
     "all_reduce": {
         "in_network": (_can_reduce, in_network_all_reduce),
         "hierarchical": (_has_nodes, hierarchical_all_reduce),
+        "torus": (_is_torus, _by_axes("all_reduce", torus_all_reduce)),
     },
+    "all_gather": {"torus": (_is_torus, _by_axes("all_gather", torus_all_gather))},
+    "reduce_scatter": {"torus": (_is_torus, _by_axes("reduce_scatter", torus_reduce_scatter))},
 }
 """Collective -> algorithm -> (whether a network can run it over the first N ranks, its schedule)."""

@@ -30,10 +30,14 @@ _ENGINES = (
     ("transformers neuronx", "neuron-2024"),
     ("tensorrt-llm", "trtllm-2024"),
     ("vllm", "vllm-2024"),
+    ("2211.05102", "xla-tpu-2022"),
+    ("pope et al", "xla-tpu-2022"),
 )
 """Part of a row's source or notes -> runtime; the first that fits, else the system's own."""
 _PIPELINED = "gpu-benchmarks-on-llm-inference"
 """llama.cpp gives each chip a run of layers."""
+_PLANAR = frozenset({"xla-tpu-2022"})
+"""Runtimes that cut matrices by both dimensions (Pope et al. 2022)."""
 
 
 _WHOLE_RUN = 0.9
@@ -80,13 +84,11 @@ _METRICS: dict[str, Callable[[Machine, Shape], float]] = {
     "decode_tokens_per_s": lambda made, shape: shape.batch / _mean_decode_s(made, shape),
     "decode_time_per_token": _mean_decode_s,
     "decode_latency_per_token": _mean_decode_s,
-    "latency_decode_64_tokens": lambda made, shape: 64 * _mean_decode_s(made, shape),
     "tpot_p50": _middle_decode_s,
     "tpot_p99": _last_decode_s,
     "achieved_weight_bandwidth_per_chip": _weight_bytes_per_s,
     "prefill_time": _prefill_s,
     "ttft_p50": _prefill_s,
-    "latency_prefill_2048": _prefill_s,
     "prefill_tokens_per_s": lambda made, shape: shape.batch * shape.prompt / _prefill_s(made, shape),
     "e2e_time": _end_to_end_s,
     "e2e_latency": _end_to_end_s,
@@ -149,7 +151,7 @@ def _runtime(record: Record) -> str:
 
 def _predict(record: Record) -> tuple[float | None, str | None]:
     """Return the prediction in the row's unit, or None and why there is none."""
-    metric = _METRICS.get(record["metric"])
+    metric = _metric(record["metric"])
     if metric is None:
         return None, "not a time or a rate of decode, prefill or a whole request"
     precision = precision_of(record["precision"])
@@ -164,6 +166,15 @@ def _predict(record: Record) -> tuple[float | None, str | None]:
     except ArchsimError as error:
         return None, str(error)
     return value * _UNITS.get(record.get("unit", ""), 1.0), None
+
+
+def _metric(name: str) -> Callable[[Machine, Shape], float] | None:
+    """Return what predicts the metric *name*, or None for what is no time and no rate."""
+    if decoded := re.fullmatch(r"latency_decode_(\d+)_tokens", name):
+        return lambda made, shape: int(decoded[1]) * _mean_decode_s(made, shape)
+    if re.fullmatch(r"latency_prefill_\d+", name):
+        return _prefill_s
+    return _METRICS.get(name)
 
 
 def shape_of(record: Record) -> Shape | None:
@@ -190,6 +201,6 @@ def request_of(record: Record, precision: str, chips: int) -> Request:
         precision=precision,
         chips=chips,
         runtime=runtime,
-        parallelism=f"pp={chips}" if pipelined else "",
+        parallelism=f"pp={chips}" if pipelined else f"tp={chips},layout=2d" if runtime in _PLANAR else "",
         padded=runtime.startswith("neuron") or record["model"].startswith("PaLM"),
     )

@@ -66,7 +66,7 @@ def test_an_alias_means_one_thing(folder: str) -> None:
 
 def test_every_chip_memory_and_runtime_is_used() -> None:
     """A file that nothing names would rot; some runtimes are for `--set runtime=` alone."""
-    chosen = {"eager-2023", "lpu-compiled", "vllm-2024", "trtllm-microbench", "sglang-2025"}
+    chosen = {"eager-2023", "lpu-compiled", "vllm-2024", "trtllm-microbench", "sglang-2025", "xla-tpu-2022"}
     systems = [load_system(name) for name in system_names()]
     assert {system.chip.name for system in systems} == set(chip_names())
     used = {memory.device.name for system in systems for memory in system.chip.memory.values()}

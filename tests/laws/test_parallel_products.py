@@ -35,7 +35,19 @@ BATCHES = {
     "prefill": Batch.of_prefill(300, sequences=3),
     "mixed": Batch.of_decode(5, 64) + Batch.of_prefill(17),
 }
-DENSE_WAYS = ("tp=8", "tp=4,pp=2", "tp=4,dp=2", "tp=4,cp=2", "tp=2,pp=2,cp=2", "pp=8", "cp=8", "dp=8", "tp=2,pp=2,dp=2")
+DENSE_WAYS = (
+    "tp=8",
+    "tp=8,layout=2d",
+    "tp=4,pp=2,layout=2d",
+    "tp=4,pp=2",
+    "tp=4,dp=2",
+    "tp=4,cp=2",
+    "tp=2,pp=2,cp=2",
+    "pp=8",
+    "cp=8",
+    "dp=8",
+    "tp=2,pp=2,dp=2",
+)
 EXPERT_WAYS = ("tp=8", "ep=8", "tp=2,ep=8", "tp=8,ep=8", "ep=4,pp=2", "tp=2,ep=4,dp=4", "ep=2,pp=2,dp=4")
 
 
