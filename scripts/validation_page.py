@@ -62,8 +62,8 @@ Not parameters of a hwconfig, but made after seeing the errors, so the tables th
 * Prefill of Splitwise's eager stack on four and eight GPUs: its times grow faster than tokens, which no part of the
   model does.
 * llama.cpp on CUDA: its kernels of 2024 read far below the rate of the memory; nothing is fitted to them.
-* PaLM on 64 TPU v4: one-dimensional tensor parallelism stands in for the paper's two-dimensional layouts, and KV is
-  not sharded over the batch; prefill pays for it most.
+* PaLM on 64 TPU v4: the software time of a collective was set on its decode at batch 64 in int8, the sustained rate of
+  the matrix units on its prefill at batch 512; the other four rows follow.
 * Elementwise operators of PyTorch on A100 are host time (13 to 48 us a call), for which there is no runtime here.
 * Inferentia2 at batch 8: the time that attention adds over its padded cache is not modelled.
 * Rows that contradict each other: Splitwise at batch 64 on TP 2, 4 and 8, and H100 TP 2 at batch 32, slower than 64.
