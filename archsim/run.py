@@ -269,6 +269,11 @@ class Bench:
         self._design = self._setup.design
         self._owned = Owned.of(system, load_economics())
 
+    @property
+    def setup(self) -> _Setup:
+        """The placed model."""
+        return self._setup
+
     def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
         """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
 

@@ -26,10 +26,13 @@ from archsim.cli.options import (
     system_of,
     trace_options,
 )
+from archsim.cli.timelines import timeline_options, wanted_timeline
 from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
     from archsim.result import Result
+    from archsim.workload.closed_loop import ClosedLoop
+    from archsim.workload.trace import Trace
 
 __all__ = ["command"]
 
@@ -50,6 +53,7 @@ _DEFAULT_SLO = "50 ms"
 @click.option("--saturate", is_flag=True, help="Search the highest rate that meets the service level, too.")
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
 @economics_options
+@timeline_options
 @out_option
 @json_option
 def command(  # noqa: PLR0913  # one parameter an option
@@ -78,12 +82,11 @@ def command(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Run one SYSTEM (a bundled name or a TOML file) on a trace, a closed loop of users, or for one decode step.
 
-    Prints latency, throughput and the decode ledger of the main memory; writes files only with --out.
+    Prints latency, throughput and the decode ledger of the main memory; writes files only with --out and --timeline.
 
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
-    from archsim.report.writers import write_run
     from archsim.run import evaluate_step, load_model, load_trace, run
 
     mode = _mode({
@@ -95,11 +98,13 @@ def command(  # noqa: PLR0913  # one parameter an option
     })  # fmt: skip
     if out is not None:
         refuse_existing(out)
-    prices = economics_of()
+    prices, timeline = economics_of(), wanted_timeline()
     given = (system_of(system, overrides, assume=assume), load_model(model_name))
+    traffic: Trace | ClosedLoop | tuple[int, int]
     if batch is not None and context is not None:
         if parallel == AUTO:
             parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)
+        traffic = (batch, context)
         result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
         traffic = (
@@ -114,9 +119,9 @@ def command(  # noqa: PLR0913  # one parameter an option
             result = run(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
                          progress=progress)  # fmt: skip
     result = priced(result, given[0], prices)
-    if out is not None:
-        write_run(result, out)
-    _print(result, as_json=as_json)
+    if timeline is not None:
+        timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
+    _hand_out(result, out, as_json=as_json)
 
 
 _NEEDED = {
@@ -146,7 +151,11 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
     return asked[0]
 
 
-def _print(result: Result, *, as_json: bool) -> None:
+def _hand_out(result: Result, out: Path | None, *, as_json: bool) -> None:
+    if out is not None:
+        from archsim.report.writers import write_run
+
+        write_run(result, out)
     if as_json:
         click.echo(result.to_json(), nl=False)
         return

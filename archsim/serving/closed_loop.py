@@ -20,6 +20,7 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, Limits, Sequence
 from archsim.serving.router import Fleet, fleet_of
+from archsim.serving.windows import WindowLog
 from archsim.workload.closed_loop import ClosedLoop
 
 __all__ = ["replay_closed_loop", "steady"]
@@ -61,8 +62,9 @@ def replay_closed_loop(
     replicas: int = 1,
     policy: str = "prefill_first",
     progress: Progress | None = None,
+    log: WindowLog | None = None,
 ) -> Fleet:
-    """Serve *loop* on *replicas* equal servers until every user has sent all its requests.
+    """Serve *loop* on *replicas* equal servers until every user has sent all its requests; *log* is that of one alone.
 
     Raises `InputError` where no request can ever be served, or a replica would have no user.
     """
@@ -84,7 +86,7 @@ def replay_closed_loop(
             if progress is not None:
                 progress(served, now_ps)
 
-        return Server(users, costs, limits=limits, policy=POLICIES[policy], done=done)
+        return Server(users, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
 
     servers = [server_of(_Users(loop, first=replica, step=replicas)) for replica in range(replicas)]
     processes = [kernel.process(server.serve(kernel)) for server in servers]

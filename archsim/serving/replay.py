@@ -48,11 +48,12 @@ def replay(
     limits: Limits,
     policy: str = "prefill_first",
     progress: Progress | None = None,
+    log: WindowLog | None = None,
 ) -> Record:
     """Serve *arrivals*, drawn one at a time and ordered by time, until all are completed or rejected.
 
     *policy* is a key of `POLICIES`. Raises `InputError` for an unknown policy and at the first arrival that goes
-    back in time or has no tokens; whatever *progress* raises ends the replay.
+    back in time or has no tokens; whatever *progress* or the server's *log* raises ends the replay.
     """
     if policy not in POLICIES:
         expected = f"one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
@@ -66,7 +67,7 @@ def replay(
         if progress is not None and served % _PROGRESS_EVERY == 0:
             progress(served, now_ps)
 
-    server = Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], done=done)
+    server = Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
     kernel.run_until(kernel.process(server.serve(kernel)), waiting_for="the last completion")
     return server.record(kernel.event_count)
 
@@ -93,6 +94,7 @@ class Server:
         limits: Limits,
         policy: Policy,
         done: Callable[[Sequence, int], None],
+        log: WindowLog | None = None,
     ) -> None:
         self._arrivals = arrivals
         self._costs = costs
@@ -102,7 +104,7 @@ class Server:
         self._under_way: deque[Sequence] = deque()
         self._batch = Batch(limits)
         self._now_fine = 0
-        self._log = WindowLog()
+        self._log = log or WindowLog()
         self._books = RequestBooks(done)
         self._decode_tokens = 0
         self._preemptions = 0

@@ -18,7 +18,7 @@ from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["Gaps", "Timeline", "assemble", "fold_name", "link_scopes"]
+__all__ = ["Fold", "Gaps", "Timeline", "assemble", "chip_rows", "fold_name", "folds_of", "link_scopes"]
 
 Gaps = dict[tuple[int, str], Counter[str]]
 """(rank or -1, part) -> account -> picoseconds that the part stood still."""
@@ -51,8 +51,8 @@ def assemble(
 
     Raises `SimulationError` where a scope's books do not balance.
     """
-    folds = _folds(plan, works)
-    served = [row for fold in folds for row in _chip_rows(works, fold, system)]
+    folds = folds_of(plan, works)
+    served = [row for fold in folds for row in chip_rows(works, fold, system)]
     exchanged = [
         (task.collective, exchanges[task.collective], count)
         for task, count in _counts(plan.segments).items()
@@ -84,7 +84,7 @@ def assemble(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold:
+class Fold:
     """Chips that are booked as one, and what each of them does."""
 
     name: str
@@ -95,19 +95,20 @@ class _Fold:
     works: dict[Task, Work]
 
 
-def _folds(plan: Plan, works: dict[Task, Work]) -> list[_Fold]:
+def folds_of(plan: Plan, works: dict[Task, Work]) -> list[Fold]:
+    """Return the chips of *plan* as they are booked, each with its own of *works*."""
     chips = plan.chips
     folded = plan.identical_ranks and not plan.each_rank and chips == tuple(range(chips[0], chips[0] + len(chips)))
-    folds: list[_Fold] = []
+    folds: list[Fold] = []
     for rank in range(1 if folded else plan.ranks):
         counts = folds[0].counts if folds and not plan.others else _counts(plan.of_rank(rank))
         size, simulated = plan.ranks if folded else 1, plan.simulated.index(plan.kind_of(rank))
         own = {task: work for task, work in works.items() if counts[task]}
-        folds.append(_Fold(fold_name(chips[rank], size), size, simulated, counts, own))
+        folds.append(Fold(fold_name(chips[rank], size), size, simulated, counts, own))
     return folds
 
 
-def _matrix_flops(folds: Iterable[_Fold]) -> tuple[tuple[str, int], ...]:
+def _matrix_flops(folds: Iterable[Fold]) -> tuple[tuple[str, int], ...]:
     flops: Counter[str] = Counter()
     for fold in folds:
         for task in fold.works:
@@ -128,7 +129,8 @@ Row = tuple[Scope, tuple[int, str], Accounts]
 """A scope, the place in the timeline whose gaps are its own, and what it served."""
 
 
-def _chip_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
+def chip_rows(works: dict[Task, Work], fold: Fold, system: System) -> Iterator[Row]:
+    """Yield what *fold* serves on each of its scopes, of a plan whose kernels do *works*."""
     for name, pipe in system.pipes.items():
         own = system.levels[pipe.level]
         accounts = _total(
@@ -151,7 +153,7 @@ def _on_pipe(service: Service, pipe: str, own: Level, system: System) -> Iterato
             yield beside_books(service, level, own, held_ps) if place else level_books(service, level)
 
 
-def _engine_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterator[Row]:
+def _engine_rows(works: dict[Task, Work], fold: Fold, system: System) -> Iterator[Row]:
     # A scope's peak is the same on all ranks and in all iterations: those too whose products near units do.
     known = system.spec.chip.engine["matrix"].flop_per_s
     types = {work.matrix_dtype for work in works.values() if work.matrix_ps or (work.near and work.near.flops)}
@@ -169,7 +171,7 @@ def _engine_rows(works: dict[Task, Work], fold: _Fold, system: System) -> Iterat
         yield _engine(fold, units.name, units.peak_flop_per_s), (fold.rank, units.name), _total(near)
 
 
-def _engine(fold: _Fold, name: str, flop_per_s: int) -> Scope:
+def _engine(fold: Fold, name: str, flop_per_s: int) -> Scope:
     return Scope(f"{fold.name}.{name}", "engine", "flop", fold.chips * float(flop_per_s), chips=fold.chips)
 
 
@@ -218,7 +220,7 @@ def _check_rounding(scope: Scope, accounts: Accounts, *, jobs: int) -> None:
         raise SimulationError(f"ledger of {scope.name}: {lost!r} lost to rounding in {jobs} jobs; at most {most!r}")
 
 
-def _uses(fold: _Fold, system: System) -> Iterator[ChannelUse]:
+def _uses(fold: Fold, system: System) -> Iterator[ChannelUse]:
     for task, work in fold.works.items():
         for service in work.services:
             pipe = service.held[0][0]

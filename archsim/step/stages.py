@@ -22,7 +22,7 @@ from archsim.errors import SimulationError
 from archsim.kernel import ROOT, JobLog
 from archsim.metrics.ledger import CLASS_ACCOUNT, Stretch, walk
 
-__all__ = ["DRAINED", "PIPELINES", "Schedule"]
+__all__ = ["DRAINED", "PIPELINES", "Drain", "Schedule", "drained_runs"]
 
 DRAINED = "drained"
 """P2: the schedule unless another is asked for."""
@@ -84,20 +84,40 @@ class _Line:
 
 def drained(runs: Times, sends: Times) -> Schedule:
     """Fill the pipeline and let it run dry: the next iteration waits for the last stage's last micro-batch."""
+    drain = drained_runs(runs, sends)
+    return Schedule(drain.time_ps, tuple(map(_counted, drain.waits)))
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """When everything happens in a pipeline that fills and drains, in picoseconds."""
+
+    time_ps: int
+    starts: list[list[int]]
+    """Stage -> micro-batch -> start of its run."""
+    sent: list[list[int]]
+    """Link behind a stage -> micro-batch -> start of its transfer."""
+    waits: list[list[Stretch]]
+    """Stage -> what it waited for while it did not run."""
+
+
+def drained_runs(runs: Times, sends: Times) -> Drain:
+    """Return when runs and transfers of a pipeline begin that fills and runs dry, and what stages wait for."""
     line = _Line(runs, sends[: len(runs) - 1])
     line.iterate()
     log, last = line.log, ROOT
     for jobs in line.stages:
         last = log.latest(last, jobs[-1])
-    gaps = []
+    waits = []
     for stage, jobs in enumerate(line.stages):
         found = [*line.waits(stage, 0)]
         if jobs[-1] != last and log.end[jobs[-1]] < log.end[last]:
             free = log.end[jobs[-1]]
             began = max(log.start[last], free)
             found += [(CLASS_ACCOUNT["stage"], began, log.end[last]), *walk(log, last, until=free, rank=-1)]
-        gaps.append(_counted(found))
-    return Schedule(log.end[last], tuple(gaps))
+        waits.append(found)
+    starts, sent = ([[log.start[job] for job in jobs] for jobs in rows] for rows in (line.stages, line.links))
+    return Drain(log.end[last], starts, sent, waits)
 
 
 def continuous(runs: Times, sends: Times) -> Schedule:
