@@ -29,6 +29,7 @@ __all__ = [
     "check_values",
     "digest_of",
     "find",
+    "open_binary",
     "open_text_lines",
     "parse_json",
     "read_bytes",
@@ -158,6 +159,19 @@ def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[t
         raise InputError(Problem(str(path), "", "", f"UTF-8 text ({error.reason})")) from None
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
+
+
+@contextlib.contextmanager
+def open_binary(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[BinaryIO]:
+    """Give the file at *path* to a reader of a binary format; refuse more than *limit* bytes."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    with file:
+        if path.stat().st_size > limit:
+            raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes"))
+        yield file
 
 
 def read_toml(path: Path) -> dict[str, Any]:

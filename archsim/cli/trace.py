@@ -1,4 +1,4 @@
-"""`archsim trace`: what a trace is like."""
+"""`archsim trace`: what a trace is like, and traces made of others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsim.cli.options import json_option
+from archsim.cli.trace_files import convert, download, merge, sample
 
 if TYPE_CHECKING:
     from archsim.workload.statistics import Lengths, TraceStatistics
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 @click.group()
 def command() -> None:
-    """Look at request traces.
+    """Look at request traces, get them, change them.
 
     Example: archsim trace inspect azure-conv
     """
@@ -32,7 +33,7 @@ def command() -> None:
 )
 @json_option
 def inspect(trace: str, *, limit: int | None, rate_scale: str | None, seed: int, as_json: bool) -> None:
-    """Print rows, span, rate, quantiles and burstiness of TRACE (a bundled name, or a CSV or JSONL file).
+    """Print rows, span, rate, quantiles and burstiness of TRACE (a bundled name, or a file of a known schema).
 
     Example: archsim trace inspect requests.csv.gz --limit 1000
     """
@@ -51,8 +52,13 @@ def inspect(trace: str, *, limit: int | None, rate_scale: str | None, seed: int,
         click.echo("\n".join(_page(loaded, facts)))
 
 
+for _command in (convert, sample, merge, download):
+    command.add_command(_command)
+command.add_command(inspect, "show")
+
+
 def _page(trace: Trace, facts: TraceStatistics) -> list[str]:
-    origin = f"sampled from published quantiles, seed {trace.seed}" if trace.sampled else "recorded"
+    origin = f"sampled from published distributions, seed {trace.seed}" if trace.sampled else "from a file"
     rows: list[tuple[str, Any, str]] = [
         ("requests", facts.requests, ""),
         ("span", facts.span_s, " s"),

@@ -1,6 +1,7 @@
 """Recorded requests from files, one at a time and in order of arrival, whatever the format.
 
-Formats are known by content and columns: CSV and JSONL (`text_rows`), each plain or gzip. Arrivals are exact:
+Formats are known by content and columns: CSV and JSONL (`text_rows`), each plain or gzip,
+Parquet and results of vLLM (`tables`). Arrivals are exact:
 decimal text to integer picoseconds. Arrivals that a recorder rounded down to ticks are spread over the tick: n of them
 at n draws of a uniform law, in the order of the rows. Memory does not grow with the file.
 """
@@ -16,6 +17,7 @@ from numpy.random import PCG64
 from archsim import files
 from archsim.errors import InputError, Problem
 from archsim.workload.request import Row, Rows
+from archsim.workload.tables import parquet_rows, vllm_rows
 from archsim.workload.text_rows import Place, Text, text_rows
 
 __all__ = ["open_requests"]
@@ -35,10 +37,14 @@ def open_requests(path: Path, seed: int = 0) -> Rows:
         places = _from_zero(places)
     if schema.tick_ps:
         places = _spread(path, places, schema.tick_ps, seed)
-    return Rows(_checked(path, places, block_tokens), block_tokens)
+    return Rows(_checked(path, places, block_tokens), block_tokens, sessions=bool(schema.session))
 
 
 def _open(path: Path) -> Text:
+    if path.suffix == ".parquet":
+        return parquet_rows(path)
+    if path.name.removesuffix(".gz").endswith(".json"):
+        return vllm_rows(path)
     return text_rows(path, files.open_text_lines(path))
 
 

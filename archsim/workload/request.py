@@ -45,3 +45,5 @@ class Rows(NamedTuple):
     """In order of arrival, one at a time."""
     block_tokens: int = 0
     """Tokens in a block; 0 where rows have none."""
+    sessions: bool = False
+    """Rows may have sessions and waits."""

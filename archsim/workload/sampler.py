@@ -61,7 +61,7 @@ class Sampler:
             return Rows(self._alone(seed))
         starts = (at_ns * _PS_PER_NS for at_ns, _, _ in self._arrivals(seed))
         rows = session_rows(starts, self.session, first_prompt=self.prompt_tokens, output=self.output_tokens, seed=seed)
-        return Rows(itertools.islice(rows, self.requests), self.session.block_tokens)
+        return Rows(itertools.islice(rows, self.requests), self.session.block_tokens, sessions=True)
 
     def _alone(self, seed: int) -> Iterator[Row]:
         prompt_at, output_at = self.prompt_tokens.at, self.output_tokens.at

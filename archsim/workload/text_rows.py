@@ -30,7 +30,7 @@ from archsim.workload.cells import (
 from archsim.workload.request import NONE, Row
 from archsim.workload.schemas import Schema, schema_of
 
-__all__ = ["Place", "Text", "cells_row", "text_rows"]
+__all__ = ["Place", "Text", "cells_row", "mapped", "text_rows"]
 
 _TOKENS = r"(\d{1,9})"
 _SECONDS = r"(\d{1,7})(?:\.(\d{1,12}))?"
@@ -59,7 +59,7 @@ def text_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Text:
     schema = schema_of(path, names)
     objects = ((at, _json_object(path, at, text)) for at, text in itertools.chain([first], filled))
     places = ((f"line {at}", {name: _cell(value.get(name)) for name in names}) for at, value in objects)
-    return _mapped(path, schema, schema.extras(names), places)
+    return mapped(path, schema, schema.extras(names), places)
 
 
 def _csv_rows(path: Path, header: str, lines: Iterator[tuple[int, str]]) -> Text:
@@ -70,10 +70,10 @@ def _csv_rows(path: Path, header: str, lines: Iterator[tuple[int, str]]) -> Text
         return schema, 0, _plain_rows(path, schema, names, lines)
     wanted = {name: names.index(name) for name in (*schema.needed, *extras)}
     places = ((f"line {number}", _cells_of(path, number, line, wanted)) for number, line in lines)
-    return _mapped(path, schema, extras, places)
+    return mapped(path, schema, extras, places)
 
 
-def _mapped(
+def mapped(
     path: Path, schema: Schema, extras: tuple[str, ...], places: Iterator[tuple[str, Mapping[str, Any]]]
 ) -> Text:
     """Return rows that have *extras*; the first one says how long a block is where the schema does not."""

@@ -13,7 +13,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
@@ -21,6 +23,7 @@ from archsim.units import PS_PER_S
 from archsim.workload.readers import open_requests
 from archsim.workload.request import NONE, Request, Row, Rows
 from archsim.workload.sampler import read_sampler
+from archsim.workload.servegen import is_servegen, read_clients
 
 __all__ = ["DEFAULT_TRACE", "LONGEST_PS", "OpenTrace", "Request", "Trace", "bundled_traces", "load_trace", "open_trace"]
 
@@ -29,6 +32,14 @@ LONGEST_PS = 2**63 - 1
 
 DEFAULT_TRACE = "azure-conv"
 """The sampler that stands in where no trace is named."""
+
+
+class Law(Protocol):
+    """What requests are drawn from."""
+
+    def rows(self, seed: int) -> Rows:
+        """Return the requests for *seed*, drawn while they are taken."""
+
 
 _SAMPLERS = ("workloads", "samplers", (".toml",))
 _MOST_REQUESTS = 10**7
@@ -139,10 +150,10 @@ class OpenTrace:
 
     def rows(self) -> Rows:
         """Return its rows, no more than the limit, at the rate that is asked for."""
-        rows, block_tokens = self.opened()
+        rows, block_tokens, sessions = self.opened()
         if self.limit is not None:
             rows = itertools.islice(rows, self.limit)
-        return Rows(rows if self.rate_scale == 1 else self._scaled(rows), block_tokens)
+        return Rows(rows if self.rate_scale == 1 else self._scaled(rows), block_tokens, sessions)
 
     def __iter__(self) -> Iterator[Request]:
         """Yield the requests. Raises `InputError` where the file is wrong, when it comes to it."""
@@ -177,12 +188,12 @@ def open_trace(
         raise InputError(Problem("", "--limit", str(limit), "at least 1 request"))
     wanted = DEFAULT_TRACE if name_or_path is None else name_or_path
     path = _find(wanted)
-    sampled = path.suffix == ".toml"
-    if sampled:
-        sampler = read_sampler(path)
-        opened: Callable[[], Rows] = lambda: sampler.rows(seed)  # noqa: E731
-    else:
-        opened = lambda: open_requests(path, seed)  # noqa: E731
+    law: Law | None = None
+    if path.suffix == ".toml":
+        law = read_sampler(path)
+    elif is_servegen(path):
+        law = read_clients(path)
+    sampled = law is not None
     return OpenTrace(
         name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
         source=wanted,
@@ -191,7 +202,7 @@ def open_trace(
         seed=seed if sampled else None,
         limit=limit,
         rate_scale=scale,
-        opened=opened,
+        opened=partial(open_requests, path, seed) if law is None else partial(law.rows, seed),
     )
 
 
@@ -207,7 +218,7 @@ def load_trace(
 
 def held(trace: OpenTrace) -> Trace:
     """Return the requests of *trace* in columns. Raises `InputError` for more than fit."""
-    rows, block_tokens = trace.rows()
+    rows, block_tokens, _ = trace.rows()
     arrivals, prompts, outputs, sessions, waits, ids, ends = (_column() for _ in range(7))
     for arrival_ps, prompt, output, session, wait_ps, blocks in itertools.islice(rows, _MOST_REQUESTS + 1):
         arrivals.append(arrival_ps)
