@@ -1,10 +1,13 @@
-"""Layers with whole experts on each rank: attention by groups, dispatch, experts, combine.
+"""Layers with experts on ranks of their own: attention by groups, dispatch, experts, combine.
 
-Ranks are tp x groups. A group's ranks attend together to the sequences of their group and hold its tokens; each sends
-1/tp of them to the ranks of the experts that the router chose (dispatch), computes its own experts for whatever
-arrives, sends the results back (combine), and the group gathers its tokens again. Both all-to-alls carry tokens x
-experts a token x hidden; a token that goes to two experts of one rank is sent twice. Rank r holds the r-th part of the
-experts in the order of their numbers.
+Ranks are groups of tp x cp. A group's ranks attend together to the sequences of their group and hold its tokens; each
+sends an equal part of them to the ranks of the experts that the router chose (dispatch), computes its own experts for
+whatever arrives, sends the results back (combine), and the group gathers its tokens again. Both all-to-alls carry
+tokens x experts a token x hidden; a token that goes to two experts of one rank is sent twice. Rank r holds the r-th
+part of the experts in the order of their numbers.
+
+Where experts lie on fewer parts than the ranks of the only group, every rank has all tokens at hand and nothing is
+dispatched: it computes its slice of the experts of its part, and one all-reduce adds up slices and experts.
 
 How many tokens a rank's experts get, and how many of them any, is the routing's to say; where ranks get unequally the
 slowest is waited for at the combine. P3: the senders' own shares are taken as equal.
@@ -39,8 +42,8 @@ def expert_layers(
 @dataclass(frozen=True, slots=True)
 class _Cut:
     rank: Rank
-    alone: Rank
-    """The view of a rank whose amounts are its own already."""
+    part: Rank
+    """The view of a rank on amounts of its part of the experts: all its own, or sliced."""
     model: Model
     routing: Routing
     tokens: int
@@ -58,7 +61,7 @@ class _Cut:
         work = {part: iteration_operators(model, part) for part in dict.fromkeys(parts) if part is not None}
         return cls(
             rank=rank,
-            alone=replace(rank, shares=Shares(1, model.kv_heads, model.vocabulary)),
+            part=replace(rank, shares=Shares(rank.ways.expert_slices, model.kv_heads, model.vocabulary)),
             model=model,
             routing=routing,
             tokens=batch.tokens,
@@ -70,7 +73,7 @@ class _Cut:
 
     def segments(self, layers: range, ends: tuple[bool, bool]) -> list[tuple[Segment, ...]]:
         """Return the segments of every rank."""
-        ranks, tp = self.rank.ways.ep, self.rank.ways.tp
+        ranks, attend = self.rank.ways.stage_ranks, self.rank.ways.group_ranks
         embed = [tuple(self._tasks(group.embed if group else None, self.lead.embed)) for group in self.groups]
         head = [tuple(self._tasks(group.head if group else None, self.lead.head)) for group in self.groups]
         middle: list[list[Segment]] = [[] for _ in range(ranks)]
@@ -86,9 +89,9 @@ class _Cut:
             done += len(pattern) * repeats
         return [
             (
-                *((Segment("embed", embed[place // tp]),) if ends[0] else ()),
+                *((Segment("embed", embed[place // attend]),) if ends[0] else ()),
                 *middle[place],
-                *((Segment("head", head[place // tp]),) if ends[1] else ()),
+                *((Segment("head", head[place // attend]),) if ends[1] else ()),
             )
             for place in range(ranks)
         ]
@@ -96,26 +99,39 @@ class _Cut:
     def _tasks(self, own: Sequence[Operator] | None, lead: Sequence[Operator]) -> Iterator[Task]:
         """Yield the kernels of *own*, and the exchanges of *lead* whether or not there is work between them."""
         exchanges = {operator.name: operator for operator in lead if operator.exchange}
-        for operator in own or exchanges.values():
+        shared = [operator for operator in lead if operator.reads_kv] if self.rank.ways.cp > 1 else []
+        attended: list[Operator] = []
+        for operator in own or lead:
+            if attended and not operator.reads_kv:
+                yield self.rank.context_exchange(shared)
+                if own:
+                    yield self.rank.context_combine(attended)
+                attended = []
+            if shared and operator.reads_kv:
+                attended.append(operator)
             if not operator.exchange:
-                yield self.rank.kernel(operator)
-            elif self.rank.ways.tp > 1:
+                yield from (self.rank.kernel(operator),) if own else ()
+            elif self.rank.shares.ranks > 1:
                 yield self.rank.exchange(exchanges[operator.name])
 
     def _layer(self, kind: LayerKind, route: int) -> list[tuple[Task, ...]]:
         """Return the tasks of one layer for every rank; *route* is its number among those of the routing."""
-        tp, ranks = self.rank.ways.tp, self.rank.ways.ep
+        ways = self.rank.ways
+        attend, ranks = ways.group_ranks, ways.stage_ranks
         lead = self.lead.layers[kind]
         if not kind.experts:
             whole = [tuple(self._tasks(group.layers[kind] if group else None, lead)) for group in self.groups]
-            return [whole[place // tp] for place in range(ranks)]
-        loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ranks, sequences=self.sequences)
-        dispatch, combine = self._exchanges(loads)
+            return [whole[place // attend] for place in range(ranks)]
+        loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ways.ep, sequences=self.sequences)
         experts = {load: tuple(self._experts(load, lead)) for load in dict.fromkeys(loads)}
         own = [_dense(group.layers[kind]) if group else None for group in self.groups]
         dense = [tuple(self._tasks(operators, _dense(lead))) for operators in own]
+        if ways.expert_slices > 1:
+            reduce = self.rank.exchange(_summed(lead))
+            return [(*dense[0], *experts[loads[place // ways.expert_slices]], reduce) for place in range(ranks)]
+        dispatch, combine = self._exchanges(loads)
         gather = self._gather(lead)
-        return [(*dense[place // tp], dispatch, *experts[loads[place]], combine, *gather) for place in range(ranks)]
+        return [(*dense[place // attend], dispatch, *experts[loads[place]], combine, *gather) for place in range(ranks)]
 
     def _exchanges(self, loads: Sequence[Load]) -> tuple[Task, Task]:
         """Return dispatch and combine."""
@@ -134,9 +150,9 @@ class _Cut:
 
         Experts that every token passes are cut over the group, whose ranks have parts of their sum to add up.
         """
-        if self.rank.ways.tp == 1:
+        if self.rank.shares.ranks == 1:
             return ()
-        summed = next(operator for operator in lead if operator.name == "mlp_all_reduce")
+        summed = _summed(lead)
         if self.model.shared_intermediate:
             return (self.rank.exchange(summed),)
         return (self.rank.exchange(replace(summed, name="mlp_all_gather", exchange="all_gather")),)
@@ -147,15 +163,25 @@ class _Cut:
             return
         model = self.model
         scale = load.routed / (self.lead_tokens * model.experts_per_token)
-        operators = [operator for operator in lead if _of_experts(operator)]
-        results = (None, (_whole(load.routed * model.hidden),))
-        for operator, weights, written in zip(operators, expert_weights(model), results, strict=True):
-            yield self.alone.kernel(
+        up, down = (operator for operator in lead if _of_experts(operator))
+        inner, *added = down.activations_in
+        if self.rank.ways.expert_slices > 1:
+            # Results are summed here, a part of the sum of every token, with that of the experts for all tokens.
+            beside, written = tuple(added), down.activations_out
+        else:
+            beside = _scaled(added, scale)
+            written = (Amount(int(load.routed * model.hidden), "whole"),)
+        kernels = (
+            (up, _scaled(up.activations_in, scale), _scaled(up.activations_out, scale)),
+            (down, (*_scaled((inner,), scale), *beside), written),
+        )
+        for (operator, read, written), weights in zip(kernels, expert_weights(model), strict=True):
+            yield self.part.kernel(
                 replace(
                     operator,
-                    weights=(_whole(load.touched * weights),),
-                    activations_in=_scaled(operator.activations_in, scale),
-                    activations_out=written or _scaled(operator.activations_out, scale),
+                    weights=(Amount(int(load.touched * weights), "ranks"),),
+                    activations_in=read,
+                    activations_out=written,
                     matrix_flops=_scaled(operator.matrix_flops, scale),
                     matrix_rows=-(-load.routed // load.touched),
                     vector_flops=_scaled(operator.vector_flops, scale),
@@ -171,9 +197,9 @@ def _dense(layer: Sequence[Operator]) -> list[Operator]:
     return [operator for operator in layer if not _of_experts(operator) and operator.name != "mlp_all_reduce"]
 
 
-def _whole(value: Fraction) -> Amount:
-    return Amount(int(value), "whole")
+def _summed(layer: Sequence[Operator]) -> Operator:
+    return next(operator for operator in layer if operator.name == "mlp_all_reduce")
 
 
 def _scaled(amounts: Sequence[Amount], scale: Fraction) -> tuple[Amount, ...]:
-    return tuple(_whole(amount.value * scale) for amount in amounts)
+    return tuple(Amount(int(amount.value * scale), amount.split) for amount in amounts)

@@ -7,9 +7,10 @@ Chips are tp x cp x dp x pp, and experts lie on the chips that attention already
   cp   context: each rank holds a share of every sequence's KV cache (Helix parallelism: Bhatia et al. 2025); matrices
        other than the projections into attention are cut over tp x cp
   dp   data: replicas, each with its own sequences
-  ep   expert: whole experts on each of ep ranks, which are tp x the first ep / tp of the dp ways. Those attend to
-       their own sequences and meet at the experts (attention-data-parallel: DeepSeek-V3, 2024); what is left of dp,
-       dp x tp / ep, are replicas that share nothing.
+  ep   expert: experts on each of ep parts of the ranks. Where tp x cp ranks attend together, ep = n x tp x cp joins n
+       of the dp ways, which attend to their own sequences and meet at the experts (attention-data-parallel:
+       DeepSeek-V3, 2024); what is left of dp, dp / n, are replicas that share nothing. Where ep is a divisor of
+       tp x cp, each part is tp x cp / ep ranks that hold slices of its experts.
 
 A rank's place on the graph follows from an order of these axes, innermost first: `ORDERS`. How tensor ranks cut a
 matrix is the layout: `1d` by one of its dimensions, `2d` by both (`planar`).
@@ -61,7 +62,7 @@ class Parallelism:
     def parse(cls, text: str) -> Parallelism:
         """Return the parallelism written as `tp=8,pp=1` (and `order=pp_inner`, `layout=2d`).
 
-        What is not named is 1, but for dp beside an ep that tp alone does not fill: then it is ep / tp.
+        What is not named is 1, but for dp beside an ep that tp x cp does not fill: then it is ep / (tp x cp).
         """
         sizes: dict[str, int] = {}
         order = layout = ""
@@ -76,8 +77,9 @@ class Parallelism:
             else:
                 raise InputError(Problem("", _KEY, part, _form(name)))
         ways = {"tp": 1} | sizes
-        if "dp" not in sizes and (ep := sizes.get("ep", 1)) % ways["tp"] == 0:
-            ways["dp"] = max(1, ep // ways["tp"])
+        if "dp" not in sizes:
+            groups, rest = divmod(sizes.get("ep", 1), ways["tp"] * sizes.get("cp", 1))
+            ways["dp"] = 1 if rest else max(1, groups)
         return cls(**ways, order=order or "tp_inner", layout=layout or "1d")
 
     @classmethod
@@ -96,9 +98,19 @@ class Parallelism:
         return self.tp * self.cp * self.dp * self.pp
 
     @property
+    def group_ranks(self) -> int:
+        """Ranks that attend together to the same sequences."""
+        return self.tp * self.cp
+
+    @property
     def groups(self) -> int:
         """Attention groups of one replica: those of the dp ways that share experts."""
-        return max(1, self.ep // self.tp)
+        return max(1, self.ep // self.group_ranks)
+
+    @property
+    def expert_slices(self) -> int:
+        """Neighbouring ranks that hold slices of the same experts."""
+        return max(1, self.group_ranks // self.ep)
 
     @property
     def replicas(self) -> int:
@@ -108,7 +120,7 @@ class Parallelism:
     @property
     def stage_ranks(self) -> int:
         """Ranks of one pipeline stage of one replica."""
-        return self.tp * self.cp * self.groups
+        return self.group_ranks * self.groups
 
     def holders(self, model: Model) -> int:
         """Return the tensor ranks among which sequences are dealt out once KV heads are cut: of a 2D layout alone."""
@@ -183,14 +195,14 @@ def _wrong_cut(ways: Parallelism, model: Model) -> _Problems:
     if model.exits and (ways.pp > 1 or ways.ep > 1):
         where, size = ("pp", ways.pp) if ways.pp > 1 else ("ep", ways.ep)
         yield where, str(size), f"1: {model.name} lets tokens leave early, which stages and expert ranks cannot yet"
-    both = ways.tp * ways.cp
+    both = ways.group_ranks
     if ways.cp > 1 and (any(width % both for width in _widths(model)) or model.query_width % both):
         widths = f"the MLP width {_written(model)} and the attention width {model.query_width}"
         yield "cp", str(ways.cp), f"ways that with tp {ways.tp} ({both} in all) divide {widths}"
 
 
 def _wrong_experts(ways: Parallelism, model: Model) -> _Problems:
-    ep, tp = ways.ep, ways.tp
+    ep, both = ways.ep, ways.group_ranks
     if ep == 1:
         return
     if not model.experts:
@@ -198,12 +210,11 @@ def _wrong_experts(ways: Parallelism, model: Model) -> _Problems:
     elif ep > model.experts or model.experts % ep:
         few = f"{model.experts} experts on {ep} ranks leave some without; " if ep > model.experts else ""
         yield "ep", str(ep), f"{few}a divisor of the {model.experts} experts of {model.name}"
-    if ep < tp or ep % tp:
-        yield "ep", str(ep), f"1, or tp {tp} times a whole number: an expert is not cut over tensor ranks"
-    elif ways.dp % (ep // tp):
-        yield "dp", str(ways.dp), f"a multiple of {ep // tp}: ep {ep} over tp {tp} joins as many of its ways"
-    if ways.cp > 1:
-        yield "cp", str(ways.cp), f"1 beside ep {ep}: context ranks share sequences, expert ranks have their own"
+    attend = f"tp {ways.tp}" + (f" x cp {ways.cp}" if ways.cp > 1 else "")
+    if ep % both and both % ep:
+        yield "ep", str(ep), f"a multiple or a divisor of {attend}, the {both} ranks that attend together"
+    elif ways.dp % ways.groups:
+        yield "dp", str(ways.dp), f"a multiple of {ways.groups}: ep {ep} over {attend} joins as many of its ways"
 
 
 def _wrong_layout(ways: Parallelism, model: Model, system: SystemSpec) -> _Problems:

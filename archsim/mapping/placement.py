@@ -193,7 +193,7 @@ class Demand:
         )
 
     def _shares(self, ways: Parallelism) -> Shares:
-        shares = Shares(ways.tp * ways.cp, self.model.kv_heads, self.model.vocabulary)
+        shares = Shares(ways.group_ranks, self.model.kv_heads, self.model.vocabulary)
         return replace(shares, spread=ways.tp, whole_over=ways.tp) if ways.layout == "2d" else shares
 
     def _holding(self, ways: Parallelism, layers: range, *, stage: int, tiers: Tiers, activation_bytes: int) -> Holding:
@@ -218,7 +218,7 @@ class Demand:
         shares = self._shares(ways)
         cut = {
             "attention": replace(shares, copies=ways.cp),
-            "experts": replace(shares, ranks=ways.ep) if ways.ep > 1 else shares,
+            "experts": replace(shares, ranks=max(ways.ep, ways.group_ranks)),
             "other": shares,
         }
         plain, routed = self.precision.stored_weight_bits, self.precision.experts.stored_bits

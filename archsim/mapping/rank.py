@@ -13,7 +13,7 @@ the runtime's paged cache, keys and values of one layer and rank together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -167,7 +167,7 @@ class Rank:
         attention: list[Operator] = []
         for operator in operators:
             if attention and not operator.reads_kv and self.ways.cp > 1:
-                tasks += self._combined(attention)
+                tasks += (self.context_exchange(attention), self.context_combine(attention))
                 attention = []
             if operator.reads_kv:
                 attention.append(operator)
@@ -215,24 +215,30 @@ class Rank:
             scores=of_products.of(operator.scores)[0],
         )
 
-    def _combined(self, attention: list[Operator]) -> list[Task]:
-        """Return the exchange of partial attention outputs among context ranks and their weighted sum.
+    def context_exchange(self, attention: Sequence[Operator]) -> Task:
+        """Return the exchange of partial attention outputs among context ranks.
 
         Every rank sends each other one that one's part of the heads, with the logarithm of the sum of exponentials of
         each head; the output projection is cut the same way, so nothing has to be gathered.
         """
+        exchange = Collective("all_to_all", self._partial_bytes(attention), ways=self.ways.cp, stride=self.ways.tp)
+        return Task("context_all_to_all", collective=exchange)
+
+    def context_combine(self, attention: Sequence[Operator]) -> Task:
+        """Return the weighted sum of what context ranks have exchanged."""
+        partial = [amount for operator in attention for amount in operator.activations_out]
+        merged = self.shares.total(partial, bits=self.stream_bits)
+        return Task(
+            "context_combine",
+            transfers=self._activations((self._partial_bytes(attention), 0), merged),
+            vector_flops=2 * self.by_heads.total(partial)[0],
+        )
+
+    def _partial_bytes(self, attention: Sequence[Operator]) -> int:
         partial = [amount for operator in attention for amount in operator.activations_out]
         sums = [Amount(amount.value // self.head_dim, amount.split) for amount in partial]
         sent, _ = self.by_heads.total(partial, bits=self.stream_bits)
-        sent += self.by_heads.total(sums, bits=Fraction(_LOG_SUM_BITS))[0]
-        merged, useful = self.shares.total(partial, bits=self.stream_bits)
-        combine = Task(
-            "context_combine",
-            transfers=self._activations((sent, 0), (merged, useful)),
-            vector_flops=2 * self.by_heads.total(partial)[0],
-        )
-        exchange = Collective("all_to_all", sent, ways=self.ways.cp, stride=self.ways.tp)
-        return [Task("context_all_to_all", collective=exchange), combine]
+        return sent + self.by_heads.total(sums, bits=Fraction(_LOG_SUM_BITS))[0]
 
     def _weights(self, operator: Operator, shares: Shares, bits: Fraction) -> tuple[Transfer, ...]:
         handled, useful = shares.total(operator.weights, bits=bits)

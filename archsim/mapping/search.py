@@ -1,7 +1,8 @@
 """All ways in which a model can be cut over a system, and what each chip would have to hold.
 
 Every product of tensor, pipeline, context and data parallelism over all chips, each with every expert parallelism that
-its ranks allow. Nothing is timed here, and what does not fit is there with what it lacks.
+its ranks allow: parts of the ranks that attend together, or several groups of them. Nothing is timed here, and what
+does not fit is there with what it lacks.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ def _products(model: Model, chips: int) -> Iterator[Parallelism]:
             for cp in _divisors(chips // tp // pp):
                 dp = chips // tp // pp // cp
                 yield Parallelism(tp, pp=pp, dp=dp, cp=cp)
-                if model.experts and cp == 1:
-                    yield from (Parallelism(tp, pp=pp, dp=dp, ep=tp * n) for n in _divisors(dp) if tp * n > 1)
+                if model.experts:
+                    parts = [part for part in _divisors(tp * cp)[:-1] if part > 1]
+                    joined = [tp * cp * groups for groups in _divisors(dp) if tp * cp * groups > 1]
+                    yield from (Parallelism(tp, pp=pp, dp=dp, ep=ep, cp=cp) for ep in (*parts, *joined))
 
 
 def _divisors(number: int) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from archsim.errors import SimulationError
@@ -22,6 +23,8 @@ INTERPRETED_WORK = 30_000
 """Work (`columns.WORK`) that the interpreted kernel does, a fifth of a second, before the compiled one starts over:
 importing numba and its cache takes twice as long, and most collectives need far less."""
 _INTERPRETED_FLOWS = 2000
+_INTERPRETED_IN_ALL = 10 * INTERPRETED_WORK
+"""The same over all problems of a process, such as the exchanges of many layers that differ."""
 _INTERPRETED_FLOWS_BESIDE_COMPILED = 100
 """The same where the compiled kernel has been loaded already."""
 _CARRIED_TOLERANCE = 1e-9
@@ -87,9 +90,12 @@ def solve_routed(routed: Routed) -> FlowTimes:
     """Return when each flow is ready and done. Large problems are compiled, with the same bits as answer."""
     places, ints, floats = lay_out(routed)
     loaded = sharing.compiled_share.cache_info().currsize > 0
-    small = places.flows <= (_INTERPRETED_FLOWS_BESIDE_COMPILED if loaded else _INTERPRETED_FLOWS)
+    spent = _interpreted()
+    loads = loaded or spent[0] > _INTERPRETED_IN_ALL
+    small = places.flows <= (_INTERPRETED_FLOWS_BESIDE_COMPILED if loads else _INTERPRETED_FLOWS)
     if small:
         sharing.share(places, ints, floats, INTERPRETED_WORK)
+        spent[0] += ints[WORK]
     if not small or ints[WORK] > INTERPRETED_WORK:
         columns = as_arrays(*(lay_out(routed)[1:] if small else (ints, floats)))
         sharing.compiled_share()(places, *columns, sharing.ENDLESS)
@@ -97,6 +103,12 @@ def solve_routed(routed: Routed) -> FlowTimes:
     _check(routed, places, ints, floats)
     ready, finish = (floats[part : part + places.flows] for part in (places.ready, places.finish))
     return FlowTimes(ready, finish, ints[SOLVES])
+
+
+@lru_cache(maxsize=1)
+def _interpreted() -> list[int]:
+    """Return the work that this process has interpreted; it decides on the kernel, and no answer depends on that."""
+    return [0]
 
 
 def _check(routed: Routed, places: Places, ints: list[int], floats: list[float]) -> None:

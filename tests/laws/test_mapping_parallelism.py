@@ -97,13 +97,13 @@ def test_a_dense_model_refuses_with_numbers(ways: str, chips: int, words: str) -
     [
         ("ep=16", 16, "8 experts on 16 ranks leave some without"),
         ("ep=3", 3, "a divisor of the 8 experts of mixtral-8x7b"),
-        ("tp=8,ep=4", 8, "1, or tp 8 times a whole number"),
+        ("tp=2,cp=3,ep=4", 6, "a multiple or a divisor of tp 2 x cp 3, the 6 ranks that attend together"),
         ("tp=1,ep=4,dp=6", 6, "a multiple of 4: ep 4 over tp 1 joins as many of its ways"),
-        ("ep=4,cp=2", 8, "1 beside ep 4: context ranks share sequences, expert ranks have their own"),
+        ("tp=2,cp=2,ep=8,dp=1", 4, "a multiple of 2: ep 8 over tp 2 x cp 2 joins as many of its ways"),
     ],
 )
 def test_experts_refuse_with_numbers(ways: str, chips: int, words: str) -> None:
-    """Fewer experts than ranks, experts that do not divide, and what cannot be combined."""
+    """Fewer experts than ranks, experts that do not divide, and ways that do not multiply to each other."""
     with pytest.raises(InputError, match=words):
         check_parallelism(Parallelism.parse(ways), EXPERTS, system(chips))
 

@@ -104,6 +104,26 @@ def test_dispatch_and_combine_carry_tokens_times_experts_times_hidden(text: str,
     assert list(sizes) == names
 
 
+@pytest.mark.parametrize(("text", "context"), [("tp=8,ep=4", []), ("tp=2,cp=4,ep=2", ["context_all_to_all"])])
+def test_experts_on_parts_of_one_group_are_summed_and_not_sent(text: str, context: list[str]) -> None:
+    """Every rank has all tokens: nothing is dispatched, and one all-reduce carries 64 x 2048 elements."""
+    layer = next(segment for segment in plan(text, 64).segments if segment.name == "layer")
+    sizes = {task.name: task.collective for task in layer.tasks if task.collective}
+    assert list(sizes) == [*context, "attention_all_reduce", "mlp_all_reduce"]
+    assert sizes["mlp_all_reduce"].bytes == 64 * MODEL.hidden * 2
+
+
+def test_ranks_of_the_part_with_the_popular_experts_are_waited_for() -> None:
+    """Each of four parts is two neighbours with equal slices: equal books, and the busiest two wait for nobody."""
+    record = simulate_step(plan("tp=8,ep=4", 64, Zipf(1.0)), PARTS)
+    bubbles = [record.books[f"chip{chip}.hbm"].get("bubble", 0.0) for chip in range(8)]
+    weights = [record.books[f"chip{chip}.hbm"]["useful_weights"] for chip in range(8)]
+    assert bubbles[::2] == bubbles[1::2]
+    assert weights[::2] == weights[1::2]
+    assert bubbles[weights.index(max(weights))] < 0.01 * max(bubbles)
+    assert len(set(bubbles)) == 4
+
+
 def test_a_group_without_sequences_serves_experts_all_the_same() -> None:
     """Three sequences on eight groups: five ranks attend to nothing and read their experts' weights."""
     record = simulate_step(plan("ep=8", 3), PARTS)

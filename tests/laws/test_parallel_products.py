@@ -48,7 +48,10 @@ DENSE_WAYS = (
     "dp=8",
     "tp=2,pp=2,dp=2",
 )
-EXPERT_WAYS = ("tp=8", "ep=8", "tp=2,ep=8", "tp=8,ep=8", "ep=4,pp=2", "tp=2,ep=4,dp=4", "ep=2,pp=2,dp=4")
+EXPERT_WAYS = (
+    "tp=8", "ep=8", "tp=2,ep=8", "tp=8,ep=8", "ep=4,pp=2", "tp=2,ep=4,dp=4", "ep=2,pp=2,dp=4",
+    "cp=2,ep=8", "tp=2,cp=2,ep=8", "tp=2,cp=2,ep=4,dp=2", "tp=8,ep=4", "tp=2,cp=4,ep=2", "tp=2,cp=2,ep=2,pp=2",
+)  # fmt: skip
 
 
 def cut(text: str, *, exponent: float | None = None) -> Cut:
@@ -182,7 +185,7 @@ def by_part(record: StepRecord) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.parametrize("order", ["pp_inner", "dp_inner"])
-@pytest.mark.parametrize("text", ["tp=4,pp=2", "tp=2,pp=2,cp=2", "tp=2,pp=2,dp=2", "tp=2,ep=8", "ep=4,pp=2"])
+@pytest.mark.parametrize("text", ["tp=4,pp=2", "tp=2,pp=2,cp=2", "tp=2,pp=2,dp=2", "tp=2,ep=8", "ep=4,pp=2", "cp=2,ep=8"])
 def test_where_ranks_lie_on_a_switch_changes_nothing(text: str, order: str) -> None:
     """Another order of the axes gives the same time, and the same books but for the names of chips and links."""
     first, second = (record_of(cut(f"{text}{word}"), BATCHES["decode"]) for word in ("", f",order={order}"))
@@ -192,7 +195,7 @@ def test_where_ranks_lie_on_a_switch_changes_nothing(text: str, order: str) -> N
 
 
 @pytest.mark.parametrize("exponent", [None, 1.2])
-@pytest.mark.parametrize("text", ["ep=8", "tp=2,ep=8", "tp=2,ep=4,dp=4"])
+@pytest.mark.parametrize("text", ["ep=8", "tp=2,ep=8", "tp=2,ep=4,dp=4", "tp=2,cp=2,ep=8", "tp=8,ep=2"])
 def test_one_rank_of_each_kind_stands_for_all(text: str, exponent: float | None) -> None:
     """Folded kinds of ranks and repeated layers take and book what all ranks and layers one by one do."""
     for batch in (Batch.of_decode(13, 777), Batch.of_decode(16, 512), Batch.of_decode(3, 64)):
