@@ -52,7 +52,8 @@ Not parameters of a hwconfig, but made after seeing the errors, so the tables th
   11.1 % (vLLM): these are the figures nearest to a prediction.
 * The all-reduce of two RTX PRO 6000 (NCCL at 27 GB/s) after a first error of 29 %. Llama-3.1-8B on one card was not
   tuned to; vLLM's host time comes from H100.
-* Heads padded to the ranks for Inferentia2 and PaLM, and NCCL for TensorRT-LLM of 2024.
+* Heads padded to the cores for Inferentia2 and to the chips for PaLM, caches of Inferentia2 compiled for the prompt and
+  the output of a row, and NCCL for TensorRT-LLM of 2024.
 * Splitwise end-to-end rows that are shorter than their own time a token allows are skipped (29 of them).
 
 ## What misses, and why
@@ -65,7 +66,7 @@ Not parameters of a hwconfig, but made after seeing the errors, so the tables th
 * PaLM on 64 TPU v4: the software time of a collective was set on its decode at batch 64 in int8, the sustained rate of
   the matrix units on its prefill at batch 512; the other four rows follow.
 * Elementwise operators of PyTorch on A100 are host time (13 to 48 us a call), for which there is no runtime here.
-* Inferentia2 at batch 8: the time that attention adds over its padded cache is not modelled.
+* Inferentia2's prefill: its time to first token is two to three times what matrix units and memory allow.
 * Rows that contradict each other: Splitwise at batch 64 on TP 2, 4 and 8, and H100 TP 2 at batch 32, slower than 64.
 * Decode attention on H100 with an fp8 cache where heads are not grouped: TensorRT-LLM's kernel for it is 15 to 37 %
   slower than its bytes; how it widens the cache is not modelled. Rows of 8 to 50 us miss most: their benchmark repeats

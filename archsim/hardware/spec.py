@@ -247,6 +247,10 @@ class RuntimeSpec(Spec):
     """When stages work where nobody says: a key of `archsim.step.stages.PIPELINES`; not stated: drained."""
     kv_block_tokens: Count
     """Tokens of one block of the paged KV cache."""
+    static_cache_tokens: int = Field(default=0, strict=True, ge=0, le=10**7)
+    """Tokens that a sequence's cache is compiled for, all of which attention reads. 0: it reads what is there."""
+    key_copies: int = Field(default=0, strict=True, ge=0, le=16)
+    """Times that the keys of a context are written to memory and read again on their way to attention: transposed."""
     max_batch: Count
     """Largest number of sequences in one iteration."""
     max_prefill_tokens: Count

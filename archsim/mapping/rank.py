@@ -13,7 +13,7 @@ the runtime's paged cache, keys and values of one layer and rank together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -106,6 +106,8 @@ class Rank:
     kv_dtype: str
     states: Shares | None = None
     """Of activations, where they are cut otherwise than weights are."""
+    key_copies: int = 0
+    """Times that a context's keys are copied in memory before they are attended to (A39)."""
     held: Shares | None = None
     """Of weights, where a rank reads others than those of its share of the work."""
 
@@ -138,6 +140,7 @@ class Rank:
             through={name: memory.through for name, memory in chip.memory.items() if memory.through},
             packed_ratio=chip.decompression.ratio if chip.decompression else Fraction(1),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv.bits), dtypes, what=chip.name),
+            key_copies=system.runtime.key_copies,
         )
 
     def placed(self, stage: Holding, placement: PlacementSpec, *, kv_tokens: int, context_tokens: int) -> Rank:
@@ -270,10 +273,18 @@ class Rank:
     def _kv(self, operator: Operator) -> tuple[Transfer, ...]:
         block, token = self.kv_block_bytes, self.kv_token_bytes
         return (
-            *self._kv_part("kv_read", operator.kv_read, run_bytes=block),
+            *(read := self._kv_part("kv_read", operator.kv_read, run_bytes=block)),
+            *self._copies(read if operator.reads_kv else ()),
             *self._kv_part("kv_write", operator.kv_append_decode, run_bytes=token),
             *self._kv_part("kv_write", operator.kv_append_prefill, run_bytes=block),
         )
+
+    def _copies(self, read: tuple[Transfer, ...]) -> Iterator[Transfer]:
+        """Yield the copies of the keys of what is *read*, written to the same memory and read again."""
+        for transfer in read if self.key_copies else ():
+            size = self.key_copies * transfer.bytes // 2
+            for write in (True, False):
+                yield replace(transfer, tensor="moved", bytes=size, useful_bytes=size, write=write)
 
     def _kv_part(self, tensor: str, elements: int, *, run_bytes: int) -> tuple[Transfer, ...]:
         amounts = self.cache_shares.of(Amount(elements, "kv_heads"), bits=self.kv_bits)

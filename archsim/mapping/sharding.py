@@ -48,6 +48,8 @@ class Cut:
     """How much of them lies where, beside `placed`."""
     hidden_ways: int = 1
     """Ranks over which a 2D layout cuts the hidden width."""
+    cache_tokens: int = 0
+    """Tokens that the cache of a sequence is compiled for; 0: it grows with the sequence (A39)."""
 
     @classmethod
     def of(
@@ -81,6 +83,7 @@ class Cut:
             placed,
             placement,
             hidden_ways(model, parallelism, system),
+            system.runtime.static_cache_tokens,
         )
 
     @property
@@ -115,6 +118,8 @@ class Cut:
 
     def plan(self, batch: Batch, *, stage: int = 0, whole: Batch | None = None) -> Plan:
         """Return what the ranks of *stage* of the first replica do with *batch*, a part of *whole*; or all of it."""
+        if self.cache_tokens:
+            batch, whole = batch.in_static_cache(self.cache_tokens), (whole or batch).in_static_cache(self.cache_tokens)
         rank, batch = self._on_tiers(batch, stage, whole or batch)
         ways = self.ways
         chips = tuple(self.chips[place] for place in ways.chips_of(stage=stage))

@@ -36,6 +36,9 @@ _ENGINES = (
 """Part of a row's source or notes -> runtime; the first that fits, else the system's own."""
 _PIPELINED = "gpu-benchmarks-on-llm-inference"
 """llama.cpp gives each chip a run of layers."""
+_CORES = {"neuron-2024": 2}
+"""Runtimes that cut by cores: how many a chip has (NeuronCore-v2). Their caches are static, compiled for the prompt and
+the output of a row."""
 _PLANAR = frozenset({"xla-tpu-2022"})
 """Runtimes that cut matrices by both dimensions (Pope et al. 2022)."""
 
@@ -194,6 +197,7 @@ def shape_of(record: Record) -> Shape | None:
 def request_of(record: Record, precision: str, chips: int) -> Request:
     """Return the machine that *record* names."""
     runtime = _runtime(record)
+    shape, cores = shape_of(record), _CORES.get(runtime, 1)
     pipelined = _PIPELINED in record.get("source", "").casefold() and chips > 1
     return Request(
         system=record["system"],
@@ -202,5 +206,7 @@ def request_of(record: Record, precision: str, chips: int) -> Request:
         chips=chips,
         runtime=runtime,
         parallelism=f"pp={chips}" if pipelined else f"tp={chips},layout=2d" if runtime in _PLANAR else "",
-        padded=runtime.startswith("neuron") or record["model"].startswith("PaLM"),
+        padded=runtime in _CORES or record["model"].startswith("PaLM"),
+        cores=cores,
+        cache_tokens=shape.prompt + shape.output if shape and runtime in _CORES else 0,
     )

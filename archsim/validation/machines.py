@@ -81,6 +81,10 @@ class Request:
     """Empty: tensor parallel over all chips."""
     padded: bool = False
     """Whether the runtime pads heads and MLP width to a multiple of the ranks."""
+    cores: int = 1
+    """Cores of a chip by which the runtime cuts: heads are padded to those."""
+    cache_tokens: int = 0
+    """Tokens that a static cache is compiled for; 0: the cache grows with its sequences."""
 
 
 @dataclass(frozen=True)
@@ -154,20 +158,25 @@ def machine(request: Request) -> Machine:
     model = load_model(_MODELS.get(request.model.casefold(), request.model))
     ways = Parallelism.parse(request.parallelism) if request.parallelism else Parallelism.default(spec)
     if request.padded:
-        model = _padded(model, ways.tp)
+        model = _padded(model, ways.tp, request.cores)
     bits = Precision.parse(request.precision)
     return Machine(spec, model, bits, ways, place(model, bits, spec, ways), System(spec))
 
 
 def _spec(request: Request) -> SystemSpec:
     overrides = [f"runtime={request.runtime}"] if request.runtime else []
+    overrides += [f"runtime.static_cache_tokens={request.cache_tokens}"] if request.cache_tokens else []
     spec = load_system(request.system, overrides)
     return spec if spec.chips == request.chips else load_system(request.system, [*overrides, f"chips={request.chips}"])
 
 
-def _padded(model: Model, ranks: int) -> Model:
-    """Return *model* with heads and MLP width filled up to multiples of *ranks*, as NeuronX and Pope et al. 2022 do."""
-    kv_heads = model.kv_heads if ranks % model.kv_heads == 0 else _multiple(model.kv_heads, ranks)
+def _padded(model: Model, chips: int, cores: int) -> Model:
+    """Return *model* with heads and MLP width filled up to multiples of all cores, as NeuronX and Pope et al. 2022 do.
+
+    Where the KV heads do not divide over the chips, each core has one of its own.
+    """
+    ranks = chips * cores
+    kv_heads = model.kv_heads if chips % model.kv_heads == 0 else _multiple(model.kv_heads, ranks)
     return replace(
         model,
         heads=_multiple(max(model.heads, kv_heads), ranks),

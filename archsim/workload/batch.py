@@ -88,6 +88,10 @@ class Batch:
             window_pairs=0,
         )
 
+    def in_static_cache(self, tokens: int) -> Batch:
+        """Return the batch whose decoding sequences attend to *tokens* each at least: all that their cache has."""
+        return replace(self, kv_tokens=max(self.kv_tokens, self.decode * tokens), window_tokens=0)
+
     def thinned(self, percent: int) -> Batch | None:
         """Return the batch with that share of the decoding sequences, rounded, or None where nothing is left."""
         decode = (self.decode * percent + 50) // 100

@@ -131,6 +131,32 @@ def test_norms_and_routers_are_overfetch_on_all_ranks_but_one() -> None:
     assert (router.bytes, router.useful_bytes) == (2 * elements, 2 * elements // 8)
 
 
+def test_a_static_cache_is_read_to_its_end() -> None:
+    """3 sequences of 100 tokens read the 4,096 that each cache has; longer ones what they have."""
+    static = system(1).model_copy(update={"runtime": H100.runtime.model_copy(update={"static_cache_tokens": 4096})})
+    model = MODELS["llama-3.1-8b"]
+    for context, read in ((100, 4096), (5000, 5000)):
+        made, wanted = (
+            plan_iteration(model, W16, Parallelism(1), a_system, batch)
+            for a_system, batch in ((static, Batch.of_decode(3, context)), (system(1), Batch.of_decode(3, read)))
+        )
+        assert made == wanted
+
+
+def test_keys_are_copied_as_often_as_the_runtime_says() -> None:
+    """Half of what attention reads, written and read again, twice; nothing else changes."""
+    copying = system(1).model_copy(update={"runtime": H100.runtime.model_copy(update={"key_copies": 2})})
+    model, batch = MODELS["llama-3.1-8b"], Batch.of_decode(3, 777)
+    plain, copied = (
+        tasks(plan_iteration(model, W16, Parallelism(1), a_system, batch)) for a_system in (system(1), copying)
+    )
+    for one, other in zip(plain, copied, strict=True):
+        moved = [t for t in other.transfers if t.tensor == "moved"]
+        read = sum(t.bytes for t in one.transfers if t.tensor == "kv_read")
+        assert [(t.bytes, t.write) for t in moved] == ([(read, True), (read, False)] if read else [])
+        assert one == dataclasses.replace(other, transfers=tuple(t for t in other.transfers if t not in moved))
+
+
 def test_vocabulary_is_padded_to_equal_ranks() -> None:
     """GPT-3's 50,257 rows over 8 ranks are 6,283 each: 7 rows and their FLOPs beyond the model's."""
     model = MODELS["gpt3-175b"]

@@ -42,13 +42,14 @@ def test_published_figures_of_decode_are_met() -> None:
         ("llamacpp_apple_7b", ("decode_tokens_per_s",), 0.10),
         ("llamacpp_apple_7b", ("prefill_tokens_per_s",), 0.12),
         ("splitwise_a100_h100", ("decode_time_per_token",), 0.05),
-        ("aws_neuron_decode", ("tpot_p50",), 0.20),
+        ("aws_neuron_decode", ("tpot_p50",), 0.08),
+        ("pope2022_palm_tpuv4", (), 0.05),
     ],
 )
 def test_batch_one_tables_stay_within_their_errors(
     shared: Path, table: str, groups: tuple[str, ...], bound: float
 ) -> None:
-    """Whole tables that take a second or two. Inferentia2 misses the aim of 10 %: its batches of 8 are too fast."""
+    """Whole tables that take a second or two."""
     assert mean_abs_error(suite(shared / MEASURED / f"{table}.csv"), *groups) < bound
 
 
