@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from archsim.economics.assess import Owned, assessed, assessed_as
 from archsim.economics.spec import load_economics
-from archsim.errors import CapacityError, InputError, Problem, did_you_mean
+from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
@@ -25,19 +25,19 @@ from archsim.mapping.shares import split_evenly
 from archsim.mapping.spread import Spread
 from archsim.result import Result
 from archsim.serving.closed_loop import replay_closed_loop, steady
-from archsim.serving.configure import arrivals_of, techniques_of
-from archsim.serving.policies import POLICIES
+from archsim.serving.configure import arrivals_of, check_names, techniques_of
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import DEALT, ROUTERS, Fleet, replay_fleet
+from archsim.serving.router import DEALT, Fleet, replay_fleet
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate
+from archsim.serving.sessions import replay_sessions
 from archsim.serving.techniques import Techniques
 from archsim.step.costs import StepCosts
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
 from archsim.step.spares import with_spares
-from archsim.step.stages import DRAINED, PIPELINES
+from archsim.step.stages import DRAINED
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Design, Served
 from archsim.workload.batch import Batch
@@ -107,8 +107,7 @@ class _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
-        _check_names(spread, model, spec)
-        _check_scheduler(spec)
+        check_names(spread, model, spec)
         sizes, system = spread.parallelism, System(spec)
         routing = load_experts(spread.experts or UNIFORM.name)
         placement = place(model, bits, spec, sizes, spare_experts=routing.spare)
@@ -126,6 +125,14 @@ class _Setup:
             record = simulate_step(self.cut.plan(batch), self.system)
         # Replicas have equal scopes; a spare that stands by for all of them would be no one's.
         return record if self.replicas else with_spares(record, self.spec.idle_chips)
+
+    def replayed(self, trace: Trace | ClosedLoop, *, progress: Callable[[int, int], None]) -> Fleet:
+        """Return the record of serving *trace*."""
+        if isinstance(trace, ClosedLoop):
+            return self.serve_loop(trace, progress=progress)
+        if trace.closed:
+            return self.serve_sessions(trace, progress=progress)
+        return self.serve(arrivals_of(trace), progress=progress)
 
     def serve_loop(self, loop: ClosedLoop, *, progress: Callable[[int, int], None] | None = None) -> Fleet:
         """Return the record of serving *loop*, whose users are dealt to the replicas and stay."""
@@ -150,6 +157,16 @@ class _Setup:
             router=self.spread.router or DEALT,
             policy=self.scheduler,
             progress=progress,
+        )
+
+    def serve_sessions(self, trace: Trace, *, progress: Callable[[int, int], None] | None = None) -> Fleet:
+        """Return the record of serving *trace*, some of whose requests wait for others."""
+        if self.spread.router not in {"", "session_affinity", None}:
+            expected = "session_affinity for a trace in a closed loop: sessions are dealt to the replicas and stay"
+            raise InputError(Problem("", f"{_KEY} router", self.spread.router or "", expected))
+        replicas = len(self.replicas) or 1
+        return replay_sessions(
+            trace, self.costs, limits=self.limits, replicas=replicas, policy=self.scheduler, progress=progress
         )
 
     def saturated(self, trace: Trace, slo_s: float) -> Saturation:
@@ -223,16 +240,10 @@ def run(
         if progress is not None:
             progress("replay", done / offered)
 
-    search = counted = None
-    if isinstance(trace, ClosedLoop):
-        if slo_s is not None:
-            raise InputError(
-                Problem("", "--saturate", trace.name, "a trace: the rate of a closed loop follows its users")
-            )
-        fleet = setup.serve_loop(trace, progress=replayed)
-        counted = steady(fleet.record.requests, trace)
-    else:
-        fleet = setup.serve(arrivals_of(trace), progress=replayed)
+    search = None
+    if slo_s is not None and trace.closed:
+        raise InputError(Problem("", "--saturate", trace.name, "an open trace: the rate of a closed loop is its own"))
+    fleet = setup.replayed(trace, progress=replayed)
     if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     if not setup.costs.records:
@@ -251,7 +262,7 @@ def run(
         search=search,
         offered_per_search=min(SLICE_REQUESTS, offered),
         replicas=fleet.replicas,
-        counted=counted,
+        counted=steady(fleet.record.requests, trace) if isinstance(trace, ClosedLoop) else None,
     )
     return assessed(result_of_replay(setup.design, served), setup.spec, load_economics())
 
@@ -372,23 +383,3 @@ def mean_context(trace: Trace | ClosedLoop) -> int:
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
-
-
-def _check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
-    if (own := spec.runtime.pipeline) is not None and own not in PIPELINES:
-        expected = f"one of {', '.join(PIPELINES)}{did_you_mean(own, PIPELINES)}"
-        raise InputError(Problem(spec.name, "runtime.pipeline", own, expected))
-    for word, name, known in (("router", spread.router, ROUTERS), ("pipeline", spread.pipeline, PIPELINES)):
-        if name and name not in known:
-            expected = f"one of {', '.join(known)}{did_you_mean(name, known)}"
-            raise InputError(Problem("", f"{_KEY} {word}", name, expected))
-    if spread.experts and spread.parallelism.ep == 1:
-        expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
-        raise InputError(Problem("", f"{_KEY} experts", spread.experts, expected))
-
-
-def _check_scheduler(spec: SystemSpec) -> None:
-    name = spec.runtime.scheduler
-    if name not in POLICIES:
-        expected = f"one of {', '.join(POLICIES)}{did_you_mean(name, POLICIES)}"
-        raise InputError(Problem(spec.name, "runtime.scheduler", name, expected))

@@ -25,6 +25,7 @@ from archsim.serving.closed_loop import replay_closed_loop
 from archsim.serving.configure import arrivals_of
 from archsim.serving.costs import FINE_BITS, fine_from_ps, ps_from_fine
 from archsim.serving.replay import replay
+from archsim.serving.sessions import replay_sessions
 from archsim.serving.watch import Seen, Watch, WatchedCosts, WindowPassed, iterations_between
 from archsim.step.timeline import pipeline_slices, step_slices
 from archsim.workload.batch import Batch
@@ -237,6 +238,8 @@ def _watched(bench: Bench, traffic: Trace | ClosedLoop, window: Span) -> Watch:
     try:
         if isinstance(traffic, ClosedLoop):
             replay_closed_loop(traffic, costs, limits=setup.limits, policy=setup.scheduler, log=watch)
+        elif traffic.closed:
+            replay_sessions(traffic, costs, limits=setup.limits, policy=setup.scheduler, log_of=lambda _replica: watch)
         else:
             replay(arrivals_of(traffic), costs, limits=setup.limits, policy=setup.scheduler, log=watch)
     except WindowPassed:

@@ -7,14 +7,20 @@ from collections.abc import Collection, Iterator
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.serving_spec import PrefixCacheSpec
 from archsim.hardware.spec import SystemSpec
+from archsim.mapping.spread import Spread
+from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS
 from archsim.serving.requests import Arrival
+from archsim.serving.router import ROUTERS
 from archsim.serving.techniques import PLAIN, PrefixRule, Techniques
+from archsim.step.stages import PIPELINES
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
 from archsim.workload.trace import Trace
 
-__all__ = ["arrivals_of", "known", "techniques_of"]
+__all__ = ["arrivals_of", "check_names", "known", "techniques_of"]
+
+_WAYS = "--parallel"
 
 
 def arrivals_of(trace: Trace) -> Iterator[Arrival]:
@@ -57,3 +63,22 @@ def known(file: str, key: str, name: str, names: Collection[str]) -> None:
     if name not in names:
         expected = f"one of {', '.join(names)}{did_you_mean(name, list(names))}"
         raise InputError(Problem(file, key, name, expected))
+
+
+def check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
+    """Raise `InputError` for a scheduler, pipeline, router or routing that is none, or means nothing here."""
+    if (own := spec.runtime.pipeline) is not None and own not in PIPELINES:
+        expected = f"one of {', '.join(PIPELINES)}{did_you_mean(own, PIPELINES)}"
+        raise InputError(Problem(spec.name, "runtime.pipeline", own, expected))
+    for word, name, known in (("router", spread.router, ROUTERS), ("pipeline", spread.pipeline, PIPELINES)):
+        if name and name not in known:
+            expected = f"one of {', '.join(known)}{did_you_mean(name, known)}"
+            raise InputError(Problem("", f"{_WAYS} {word}", name, expected))
+    if spread.experts and spread.parallelism.ep == 1:
+        expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
+        raise InputError(Problem("", f"{_WAYS} experts", spread.experts, expected))
+
+    name = spec.runtime.scheduler
+    if name not in POLICIES:
+        expected = f"one of {', '.join(POLICIES)}{did_you_mean(name, POLICIES)}"
+        raise InputError(Problem(spec.name, "runtime.scheduler", name, expected))

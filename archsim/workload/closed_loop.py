@@ -29,6 +29,7 @@ class ClosedLoop:
     """All users start with whole requests, in step."""
 
     sampled: ClassVar[bool] = False
+    closed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         wrong = {

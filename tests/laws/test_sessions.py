@@ -1,0 +1,94 @@
+"""Laws of sessions: who waits is sent when it may, once, on its own replica; nobody else is held up."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replay_toy import ToyCosts
+
+from archsim.serving.replay import replay
+from archsim.serving.requests import Arrival, Limits
+from archsim.serving.sessions import replay_sessions
+from archsim.workload.trace import Trace
+
+LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+LIMITS = Limits(max_batch=8, max_prefill_tokens=2048, kv_blocks=400, block_tokens=16, context_tokens=1024)
+COSTS = ToyCosts(
+    lambda batch, kv_tokens: 10**9 + batch * 10**6 + kv_tokens * 1000,
+    lambda tokens, pairs: tokens * 10**6 + pairs * 10,
+    spacing_bits=6,
+)
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 10**10), st.integers(1, 300), st.integers(1, 20), st.integers(-1, 3), st.integers(-1, 10**10)
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def trace_of(rows: list[tuple[int, int, int, int, int]]) -> Trace:
+    """Return the trace of *rows*: (arrival, prompt, output, session, wait), no wait without a session."""
+    ordered = sorted(rows, key=lambda row: row[0])
+    columns = [array("q", column) for column in zip(*ordered, strict=True)]
+    columns[4] = array("q", (-1 if session < 0 else wait for *_, session, wait in ordered))
+    return Trace(
+        "x", "x", "", sampled=False, seed=None, arrivals_ps=columns[0], prompt_tokens=columns[1],
+        output_tokens=columns[2], sessions=columns[3], waits_ps=columns[4],
+    )  # fmt: skip
+
+
+@LAWS
+@given(rows=ROWS)
+def test_a_request_that_waits_is_sent_its_wait_after_the_one_before(rows: list[tuple[int, int, int, int, int]]) -> None:
+    """By prompts of different lengths each row is known again: arrival = max(own, end of all before + wait)."""
+    rows = [(at, number + 1, output, session, wait) for number, (at, _, output, session, wait) in enumerate(rows)]
+    trace = trace_of(rows)
+    table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+    columns = (table.prompt_tokens.tolist(), table.arrival_ps.tolist(), table.finish_ps.tolist())
+    when = {prompt: (arrival, finish) for prompt, arrival, finish in zip(*columns, strict=True)}
+    assert len(when) == len(rows)
+    before: dict[int, list[int]] = {}
+    for request in trace:
+        earlier = before.setdefault(request.session, [])
+        arrival, _ = when[request.prompt_tokens]
+        if request.session < 0 or request.wait_ps < 0:
+            assert arrival == request.arrival_ps
+        else:
+            ends = [when[prompt][1] for prompt in earlier]
+            assert arrival == max([request.arrival_ps, *(end + request.wait_ps for end in ends)])
+        earlier.append(request.prompt_tokens)
+
+
+def test_an_agent_calls_again_after_its_tool() -> None:
+    """Three calls of one session by hand: each comes its wait after the end of the one before, not at its arrival."""
+    waits = (-1, 5 * 10**9, 7 * 10**9)
+    trace = trace_of([(number, 100, 10, 0, wait) for number, wait in enumerate(waits)])
+    table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+    ends = table.finish_ps.tolist()
+    assert table.arrival_ps.tolist() == [0, ends[0] + waits[1], ends[1] + waits[2]]
+
+
+@LAWS
+@given(rows=ROWS)
+def test_without_waits_it_is_the_open_replay(rows: list[tuple[int, int, int, int, int]]) -> None:
+    """Sessions alone hold nobody up: the same table and the same time as for plain arrivals."""
+    trace = trace_of([(*row[:4], -1) for row in rows])
+    closed = replay_sessions(trace, COSTS, limits=LIMITS).record
+    open_ = replay((Arrival(*request[:3]) for request in trace), COSTS, limits=LIMITS)
+    assert closed.total == open_.total
+    for name in ("arrival_ps", "first_token_ps", "finish_ps"):
+        assert getattr(closed.requests, name).tolist() == getattr(open_.requests, name).tolist()
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_sessions_stay_on_their_replica(replicas: int) -> None:
+    """Each replica has the requests of its own sessions, all of them, and the fleet has every one."""
+    trace = trace_of([(number * 1000, 50, 5, number % 4, 10**9) for number in range(20)])
+    fleet = replay_sessions(trace, COSTS, limits=LIMITS, replicas=replicas)
+    sizes = [len(record.requests.arrival_ps) for record in fleet.replicas]
+    assert sizes == [5 * len(range(replica, 4, replicas)) for replica in range(replicas)]
+    assert fleet.record.completed == 20
