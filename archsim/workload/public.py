@@ -84,7 +84,7 @@ def download(trace: Public, path: Path, *, fetch: Fetch | None = None) -> str:
     content = (fetched if fetch is None else fetch)(trace.url, trace.most_bytes)
     try:
         text = content.decode()
-        schema, _, places = text_rows(Path(trace.url), iter(enumerate(text.splitlines(), 1)))
+        schema, _, places, _ = text_rows(Path(trace.url), iter(enumerate(text.splitlines(), 1)))
         count = sum(1 for _ in places)
     except (InputError, UnicodeDecodeError) as error:
         raise ArchsimError(f"{trace.url} is no trace of the schema {trace.schema}: {error}") from None
@@ -105,7 +105,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # the library's signature
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        self._allowed(newurl)
+        try:
+            self._allowed(newurl)
+        except ArchsimError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -121,6 +125,7 @@ def fetched(url: str, most_bytes: int, *, schemes: tuple[str, ...] = ("https",))
         with urllib.request.build_opener(_Redirects(allowed)).open(url, timeout=_WAIT_S) as answer:
             content: bytes = answer.read(most_bytes + 1)
     except urllib.error.HTTPError as error:
+        error.close()
         raise ArchsimError(f"{url} answers {error.code} {error.reason}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error

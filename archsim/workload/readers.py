@@ -32,12 +32,12 @@ def open_requests(path: Path, seed: int = 0) -> Rows:
     Raises `InputError` naming file and line, now or when the row is taken: an unknown header, a malformed row, arrivals
     that go back, tokens below 1, more blocks than the prompt fills, or no row at all.
     """
-    schema, block_tokens, places = _open(path)
+    schema, block_tokens, places, sessions = _open(path)
     if schema.clock:
         places = _from_zero(places)
     if schema.tick_ps:
         places = _spread(path, places, schema.tick_ps, seed)
-    return Rows(_checked(path, places, block_tokens), block_tokens, sessions=bool(schema.session))
+    return Rows(_checked(path, places, block_tokens), block_tokens, sessions)
 
 
 def _open(path: Path) -> Text:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from archsim.errors import InputError, Problem
 from archsim.units import PS_PER_S
@@ -39,8 +39,17 @@ _Read = TypeVar("_Read")
 
 Place = tuple[str, Row]
 """(where it stands, such as `line 17`; the row). Arrivals of a clock count from year 1."""
-Text = tuple[Schema, int, Iterator[Place]]
-"""(schema, tokens in a block or 0, rows)."""
+
+
+class Text(NamedTuple):
+    """A file of a known schema."""
+
+    schema: Schema
+    block_tokens: int
+    """Tokens in a block; 0 where rows have none."""
+    rows: Iterator[Place]
+    sessions: bool = False
+    """Rows may have sessions and waits."""
 
 
 def text_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Text:
@@ -67,7 +76,7 @@ def _csv_rows(path: Path, header: str, lines: Iterator[tuple[int, str]]) -> Text
     schema = schema_of(path, names)
     extras = schema.extras(names)
     if not extras and not schema.tick_ps:
-        return schema, 0, _plain_rows(path, schema, names, lines)
+        return Text(schema, 0, _plain_rows(path, schema, names, lines))
     wanted = {name: names.index(name) for name in (*schema.needed, *extras)}
     places = ((f"line {number}", _cells_of(path, number, line, wanted)) for number, line in lines)
     return mapped(path, schema, extras, places)
@@ -77,22 +86,24 @@ def mapped(
     path: Path, schema: Schema, extras: tuple[str, ...], places: Iterator[tuple[str, Mapping[str, Any]]]
 ) -> Text:
     """Return rows that have *extras*; the first one says how long a block is where the schema does not."""
+    sessions = bool(schema.session) and schema.session in extras
     if "block_tokens" not in extras:
         tokens = schema.block_tokens if schema.blocks in extras else 0
-        return schema, tokens, ((at, cells_row(path, at, cells, schema, extras)) for at, cells in places)
+        rows = ((at, cells_row(path, at, cells, schema, extras)) for at, cells in places)
+        return Text(schema, tokens, rows, sessions)
     first = next(places, None)
     if first is None:
-        return schema, 0, iter(())
+        return Text(schema, 0, iter(()))
     stated = first[1]["block_tokens"]
     tokens = _checked(path, first[0], stated, lambda: careful_tokens(stated))
 
-    def rows() -> Iterator[Place]:
+    def sized() -> Iterator[Place]:
         for at, cells in itertools.chain([first], places):
             if cells["block_tokens"] != stated:
                 raise InputError(Problem(str(path), at, str(cells["block_tokens"]), f"block_tokens {stated}, as above"))
             yield at, cells_row(path, at, cells, schema, extras)
 
-    return schema, tokens, rows()
+    return Text(schema, tokens, sized(), sessions)
 
 
 def cells_row(path: Path, place: str, cells: Mapping[str, Any], schema: Schema, extras: tuple[str, ...]) -> Row:
@@ -190,8 +201,8 @@ def _filled(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int,
 
 
 def _cell(value: object) -> Any:
-    """Return the text of a JSON string or number, or a list; other values have none, and fail as malformed."""
-    return value if isinstance(value, str | list) else ""
+    """Return the text of a JSON string or number, or a list; nothing for null; other values fail as malformed."""
+    return value if isinstance(value, str | list) else "" if value is None else f"{value!r}"[:80]
 
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
