@@ -270,27 +270,29 @@ def run(
 class Bench:
     """A model placed on a system, to be asked for many single decode iterations: what they share is made once.
 
-    *precision* and *parallelism* are as in `run`, but for `"auto"`. Raises `InputError` for what does not divide.
+    *precision* and *parallelism* are as in `run`, but for `"auto"`; *trace* is what its server is set up for. Raises
+    `InputError` for what does not divide.
     """
 
     def __init__(
-        self, system: SystemSpec, model: Model, *, precision: str | None = None, parallelism: str | None = None
+        self,
+        system: SystemSpec,
+        model: Model,
+        *,
+        precision: str | None = None,
+        parallelism: str | None = None,
+        trace: Trace | ClosedLoop | None = None,
     ) -> None:
-        self._setup = _Setup.of(system, model, precision, parallelism)
-        self._design = self._setup.design
+        self.setup = _Setup.of(system, model, precision, parallelism, trace=trace)
+        self._design = self.setup.design
         self._owned = Owned.of(system, load_economics())
-
-    @property
-    def setup(self) -> _Setup:
-        """The placed model."""
-        return self._setup
 
     def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
         """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
 
         Raises `InputError` where the batch does not fit.
         """
-        setup, model = self._setup, self._setup.model
+        setup, model = self.setup, self.setup.model
         if context > model.max_context:
             expected = f"at most {model.max_context:,} tokens, the context of {model.name}"
             raise InputError(Problem("", "--context", str(context), expected))

@@ -106,7 +106,7 @@ def timeline_of_replay(
     window = _checked(ask.window or Span(0, end_ps), end_ps)
     slices = [*_request_slices(tables.requests)]
     counts = [*_ledger_counts(tables.ledger), *_waiting_counts(tables.requests)]
-    bench = Bench(system, model, precision=precision, parallelism=parallelism)
+    bench = Bench(system, model, precision=precision, parallelism=parallelism, trace=traffic)
     if not bench.setup.replicas:
         watch = _watched(bench, traffic, window)
         slices += _iteration_slices(watch.rows, end_ps)

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "group", "main"]
 COMMANDS = (
     "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "show",
     "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "cache", "schema",
+    "completion", "doctor",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
@@ -33,7 +34,7 @@ class _LazyGroup(click.Group):
     """A group that imports a command when it is wanted."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(COMMANDS)
+        return [*COMMANDS]  # `list` is a module of this room once that command has been imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
         if cmd_name not in COMMANDS:

@@ -17,7 +17,10 @@ def command() -> None:
 
 @command.command("clear")
 def clear() -> None:
-    """Delete every stored answer and compiled kernel; they are computed again when they are wanted."""
+    """Delete every stored answer and compiled kernel; they are computed again when they are wanted.
+
+    Example: archsim cache clear
+    """
     from archsim.dram.memo import clear as clear_cache
 
     click.echo(f"{clear_cache()} files deleted")
@@ -25,7 +28,10 @@ def clear() -> None:
 
 @command.command("where")
 def where() -> None:
-    """Print the folder of the cache."""
+    """Print the folder of the cache.
+
+    Example: archsim cache where
+    """
     from archsim.dram.memo import cache_folder
 
     click.echo(cache_folder() or "no folder can be written: nothing is kept")

@@ -23,6 +23,7 @@ from archsim.cli.options import (
     progress_bar,
     slo_seconds,
     system_of,
+    systems_argument,
     trace_options,
 )
 from archsim.cli.ways import AUTO, chosen
@@ -39,7 +40,7 @@ _DEFAULT_TRACE = "azure-conv"
 
 
 @click.command("compare")
-@click.argument("systems", nargs=-1, required=True)
+@systems_argument
 @model_option
 @trace_options
 @precision_option

@@ -17,6 +17,7 @@ from archsim.cli.options import (
     parallel_option,
     precision_option,
     slo_seconds,
+    systems_argument,
 )
 from archsim.errors import InputError, Problem
 
@@ -29,14 +30,16 @@ _MOST_USERS = 10**10
 
 
 @click.command("economics")
-@click.argument("systems", nargs=-1, required=True)
+@systems_argument
 @model_option
 @click.option("--users", default="1000:1000000", show_default=True, metavar="A:B", help="From so many to so many.")
 @click.option("--slo", default="50 ms", show_default=True, metavar="TIME", help="TPOT p99 that users are promised.")
 @click.option("--trace", "trace_name", metavar="T", help="Of their requests; default azure-conv.")
 @click.option("--limit", type=click.IntRange(min=10), default=400, show_default=True, metavar="N",
               help="Requests that the rate is searched on.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of a sampled trace."
+)
 @precision_option
 @parallel_option
 @overrides_option

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import click
 
-from archsim.cli.options import json_option, model_option, overrides_option, parallel_option, precision_option
+from archsim.cli.options import (
+    json_option,
+    model_option,
+    overrides_option,
+    parallel_option,
+    precision_option,
+    system_argument,
+)
 
 __all__ = ["command"]
 
 
 @click.command("near")
-@click.argument("system")
+@system_argument
 @model_option
 @click.option(
     "--context",

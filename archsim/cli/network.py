@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsim.cli.options import json_option, overrides_option
+from archsim.cli.options import json_option, overrides_option, system_argument
 
 if TYPE_CHECKING:
     from archsim.hardware.spec import SystemSpec
@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 
 @click.command("network")
-@click.argument("system")
+@system_argument
 @click.option(
     "--collective", default="all-reduce", show_default=True, metavar="KIND", help="Or all-gather, all-to-all, ..."
 )

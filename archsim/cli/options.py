@@ -33,7 +33,9 @@ __all__ = [
     "priced",
     "progress_bar",
     "slo_seconds",
+    "system_argument",
     "system_of",
+    "systems_argument",
     "trace_options",
 ]
 
@@ -43,7 +45,23 @@ Progress = Callable[[str, float], None]
 _ROUNDS = 2
 _ECONOMICS = ("economics", "region", "basis")
 
-model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.")
+
+def bundled(kind: str, folder: str, suffix: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what completes a word to bundled names of *folder* of *kind*."""
+
+    def complete(_context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+        from archsim.files import bundled_names
+
+        return [name for name in bundled_names(kind, folder, (suffix,)) if name.startswith(begun)]
+
+    return complete
+
+
+_systems = bundled("hwconfigs", "systems", ".toml")
+system_argument = click.argument("system", shell_complete=_systems)
+systems_argument = click.argument("systems", nargs=-1, required=True, shell_complete=_systems)
+model_option = click.option("--model", "model_name", metavar="M", required=True, help="Bundled name or config.json.",
+                            shell_complete=bundled("workloads", "models", ".json"))  # fmt: skip
 precision_option = click.option("--precision", metavar="P", help="Bits of weights, activations, KV: w8a16kv8.")
 parallel_option = click.option("--parallel", metavar="WAYS", help="Ways to divide the model: tp=4,pp=2, or auto.")
 overrides_option = click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True,
@@ -57,7 +75,8 @@ out_option = click.option("--out", metavar="DIR", type=click.Path(path_type=Path
 def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give *command* `--trace`, `--limit`, `--rate-scale` and `--seed`."""
     options = (
-        click.option("--trace", "trace_name", metavar="T", help="Bundled name or a CSV or JSONL file, .gz or not."),
+        click.option("--trace", "trace_name", metavar="T", help="Bundled name or a CSV or JSONL file, .gz or not.",
+                     shell_complete=bundled("workloads", "samplers", ".toml")),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests."),
         click.option("--rate-scale", metavar="X", help="Let requests arrive X times as fast."),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True,

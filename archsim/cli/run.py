@@ -23,6 +23,7 @@ from archsim.cli.options import (
     priced,
     progress_bar,
     slo_seconds,
+    system_argument,
     system_of,
     trace_options,
 )
@@ -40,7 +41,7 @@ _DEFAULT_SLO = "50 ms"
 
 
 @click.command("run")
-@click.argument("system")
+@system_argument
 @model_option
 @trace_options
 @click.option("--batch", type=click.IntRange(min=1), metavar="B", help="Evaluate one decode step of B sequences.")

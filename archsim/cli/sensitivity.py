@@ -15,6 +15,7 @@ from archsim.cli.options import (
     parallel_option,
     precision_option,
     progress_bar,
+    system_argument,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _COST = "usd_per_million_tokens"
 
 
 @click.command("sensitivity")
-@click.argument("system")
+@system_argument
 @model_option
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, metavar="B", help="Sequences.")
 @click.option("--context", type=click.IntRange(min=1), default=2048, show_default=True, metavar="C",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from archsim.cli.options import system_argument
+
 __all__ = ["command"]
 
 
 @click.command("show")
-@click.argument("system")
+@system_argument
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting, as hbm.stacks=8.")
 @click.option("--sources", "with_sources", is_flag=True, help="List where every number comes from.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
