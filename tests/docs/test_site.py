@@ -30,12 +30,12 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "evaluate_step" in (tmp_path / "api.html").read_text(encoding="utf-8")
 
 
-def test_every_page_is_in_the_table_of_contents() -> None:
-    """A page that no toctree names is not in the menu."""
+def test_the_table_of_contents_names_pages_once_and_that_exist() -> None:
+    """What it does not name stands at its end, under `More` (docs/conf.py)."""
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     trees = re.findall(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)
     named = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
-    assert sorted(named) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
+    assert set(named) <= {path.stem for path in DOCS.glob("*.md")}
     assert len(named) == len(set(named))
 
 
