@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,15 +93,17 @@ def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]
     what = _SINGULAR.get(folder, folder or kind)
     if "\0" in name_or_path or len(name_or_path) > 4096:
         raise InputError(Problem("", what, name_or_path[:40], "a name or a path without NUL, below 4,096 characters"))
-    known = bundled_names(kind, folder, suffixes)
-    if name_or_path in known:
-        root = bundled_path(kind) / folder
-        return next(root / (name_or_path + s) for s in suffixes if (root / (name_or_path + s)).is_file())
     path = Path(name_or_path)
+    if path.name == name_or_path:
+        root = bundled_path(kind) / folder
+        bundled = next((file for s in suffixes if _is_file(file := root / (name_or_path + s))), None)
+        if bundled is not None:
+            return bundled
     if _is_file(path):
         return path
     if "/" in name_or_path or os.sep in name_or_path or name_or_path.endswith(suffixes):
         raise InputError(Problem(name_or_path, "", "", f"a readable {what} file at this path; there is none"))
+    known = bundled_names(kind, folder, suffixes)
     hint = did_you_mean(name_or_path, known)
     raise InputError(Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}"))
 
@@ -177,6 +180,13 @@ def open_binary(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[Binar
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; refuse NaN, infinity, deep nesting and endless numbers."""
     text = read_text(path, limit=_TOML_LIMIT_BYTES)
+    tables: dict[str, Any] = _copied(_parsed_toml(text, path))
+    return tables
+
+
+@lru_cache(maxsize=64)
+def _parsed_toml(text: str, path: Path) -> dict[str, Any]:
+    """Return the tables of *text*; the points of a study read the same few files over and over."""
     if any(line.count(".") > _DOTS_LIMIT for line in text.splitlines()):
         raise InputError(Problem(str(path), "", "", f"lines of at most {_DOTS_LIMIT} dots"))
     try:
@@ -187,6 +197,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise _too_large_inside(path, error) from None
     check_values(path, tables)
     return tables
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def read_json(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> Any:

@@ -14,6 +14,7 @@ from archsim.economics.assess import Owned, assessed, assessed_as
 from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.library import load_system
+from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
 from archsim.mapping.default import default_ways
@@ -53,6 +54,7 @@ __all__ = [
     "SEARCH_BATCH",
     "Bench",
     "ClosedLoop",
+    "Shelf",
     "Trial",
     "evaluate_step",
     "load_model",
@@ -103,12 +105,13 @@ class _Setup:
         parallelism: str | None,
         *,
         trace: Trace | ClosedLoop | None = None,
+        shelf: Shelf | None = None,
     ) -> _Setup:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
         check_names(spread, model, spec)
-        sizes, system = spread.parallelism, System(spec)
+        sizes, system = spread.parallelism, System(spec, shelf)
         routing = load_experts(spread.experts or UNIFORM.name)
         placement = place(model, bits, spec, sizes, spare_experts=routing.spare)
         cut = Cut.of(model, bits, sizes, spec, routing=routing)
@@ -270,8 +273,8 @@ def run(
 class Bench:
     """A model placed on a system, to be asked for many single decode iterations: what they share is made once.
 
-    *precision* and *parallelism* are as in `run`, but for `"auto"`; *trace* is what its server is set up for. Raises
-    `InputError` for what does not divide.
+    *precision* and *parallelism* are as in `run`, but for `"auto"`; *trace* is what its server is set up for. Benches
+    on one *shelf* share equal chips and networks. Raises `InputError` for what does not divide.
     """
 
     def __init__(
@@ -282,8 +285,9 @@ class Bench:
         precision: str | None = None,
         parallelism: str | None = None,
         trace: Trace | ClosedLoop | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
-        self.setup = _Setup.of(system, model, precision, parallelism, trace=trace)
+        self.setup = _Setup.of(system, model, precision, parallelism, trace=trace, shelf=shelf)
         self._design = self.setup.design
         self._owned = Owned.of(system, load_economics())
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 __all__ = [
     "PS_PER_S",
@@ -133,6 +134,7 @@ _READ_ONLY = frozenset(_scaled("OP/s", _SI))
 """Units that are read but not printed: `OP/s` is the same rate as `FLOP/s`."""
 
 
+@lru_cache(maxsize=4096)
 def exact_quantity(value: int | Fraction, dimension: str) -> str:
     """Print a non-negative SI *value* so that `parse_quantity` reads back exactly the same, in few characters.
 

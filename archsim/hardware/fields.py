@@ -9,6 +9,7 @@ import json
 import typing
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,13 +40,19 @@ def _quantity_of(info: FieldInfo) -> Quantity | None:
 def tables_of(spec: BaseModel) -> dict[str, Any]:
     """Return the raw tables that are read back to an equal *spec*: unit strings, integers, lists and tables."""
     tables: dict[str, Any] = {}
-    for name, info in type(spec).model_fields.items():
+    for name, key, info, quantity in _written(type(spec)):
         value = getattr(spec, name)
         if name not in spec.model_fields_set and value == info.get_default(call_default_factory=True):
             continue
         if value is not None:
-            tables[key_of(name, info)] = _raw(value, _quantity_of(info))
+            tables[key] = _raw(value, quantity)
     return tables
+
+
+@cache
+def _written(model: type[BaseModel]) -> tuple[tuple[str, str, FieldInfo, Quantity | None], ...]:
+    """Return (name, key, field, how its values are written) of every field of *model*."""
+    return tuple((name, key_of(name, info), info, _quantity_of(info)) for name, info in model.model_fields.items())
 
 
 def _raw(value: Any, quantity: Quantity | None) -> Any:
@@ -77,9 +84,7 @@ def possible_keys(model: type[BaseModel], tables: dict[str, Any], prefix: Key = 
 
     Memories, caches and engines count where they are present; a key that may name a file counts beside its table.
     """
-    for name, info in model.model_fields.items():
-        key = key_of(name, info)
-        kind = inner_type(info.annotation)
+    for key, kind in _kinds(model):
         value = tables.get(key)
         if key in REFERENCES:
             yield (*prefix, key)
@@ -89,6 +94,12 @@ def possible_keys(model: type[BaseModel], tables: dict[str, Any], prefix: Key = 
             yield from possible_keys(kind, value if isinstance(value, dict) else {}, (*prefix, key))
         else:
             yield (*prefix, key)
+
+
+@cache
+def _kinds(model: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
+    """Return (key, type) of every field of *model*."""
+    return tuple((key_of(name, info), inner_type(info.annotation)) for name, info in model.model_fields.items())
 
 
 def _keys_of_dict(kinds: tuple[Any, ...], value: Any, prefix: Key) -> Iterator[Key]:

@@ -76,10 +76,12 @@ def apply_overrides(
     With *only*, those whose key ends in that word are applied and the others left over, an unknown path too: it may
     become known when a further file is read.
     """
-    known = list(possible_keys(model, tables.root))
+    given = tuple(overrides)
+    # What a path may mean takes long to list, and a path that ends in another word means no key of this one.
+    known = list(possible_keys(model, tables.root)) if any(_may_be(each, only) for each in given) else []
     left = []
-    for override in overrides:
-        matches = _matches(override.path, known)
+    for override in given:
+        matches = _matches(override.path, known) if _may_be(override, only) else []
         if only and (len(matches) != 1 or matches[0][-1] != only):
             left.append(override)
         elif len(matches) == 1:
@@ -87,6 +89,10 @@ def apply_overrides(
         else:
             tables.problems.append(_unknown(override.path, matches, known))
     return tuple(left)
+
+
+def _may_be(override: Override, only: str) -> bool:
+    return not only or override.path.rpartition(".")[2] == only
 
 
 def _matches(path: str, known: list[Key]) -> list[Key]:

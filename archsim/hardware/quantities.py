@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StringConstraints
@@ -55,6 +56,10 @@ class Quantity:
 
     def parse(self, text: object) -> int | Fraction:
         """Return the held value of a unit string; raises `ValueError` that says what was expected."""
+        return _held(self, text) if isinstance(text, str) else self.read(text)
+
+    def read(self, text: object) -> int | Fraction:
+        """Return what `parse` does, worked out anew."""
         value = parse_quantity(text, self.dimension)
         held = value * self.scale
         if held == 0 and not self.may_be_zero:
@@ -70,6 +75,12 @@ class Quantity:
     def text(self, held: int | Fraction) -> str:
         """Return the unit string that `parse` turns into *held*."""
         return exact_quantity(Fraction(held) / self.scale, self.dimension)
+
+
+@lru_cache(maxsize=4096)
+def _held(quantity: Quantity, text: str) -> int | Fraction:
+    """Return what *text* holds: points of a study have most of their settings in common."""
+    return quantity.read(text)
 
 
 def _reads(quantity: Quantity) -> BeforeValidator:

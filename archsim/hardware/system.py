@@ -6,19 +6,17 @@ simulations. `graph` gives the parts as a networkx graph, for drawing and for wh
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.hardware.level import UNPACKING, Level, levels_of
-from archsim.hardware.nearmem import NearUnits, near_levels, near_units
+from archsim.hardware.level import UNPACKING, Level
+from archsim.hardware.nearmem import NearUnits
+from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
-from archsim.network.collectives import CollectiveFacts, collective_facts
-from archsim.network.schedules import ALGORITHMS
-from archsim.network.special import SPECIAL
-from archsim.network.topology import Edge, Network, NetworkOptions, build_network
+from archsim.network.collectives import CollectiveFacts
+from archsim.network.topology import Network
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -41,13 +39,18 @@ class PipeSpec:
 class System:
     """The parts of one system."""
 
-    def __init__(self, spec: SystemSpec) -> None:
+    def __init__(self, spec: SystemSpec, shelf: Shelf | None = None) -> None:
+        """Make the parts of *spec*, those of a chip and a network that are on *shelf* taken from there."""
+        shelf = shelf or Shelf()
+        chip = shelf.chip(spec)
         self.spec = spec
         self.runtime = spec.runtime
-        self.near: dict[str, NearUnits] = near_units(spec.chip)
+        self.near: dict[str, NearUnits] = chip.near
         """Near-memory units by the memory that they sit on."""
-        self.levels: dict[str, Level] = near_levels(self.near, levels_of(spec.chip), spec.chip)
+        self.levels: dict[str, Level] = chip.levels
         """Routes of transfers by name: memories and caches, and the arrays and operands of near-memory units."""
+        self.works: dict[Hashable, object] = chip.works
+        """The latest tasks as work, kept here by the step floor."""
         self.pipes: dict[str, PipeSpec] = _pipes(self)
         """What serves transfers, by the name of its scope: each has a book of its own."""
         self.staging_bytes = spec.chip.staging_bytes
@@ -56,32 +59,12 @@ class System:
         """Operand bytes that a kernel handles as one pipeline stage."""
         self.host_launch_ps = self.host_ps(spec.runtime.host_launch_ps)
         """Time in which the host issues one operator."""
-        self._collectives: dict[tuple[str, int, int | tuple[int, ...]], CollectiveFacts] = {}
-        self.exchanges: dict[Hashable, CollectiveFacts] = {}
-        """Facts of exchanges within groups of chips, kept here by the step floor, which works them out."""
-        self.works: dict[Hashable, object] = {}
-        """The latest tasks as work, kept here by the step floor: iterations have most of their tasks in common."""
+        self._fabric = shelf.fabric(spec)
 
-    @cached_property
+    @property
     def network(self) -> Network:
         """The interconnect graph; built on first use, because a single chip needs none."""
-        network = self.spec.network
-        return build_network(
-            network.topology,
-            self.spec.chips,
-            shape=network.shape,
-            link_bytes_per_s=network.link_bytes_per_s,
-            link_latency_ps=network.link_latency_ps,
-            options=NetworkOptions(
-                routing=network.routing,
-                reduces=network.reduces,
-                outer_bytes_per_s=network.outer_bytes_per_s or 0,
-                outer_latency_ps=network.outer_latency_ps or 0,
-                edges=tuple(Edge(e.src, e.dst, e.link_bytes_per_s, e.link_latency_ps, e.weight) for e in network.edges),
-                routes={(route.path[0], route.path[-1]): route.path for route in network.routes},
-                failed=network.failed,
-            ),
-        )
+        return self._fabric.network
 
     @property
     def row_tile(self) -> int:
@@ -117,25 +100,11 @@ class System:
 
     def collective(self, kind: str, size_bytes: int, ranks: int | tuple[int, ...]) -> CollectiveFacts:
         """Return what the network does for one collective among *ranks* (so many of the first, or which), memoised."""
-        key = (kind, size_bytes, ranks)
-        if key not in self._collectives:
-            self._collectives[key] = collective_facts(
-                self.network,
-                kind=kind,
-                ranks=ranks,
-                bytes=size_bytes,
-                algorithm=self._algorithm(kind),
-                software_ps=self.runtime.collective_software_ps,
-                chip=self.spec.chip.name,
-            )
-        return self._collectives[key]
+        return self._fabric.collective(kind, size_bytes, ranks)
 
-    def _algorithm(self, kind: str) -> str:
-        """Return what the runtime names; `auto` for a kind that has no such algorithm though another one has."""
-        known = {every: {*table, *SPECIAL.get(every, {})} for every, table in ALGORITHMS.items()}
-        named = self.runtime.collective
-        others = set().union(*known.values()) - known.get(kind, set())
-        return "auto" if named in others else named
+    def exchange(self, key: Hashable, make: Callable[[], CollectiveFacts]) -> CollectiveFacts:
+        """Return the facts of an exchange within groups of chips, which the step floor works out, by its *key*."""
+        return self._fabric.exchange(key, make)
 
     def graph(self) -> nx.DiGraph[str]:
         """Return all parts as a directed graph.

@@ -82,12 +82,19 @@ def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, ran
     *busy* are the pipe's jobs in order of time. The books close at *close*; the gap after the last busy job is walked
     from *last*, the rank's last job of all, and what lies between that and the close is a `bubble`.
     """
+    starts, ends, kinds, predecessors = jobs.start, jobs.end, jobs.kind, jobs.predecessor
     stretches: list[Stretch] = []
     free = 0
     for job in busy:
-        if jobs.start[job] > free:
-            stretches += walk(jobs, job, until=free, rank=rank)
-        free = jobs.end[job]
+        start = starts[job]
+        if start > free:
+            cause = predecessors[job]
+            if starts[cause] <= free and ends[cause] == start and job not in jobs.arrivals:
+                # One job fills the gap: the whole walk, as in most of them.
+                stretches.append((CLASS_ACCOUNT[kinds[cause]], free, start))
+            else:
+                stretches += walk(jobs, job, until=free, rank=rank)
+        free = ends[job]
     ended = jobs.end[last]
     if close > ended:
         stretches.append(("bubble", ended, close))

@@ -74,8 +74,8 @@ def exchange_facts(collective: Collective, groups: Groups, system: System) -> Co
     unequal = collective.received_bytes or collective.sent_bytes
     if len(groups) == 1 and not unequal:
         return system.collective(kind, size, groups[0])
-    key = (collective, groups)
-    if key not in system.exchanges:
+
+    def make() -> CollectiveFacts:
         if unequal:
             (group,) = groups
             alone = [system.collective(kind, size, group)]
@@ -87,8 +87,9 @@ def exchange_facts(collective: Collective, groups: Groups, system: System) -> Co
                 for group, facts in zip(groups, alone, strict=True)
             ]
             together = _joined(plain, len(groups[0]))
-        system.exchanges[key] = _summed(alone, plain, together, groups, system)
-    return system.exchanges[key]
+        return _summed(alone, plain, together, groups, system)
+
+    return system.exchange((collective, groups), make)
 
 
 def _summed(

@@ -114,7 +114,9 @@ def _extra_laps(
     plan: Plan, shown: list[int], iteration: Iteration, by_lap: list[Gaps]
 ) -> dict[int, tuple[int, int]] | None:
     """Return lap -> (how often it is to be added, its period), or None if a segment shows no period yet."""
-    shapes = _shapes(iteration, by_lap)
+    repeated = [segment.repeats > count for segment, count in zip(plan.segments, shown, strict=True)]
+    wanted = [more for more, count in zip(repeated, shown, strict=True) for _ in range(count)]
+    shapes = _shapes(iteration, by_lap, wanted)
     extra: dict[int, tuple[int, int]] = {}
     first = 0
     for segment, count in zip(plan.segments, shown, strict=True):
@@ -138,18 +140,18 @@ def _host_keeps_up(iteration: Iteration, lap: int, *, equal: int) -> bool:
     return gains and iteration.last_host_wait < lap
 
 
-def _shapes(iteration: Iteration, by_lap: list[Gaps]) -> list[tuple[object, ...]]:
-    """Return for each lap everything that happened on the chips in it, relative to its start.
+def _shapes(iteration: Iteration, by_lap: list[Gaps], wanted: list[bool]) -> list[tuple[object, ...]]:
+    """Return for each *wanted* lap everything that happened on the chips in it, relative to its start.
 
     Ranks that are ready at one instant come in any order: the jobs of a lap are a set with counts.
     """
     log, starts = iteration.log, iteration.lap_start
     jobs: list[list[tuple[str, int, int, int]]] = [[] for _ in starts]
-    for job in range(1, len(log.end)):
-        lap = log.lap[job]
-        if log.kind[job] == "issue":
-            continue
-        jobs[lap].append((log.kind[job], log.rank[job], log.start[job] - starts[lap], log.end[job] - starts[lap]))
+    columns = zip(log.lap, log.kind, log.rank, log.start, log.end, strict=True)
+    next(columns)  # the root is no job
+    for lap, kind, rank, start, end in columns:
+        if wanted[lap] and kind != "issue":
+            jobs[lap].append((kind, rank, start - starts[lap], end - starts[lap]))
     ends = [*starts[1:], log.end[iteration.end]]
     return [
         (end - start, tuple(sorted(done)), tuple((place, tuple(sorted(gap.items()))) for place, gap in gaps.items()))

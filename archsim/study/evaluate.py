@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from archsim.economics.spec import load_economics
 from archsim.errors import ArchsimError
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result
-from archsim.run import AUTO, Bench, evaluate_step, load_model, load_system, load_trace, run
+from archsim.run import AUTO, Bench, Shelf, evaluate_step, load_model, load_system, load_trace, run
 from archsim.study.cases import Case, Outcome
 from archsim.study.metrics import Number, metrics_of, system_metrics
 from archsim.workload.model import Model
@@ -29,8 +28,8 @@ __all__ = ["Evaluator", "evaluate_here"]
 
 _KEPT = 8
 """Objects of one kind that are kept."""
-_STEPS_OF_BENCH = 2000
-"""Iterations after which a placed design is made anew: it remembers the collectives of every message size."""
+_CASES_OF_SHELF = 2000
+"""Cases after which placed designs are made anew: they remember what every size of message and access costs."""
 Made = TypeVar("Made")
 
 
@@ -51,14 +50,6 @@ class _Latest:
         return made
 
 
-@dataclass(slots=True)
-class _Used:
-    """A placed design and how often it was asked."""
-
-    bench: Bench
-    steps: int = 0
-
-
 class Evaluator:
     """Evaluates cases in this process."""
 
@@ -66,12 +57,20 @@ class Evaluator:
         self._systems = _Latest()
         self._models = _Latest()
         self._traces = _Latest()
-        self._benches = _Latest()
         self._prices = _Latest()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._cases = 0
+        self._benches = _Latest()
+        self._shelf = Shelf()
 
     def evaluate(self, case: Case) -> Outcome:
         """Return what becomes of *case*."""
         start = time.perf_counter()
+        self._cases += 1
+        if self._cases > _CASES_OF_SHELF:
+            self._clear()
         status, metrics, error, provenance = "failed", dict[str, Number](), "", dict[str, object]()
         try:
             spec = self._system(case)
@@ -121,14 +120,10 @@ class Evaluator:
 
     def _bench(self, case: Case, spec: SystemSpec, model: Model) -> Bench:
         key = (case.system, case.overrides, case.model, case.precision, case.parallel)
-        made = self._benches.get(
-            key, lambda: _Used(Bench(spec, model, precision=case.precision, parallelism=case.parallel))
+        return self._benches.get(
+            key,
+            lambda: Bench(spec, model, precision=case.precision, parallelism=case.parallel, shelf=self._shelf),
         )
-        if made.steps == _STEPS_OF_BENCH:
-            made.steps = 0
-            made.bench = Bench(spec, model, precision=case.precision, parallelism=case.parallel)
-        made.steps += 1
-        return made.bench
 
 
 def _shown(value: Number) -> str:

@@ -10,12 +10,13 @@ parent, whose end of the pipe closes, and leaves an interrupt to the parent.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -154,6 +155,8 @@ def _ended(worker: _Worker) -> None:
 def _spawned() -> _Worker:
     ours, theirs = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    # The tracker that the first start would bring up lets interrupts through again once it is there.
+    resource_tracker.ensure_running()
     # Blocked for good in the child, which inherits it; here it waits until the child is there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -167,6 +170,8 @@ def _spawned() -> _Worker:
 def _serve(pipe: Connection) -> None:
     """Answer cases until the pipe closes."""
     evaluator = Evaluator()
+    # What was imported stays: no collection of garbage need look through it again.
+    gc.freeze()
     while True:
         try:
             pipe.send(evaluator.evaluate(pipe.recv()))

@@ -134,6 +134,7 @@ def test_an_interrupt_ends_a_sweep_cleanly(tmp_path: Path) -> None:
     process = subprocess.Popen([*command, "--workers", "2"], env=os.environ | {"PYTHONPATH": SOURCE},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
     wait_for_rows(path, 5, process)
+    assert all(hears_no_interrupt(child) for child in children_of(process.pid))
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -142,6 +143,18 @@ def test_an_interrupt_ends_a_sweep_cleanly(tmp_path: Path) -> None:
     assert wait_for_the_end_of(process.pid)
     with Store(path) as store:
         assert store._db.execute("SELECT COUNT(*) FROM claims").fetchone()[0] == 0
+
+
+def children_of(process: int) -> list[str]:
+    """Return the processes that *process* has started."""
+    return Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+
+
+def hears_no_interrupt(process: str) -> bool:
+    """Return whether *process* blocks or ignores interrupts: they are its parent's."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn"))]
+    return any(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
 
 
 def wait_for_the_end_of(group: int) -> bool:
