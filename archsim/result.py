@@ -24,6 +24,7 @@ __all__ = [
     "Carbon",
     "Cost",
     "Energy",
+    "Interval",
     "Latency",
     "LedgerColumns",
     "ModelFacts",
@@ -331,6 +332,32 @@ class Carbon(_Row):
     """Parts without a figure: sums are lower bounds while one stands here."""
 
 
+class Interval(_Row):
+    """Where the measured value lies with the probability that `Uncertainty` states."""
+
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+class Uncertainty(_Row):
+    """The error bar of a prediction: how far off the suites' rows of the same mechanisms were."""
+
+    level: Fraction
+    """Probability that an interval holds the measured value."""
+    half_width: Fraction
+    """Of ln(measured / predicted) of the time per output token."""
+    shares: dict[str, Fraction]
+    """Mechanism -> share of that time; they sum to 1."""
+    parts: dict[str, Fraction]
+    """Mechanism, `between` silicons, or reason of extrapolation -> its part of the half-width, added in quadrature."""
+    extrapolated: list[str]
+    """Where the design lies outside what was validated; empty: nowhere."""
+    tpot_s: Interval
+    """Of the mean time per output token."""
+    output_tokens_per_s: Interval
+    saturation_output_tokens_per_s: Interval | None
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """What a run directory holds beside result.json."""
@@ -375,12 +402,14 @@ class Result(_Row):
     """Memory -> what it holds; absent where the main memory holds everything."""
     serving: ServingFacts | None = None
     """What techniques of the server did; absent where none is asked for."""
+    uncertainty: Uncertainty | None = None
+    """Absent where nothing was decoded."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 
     def to_json(self) -> str:
         """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
-        absent = {name for name in ("placement", "serving") if getattr(self, name) is None}
+        absent = {name for name in ("placement", "serving", "uncertainty") if getattr(self, name) is None}
         content = self.model_dump(by_alias=True, exclude=absent or None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 

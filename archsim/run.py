@@ -41,6 +41,7 @@ from archsim.step.spares import with_spares
 from archsim.step.stages import DRAINED
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Design, Served
+from archsim.uncertainty.interval import with_interval
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
@@ -267,7 +268,8 @@ def run(
         replicas=fleet.replicas,
         counted=steady(fleet.record.requests, trace) if isinstance(trace, ClosedLoop) else None,
     )
-    return assessed(result_of_replay(setup.design, served), setup.spec, load_economics())
+    result = with_interval(result_of_replay(setup.design, served), setup.spec)
+    return assessed(result, setup.spec, load_economics())
 
 
 class Bench:
@@ -304,7 +306,7 @@ class Bench:
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
         result = result_of_step(self._design, steps, shares, context=context, tables=tables)
-        return assessed_as(result, self._owned)
+        return assessed_as(with_interval(result, setup.spec), self._owned)
 
 
 def evaluate_step(

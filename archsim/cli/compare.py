@@ -112,6 +112,7 @@ def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], scre
     """Run every design and print its line of the first block as soon as it is done, then the second block."""
     from archsim.report import table
     from archsim.report.economics_text import mixed_bases
+    from archsim.report.interval_text import overlap_lines
 
     names = [design.name for design in designs]
     results: list[Result] = []
@@ -123,6 +124,10 @@ def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], scre
         screen.print(table.trace_row(results[-1], names))
     if results[-1].saturation is not None:
         screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
+    for line in overlap_lines(results):
+        screen.print("", line, sep="\n")
+    if any(result.uncertainty and result.uncertainty.extrapolated for result in results):
+        screen.print("x: extrapolated beyond what was validated, by a stated prior")
     if note := mixed_bases(results):
         screen.print("", note, sep="\n")
     return results

@@ -24,9 +24,9 @@ def command(
 ) -> int:
     """Run SUITE (default: all), print signed errors by group, the worst rows, and which bounds hold.
 
-    Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc; by name alone: claims. Errors are
-    relative: (predicted - expected) / expected. Rows that cannot be compared are counted as skipped. Exits with 1 where
-    a bound is broken.
+    Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc, intervals; by name alone: claims.
+    Errors are relative: (predicted - expected) / expected. Rows that cannot be compared are counted as skipped. Exits
+    with 1 where a bound is broken. `intervals` counts the rows inside error bars that were made without their silicon.
 
     Example: archsim validate dram
     """

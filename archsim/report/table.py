@@ -15,6 +15,7 @@ from rich.table import Table
 
 from archsim.report.economics_text import cost_cells, cost_lines
 from archsim.report.energy_text import energy_cells, energy_lines
+from archsim.report.interval_text import bar_cell, interval_lines, rate_of
 from archsim.report.serving_text import serving_lines
 from archsim.report.views import (
     account_label,
@@ -65,6 +66,7 @@ _TRACE_COLUMNS = (
     _Column("p99", 8),
     _Column("TPOT p50", 8),
     _Column("p99", 8),
+    _Column("TPOT mean, 80 %", 20),
     _Column("MBU", 6),
     _Column("J/token", 8),
     _Column("W/chip", 7),
@@ -76,6 +78,7 @@ _SATURATION_COLUMNS = (
     _Column("status", 12, "left"),
     _Column("req/s", 8),
     _Column("tokens/s", 9),
+    _Column("80 %", 16),
     _Column("per chip", 8),
     _Column("TPOT p99", 8),
     _Column("MBU", 6),
@@ -112,6 +115,7 @@ def trace_row(result: Result, names: Sequence[str]) -> Table:
         f"{result.requests.completed:,}",
         f"{result.requests.rejected:,}",
         *(_seconds(value) for value in (ttft.p50, ttft.p99, tpot.p50, tpot.p99)),
+        bar_cell(result),
         percent(result.mbu),
         *energy_cells(result),
         *cost_cells(result),
@@ -144,12 +148,20 @@ def _saturation_cells(result: Result) -> list[str]:
     return [
         _number(found.requests_per_s, 2),
         _number(found.output_tokens_per_s, 0),
+        _bar(result),
         _number(found.output_tokens_per_s_per_chip, 0),
         _seconds(found.tpot_p99_s),
         percent(found.mbu),
         percent(found.mfu),
         _LIMITS.get(found.limited_by, account_label(found.limited_by)),
     ]
+
+
+def _bar(result: Result) -> str:
+    bar = rate_of(result)
+    if bar is None or result.uncertainty is None:
+        return "-"
+    return f"{'x ' if result.uncertainty.extrapolated else ''}{bar.low:,.0f}-{bar.high:,.0f}"
 
 
 def _fixed(names: Sequence[str], columns: Sequence[_Column], *, header: bool) -> Table:
@@ -185,6 +197,7 @@ def _summary_lines(result: Result) -> list[tuple[str, str]]:
     if result.mbu_array is not None:
         lines.append(("MBU of the arrays", f"{percent(result.mbu_array)}, behind the interface"))
     lines += serving_lines(result)
+    lines += interval_lines(result)
     lines += energy_lines(result)
     lines += cost_lines(result)
     return lines

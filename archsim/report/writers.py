@@ -17,6 +17,7 @@ from archsim.files import write_atomically, write_gzip_atomically, written_direc
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.report import figures, style
 from archsim.report.economics_figures import cost_stack
+from archsim.report.interval_figure import throughput_bars
 from archsim.report.views import ranked
 from archsim.result import LedgerColumns, RequestColumns, Result
 from archsim.units import PS_PER_S
@@ -87,6 +88,8 @@ def _write_figures(results: Sequence[Result], folder: Path) -> None:
         drawn["latency.svg"] = figures.latency_distributions(results)
     if any(result.cost is not None for result in results):
         drawn["cost.svg"] = cost_stack(results)
+    if len(results) > 1 and any(result.uncertainty is not None for result in results):
+        drawn["throughput.svg"] = throughput_bars(ranked(results))
     for name, figure in drawn.items():
         write_atomically(folder / name, style.svg_bytes(figure))
 

@@ -133,6 +133,7 @@ BOUNDS: tuple[Bound, ...] = (
     Bound("serving", "TPOT, H100, TensorRT-LLM and vLLM", 0.12, group="tpot (trtllm|vllm)", identity="^h100"),
     Bound("serving", "request lists of vLLM, TPOT", 0.12, group="tpot_ms"),
     Bound("serving", "request lists of vLLM, throughput", 0.12, group="output_tokens_per_s"),
+    Bound("intervals", "share of 0.7 to 0.9 inside, silicon left out", 0.125, "max", group="overall"),
     Bound("pim", "clocks of PIMSimulator's product", 0.10, "max", group="gemv"),
     Bound("attacc", "speed-up over a DGX", 0.15, "max", group="speedup"),
     Bound("attacc", "energy over a DGX's", 0.20, "max", group="energy_ratio"),

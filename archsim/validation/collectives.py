@@ -22,6 +22,7 @@ from archsim.network.implementations import Implementation, load_implementation
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S, parse_quantity
 from archsim.validation.network import Row, row
+from archsim.validation.origin import of_library
 
 __all__ = ["Measurement", "predict_us", "suite"]
 
@@ -121,7 +122,9 @@ def _row(measured: Measurement) -> Row:
         f"{measured.ranks} ranks {measured.bytes} B latency_us"
     )
     predicted, reason = predict_us(measured)
-    return row(identity, measured.collective, measured.latency_us, predicted, reason)
+    fabric = _fabric(measured.system)
+    origin = of_library(str(fabric["chip"]), _library(measured) or "") if fabric else None
+    return row(identity, measured.collective, measured.latency_us, predicted, reason, origin=origin)
 
 
 def predict_us(measured: Measurement) -> tuple[float | None, str | None]:
@@ -131,7 +134,7 @@ def predict_us(measured: Measurement) -> tuple[float | None, str | None]:
     kind = _KINDS.get(measured.collective)
     if reason or fabric is None or kind is None:
         return None, reason or (f"no fabric for {measured.system}" if kind else f"no model of {measured.collective}")
-    library = next((name for part, name in _LIBRARIES if part in measured.implementation.lower()), None)
+    library = _library(measured)
     if library is None:
         return None, f"no model of the implementation {measured.implementation}"
     if library == "nccl" and fabric["chip"].startswith("mi"):
@@ -145,6 +148,10 @@ def predict_us(measured: Measurement) -> tuple[float | None, str | None]:
     except InputError as error:
         return None, str(error)
     return facts.duration_ps * 1e-6, None
+
+
+def _library(measured: Measurement) -> str | None:
+    return next((name for part, name in _LIBRARIES if part in measured.implementation.lower()), None)
 
 
 def _unmodelled(measured: Measurement) -> str | None:

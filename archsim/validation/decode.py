@@ -16,6 +16,7 @@ from typing import NamedTuple
 from archsim.errors import ArchsimError
 from archsim.validation.machines import Machine, Request, machine, precision_of
 from archsim.validation.network import Row, row
+from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.published import DECODE
 from archsim.validation.table import Record, number, read_table, whole
 
@@ -101,6 +102,14 @@ _METRICS: dict[str, Callable[[Machine, Shape], float]] = {
     ),
 }
 """Metric -> prediction in seconds or a rate per second."""
+_MEASURES = {
+    "e2e_time": "e2e",
+    "e2e_latency": "e2e",
+    "output_throughput": "e2e",
+    "total_throughput_in_plus_out": "e2e",
+}
+"""Metric of whole requests -> that it is one; others are of prompts or of decode."""
+_OF_PROMPTS = ("prefill", "latency_prefill", "ttft")
 _UNITS = {"ms": 1e3, "ms/token": 1e3, "us": 1e6, "s": 1.0, "GB/s": 1e-9, "TB/s": 1e-12}
 """Unit of the row -> what a prediction in seconds or bytes per second is multiplied by; others are rates per second."""
 _DEFAULT_OUTPUT = {"gpt-fast": 200}
@@ -118,10 +127,10 @@ def _rows(records: Iterable[Record]) -> Iterator[Row]:
     paces = {_run(record): number(record, "value") for record in held if record["metric"] == "decode_time_per_token"}
     for record in held:
         expected = number(record, "value")
-        predicted, reason = _predict(record)
+        predicted, reason, origin = _predict(record)
         if record["metric"] == "e2e_time" and _ended_early(record, paces.get(_run(record))):
             predicted, reason = None, "ended before its stated output: shorter than its own decode time a token allows"
-        yield row(identity_of(record), record["metric"], expected, predicted, reason)
+        yield row(identity_of(record), record["metric"], expected, predicted, reason, origin=origin)
 
 
 def _run(record: Record) -> tuple[str, ...]:
@@ -152,23 +161,40 @@ def _runtime(record: Record) -> str:
     return next((runtime for part, runtime in _ENGINES if part in words), "")
 
 
-def _predict(record: Record) -> tuple[float | None, str | None]:
-    """Return the prediction in the row's unit, or None and why there is none."""
+def _predict(record: Record) -> tuple[float | None, str | None, Origin | None]:
+    """Return the prediction in the row's unit and its origin, or None and why there is none."""
     metric = _metric(record["metric"])
     if metric is None:
-        return None, "not a time or a rate of decode, prefill or a whole request"
+        return None, "not a time or a rate of decode, prefill or a whole request", None
     precision = precision_of(record["precision"])
     if precision is None:
-        return None, f"no model of the precision {record['precision']!r}"
+        return None, f"no model of the precision {record['precision']!r}", None
     shape, chips = shape_of(record), whole(record, "chips")
     if shape is None or not chips:
-        return None, "chips, batch or lengths are not stated as numbers"
+        return None, "chips, batch or lengths are not stated as numbers", None
     try:
         made = machine(request_of(record, precision, chips))
         value = metric(made, shape)
+        origin = _origin(made, shape, record["metric"])
     except ArchsimError as error:
-        return None, str(error)
-    return value * _UNITS.get(record.get("unit", ""), 1.0), None
+        return None, str(error), None
+    return value * _UNITS.get(record.get("unit", ""), 1.0), None, origin
+
+
+def _origin(made: Machine, shape: Shape, metric: str) -> Origin:
+    """Return what the time behind *metric* is made of; that of a decode at its middle token."""
+    measure = "ttft" if metric.startswith(_OF_PROMPTS) else _MEASURES.get(metric, "tpot")
+    if measure == "tpot":
+        attended = shape.batch * made.model.reach.attended(shape.prompt + max(shape.output // 2, 1))
+        weights = dict(made.costs.decode(shape.batch, attended, 1).knots)
+    else:
+        output = 1 if measure == "ttft" else shape.output
+        phases = made.served(shape.batch, shape.prompt, output).total.phases.values()
+        weights = {}
+        for use in phases:
+            for knot, weight in use.weights.items():
+                weights[knot] = weights.get(knot, 0) + weight
+    return of_iterations(made, weights, sequences=shape.batch, measure=measure)
 
 
 def _metric(name: str) -> Callable[[Machine, Shape], float] | None:
@@ -184,7 +210,7 @@ def shape_of(record: Record) -> Shape | None:
     """Return what *record* runs; None where batch or lengths are not stated."""
     batch = whole(record, "batch")
     prompt, output = whole(record, "input_len"), whole(record, "output_len")
-    if record["metric"].startswith(("prefill", "latency_prefill", "ttft")):
+    if record["metric"].startswith(_OF_PROMPTS):
         # llama-bench calls the tokens that it hands over together its batch; they are one prompt.
         batch = 1 if batch == prompt and record["metric"] == "prefill_tokens_per_s" else batch
         output = 1

@@ -7,7 +7,7 @@ memory, activations in the last-level cache. No host step: a microbenchmark has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Segment, Task, Transfer
+from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
 from archsim.units import PS_PER_S
 from archsim.workload.latent import Latent
@@ -24,6 +25,7 @@ __all__ = [
     "Bench",
     "Heads",
     "Mixture",
+    "Watched",
     "attention",
     "bench",
     "elementwise",
@@ -80,7 +82,11 @@ class Bench:
 
     def time_s(self, tasks: tuple[Task, ...]) -> float:
         """Return the time of *tasks*, one after the other, without a host's step."""
-        return simulate_step(Plan("decode", (Segment("kernel", tasks),), ranks=1), self.system).time_ps / PS_PER_S
+        return self.record(tasks).time_ps / PS_PER_S
+
+    def record(self, tasks: tuple[Task, ...]) -> StepRecord:
+        """Return what the step floor says of *tasks*."""
+        return simulate_step(Plan("decode", (Segment("kernel", tasks),), ranks=1), self.system)
 
     def read(self, tensor: str, size: int, *, run: int = 0) -> Transfer:
         """Return the read of *size* bytes from main memory, in runs of *run* bytes where it is not one."""
@@ -96,6 +102,18 @@ class Bench:
         """Return *count* small kernels that each read and write *size* bytes of activations."""
         moved = (*self.activations(size, write=False), *self.activations(size, write=True))
         return (Task("small", moved, vector_flops=size),) * count
+
+
+@dataclass(frozen=True)
+class Watched(Bench):
+    """A bench that keeps what it simulated."""
+
+    kept: list[StepRecord] = field(default_factory=list, compare=False)
+
+    def record(self, tasks: tuple[Task, ...]) -> StepRecord:
+        """Return what the step floor says of *tasks*, and keep it."""
+        self.kept.append(super().record(tasks))
+        return self.kept[-1]
 
 
 @cache

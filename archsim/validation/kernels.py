@@ -19,6 +19,7 @@ from archsim.validation.kernel_tasks import (
     Cut,
     Heads,
     Mixture,
+    Watched,
     attention,
     bench,
     elementwise,
@@ -28,6 +29,7 @@ from archsim.validation.kernel_tasks import (
     trtllm_cut,
 )
 from archsim.validation.network import Row, row
+from archsim.validation.origin import Origin, of_kernel
 from archsim.validation.published import KERNELS
 from archsim.validation.routing import touched_experts
 from archsim.validation.table import Record, columns_of, number, read_table, whole
@@ -113,21 +115,23 @@ def _rows(records: Iterable[Record], question_of: Callable[[Record], _Question])
         except (KeyError, ValueError):
             yield row(names, "unknown", None, None, "a cell is not what its column says")
             continue
-        predicted, reason = _predict(question)
-        yield row(f"{names} latency_us", question.group, question.microseconds, predicted, reason)
+        predicted, reason, origin = _predict(question)
+        yield row(f"{names} latency_us", question.group, question.microseconds, predicted, reason, origin=origin)
 
 
-def _predict(question: _Question) -> tuple[float | None, str | None]:
+def _predict(question: _Question) -> tuple[float | None, str | None, Origin | None]:
     if question.skipped or not question.microseconds:
-        return None, question.skipped or "no time"
+        return None, question.skipped or "no time", None
     try:
         made = bench(question.system, _RUNTIME)
         rate = question.moved_bytes / question.microseconds * 1e6
         if rate > made.peak_bytes_per_s and question.moved_bytes > made.cache_bytes:
-            return None, f"impossible: {rate / 1e12:.2f} TB/s, beyond the memory's peak and the last cache"
-        return question.answer(made) * 1e6, None
+            return None, f"impossible: {rate / 1e12:.2f} TB/s, beyond the memory's peak and the last cache", None
+        watched = Watched(made.system)
+        microseconds = question.answer(watched) * 1e6
     except ArchsimError as error:
-        return None, str(error)
+        return None, str(error), None
+    return microseconds, None, of_kernel(made.system, watched.kept[-1], question.group.rpartition(" ")[2])
 
 
 def _int(record: Record, column: str) -> int:

@@ -41,8 +41,19 @@ Row = dict[str, Any]
 _LIMIT_BYTES = 512 * 2**20
 
 
-def row(identity: str, group: str, expected: float | None, predicted: float | None, skipped: str | None = None) -> Row:
-    """Return a row; the error is relative and signed, None where nothing can be compared."""
+def row(
+    identity: str,
+    group: str,
+    expected: float | None,
+    predicted: float | None,
+    skipped: str | None = None,
+    *,
+    origin: Mapping[str, Any] | None = None,
+) -> Row:
+    """Return a row; the error is relative and signed, None where nothing can be compared.
+
+    *origin* says what a prediction is made of (`validation.origin`).
+    """
     comparable = skipped is None and expected and predicted is not None
     error = (predicted - expected) / expected if comparable and expected and predicted is not None else None
     reason = skipped if comparable or skipped else "the expected value is zero or absent"
@@ -53,6 +64,7 @@ def row(identity: str, group: str, expected: float | None, predicted: float | No
         "predicted": predicted,
         "error": error,
         "skipped": reason,
+        "origin": origin if comparable else None,
     }
 
 

@@ -12,18 +12,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from archsim.errors import ArchsimError, InputError, Problem
 from archsim.files import read_json
 from archsim.serving.closed_loop import replay_closed_loop, steady
+from archsim.serving.record import Record as Replayed
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival
 from archsim.units import PS_PER_S
 from archsim.validation.machines import Machine, Request, machine
 from archsim.validation.network import Row, row
+from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.published import SERVING
 from archsim.validation.table import Record, columns_of, number, read_table, whole
 from archsim.workload.closed_loop import ClosedLoop
@@ -63,12 +65,22 @@ def _closed_rows(records: Iterable[Record]) -> Iterator[Row]:
         predicted, reason = _closed(record)
         for place, metric in enumerate(("tpot", "ttft")):
             expected = number(record, f"measured_{metric}_ms")
-            value = None if predicted is None else predicted[place]
-            yield row(f"{name} {metric}_ms", f"{metric} {record['engine']}", expected, value, reason)
+            value = None if predicted is None else predicted.times_ms[place]
+            origin = None if predicted is None else predicted.origin | {"measure": metric}
+            yield row(f"{name} {metric}_ms", f"{metric} {record['engine']}", expected, value, reason, origin=origin)
 
 
-def _closed(record: Record) -> tuple[tuple[float, float] | None, str | None]:
-    """Return (TPOT, TTFT) in milliseconds, or None and why there is none."""
+class _Served(NamedTuple):
+    """What a replay gave."""
+
+    times_ms: tuple[float, float]
+    """TPOT and TTFT."""
+    origin: Origin
+    output_tokens_per_s: float
+
+
+def _closed(record: Record) -> tuple[_Served | None, str | None]:
+    """Return what the loop of *record* gave, or None and why there is none."""
     runtime, precision = _ENGINES.get(record["engine"]), _PRECISIONS.get(record["weight_precision"])
     sizes = [whole(record, key) for key in ("concurrency", "input_tokens", "output_tokens", "tensor_parallel")]
     if runtime is None or precision is None or None in sizes or 0 in sizes:
@@ -84,12 +96,24 @@ def _closed(record: Record) -> tuple[tuple[float, float] | None, str | None]:
 
 
 @cache
-def _loop_ms(request: Request, loop: ClosedLoop) -> tuple[float, float]:
+def _loop_ms(request: Request, loop: ClosedLoop) -> _Served:
     made = machine(request)
     limits = made.limits(loop.prompt_tokens + loop.output_tokens)
     fleet = replay_closed_loop(loop, made.costs, limits=limits, policy=made.spec.runtime.scheduler)
     requests = fleet.record.requests
-    return _times_ms(requests, steady(requests, loop))
+    return _served(made, fleet.record, steady(requests, loop))
+
+
+def _served(made: Machine, record: Replayed, chosen: Any) -> _Served:
+    """Return the times of the *chosen* requests; the origin is that of all iterations with any decode."""
+    weights: dict[int, int] = {}
+    for phase in ("decode", "mixed"):
+        if phase in record.total.phases:
+            for knot, weight in record.total.phases[phase].weights.items():
+                weights[knot] = weights.get(knot, 0) + weight
+    origin = of_iterations(made, weights, sequences=record.mean_batch or 1.0, measure="tpot")
+    rate = float(record.requests.output_tokens.sum() / (record.requests.finish_ps.max() / PS_PER_S))
+    return _Served(_times_ms(record.requests, chosen), origin, rate)
 
 
 def _times_ms(requests: Any, chosen: Any) -> tuple[float, float]:
@@ -109,10 +133,11 @@ def _list_rows(reference: Path) -> Iterator[Row]:
     measured = {key: np.array([number(record, key) or 0.0 for record in records]) for key in LISTED[1:]}
     name = reference.stem.removesuffix("_requests")
     try:
-        values: tuple[float, ...] | None = _replayed(_listed_machine(reference), measured)
+        found: _Served | None = _replayed(_listed_machine(reference), measured)
         reason = None
     except ArchsimError as error:
-        values, reason = None, str(error)
+        found, reason = None, str(error)
+    values = None if found is None else (*found.times_ms, found.output_tokens_per_s)
     several = measured["output_toks"] > 1
     spans = (measured["last_token_s"] - measured["first_token_s"])[several] / (measured["output_toks"][several] - 1)
     expected = {
@@ -121,7 +146,9 @@ def _list_rows(reference: Path) -> Iterator[Row]:
         "output_tokens_per_s": float(measured["output_toks"].sum() / measured["last_token_s"].max()),
     }
     for place, (metric, value) in enumerate(expected.items()):
-        yield row(f"{name} {metric}", metric, value, None if values is None else values[place], reason)
+        origin = None if found is None else found.origin | {"measure": metric.removesuffix("_ms")}
+        predicted = None if values is None else values[place]
+        yield row(f"{name} {metric}", metric, value, predicted, reason, origin=origin)
 
 
 def _listed_machine(reference: Path) -> Machine:
@@ -139,13 +166,12 @@ def _listed_machine(reference: Path) -> Machine:
     return replace(made, spec=made.spec.model_copy(update={"runtime": runtime}))
 
 
-def _replayed(made: Machine, measured: dict[str, Any]) -> tuple[float, float, float]:
+def _replayed(made: Machine, measured: dict[str, Any]) -> _Served:
     arrivals = [
         Arrival(round(at * PS_PER_S), int(prompt), int(output))
         for at, prompt, output in zip(
             measured["arrival_s"], measured["input_toks"], measured["output_toks"], strict=True
         )
     ]
-    requests = replay(sorted(arrivals), made.costs, limits=made.limits(0), policy=made.spec.runtime.scheduler).requests
-    tpot, ttft = _times_ms(requests, requests.finish_ps >= 0)
-    return tpot, ttft, float(requests.output_tokens.sum() / (requests.finish_ps.max() / PS_PER_S))
+    record = replay(sorted(arrivals), made.costs, limits=made.limits(0), policy=made.spec.runtime.scheduler)
+    return _served(made, record, record.requests.finish_ps >= 0)

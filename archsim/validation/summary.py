@@ -15,6 +15,7 @@ from typing import Any
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.validation.bounds import verdicts
 from archsim.validation.dram import class_of_row
+from archsim.validation.intervals import with_intervals
 
 __all__ = ["SUITES", "run_suite", "summary", "tables_of", "worst_rows"]
 
@@ -28,6 +29,7 @@ SUITES: dict[str, str] = {
     "power": "archsim.validation.power",
     "pim": "archsim.validation.pim",
     "attacc": "archsim.validation.attacc",
+    "intervals": "archsim.validation.intervals",
 }
 """Suite -> the module that holds it; a module is imported when its suite runs."""
 
@@ -51,7 +53,7 @@ def run_suite(name: str, *, reference: Path | None, params: Path | None) -> dict
     elif params is not None:
         raise InputError(Problem("--params", name, str(params), "no parameter file: only dram takes one"))
     else:
-        rows = module.suite(reference)
+        rows = with_intervals(module.suite(reference))
     return {
         "suite": name,
         "reference": str(reference) if reference else _ITSELF,
