@@ -16,6 +16,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.columns import LedgerColumns, RequestColumns
+from archsim.metrics.prices import Bounds, Carbon, Cost
+from archsim.metrics.uncertainty import Uncertainty
 
 __all__ = [
     "ARCHSIM_VERSION",
@@ -24,7 +26,6 @@ __all__ = [
     "Carbon",
     "Cost",
     "Energy",
-    "Interval",
     "Latency",
     "LedgerColumns",
     "ModelFacts",
@@ -277,85 +278,6 @@ class Energy(_Row):
     """Thermal design power of one chip."""
     over_tdp: list[PhaseName]
     """Phases in which a chip's average power exceeds it: a machine would throttle, or the figures are too high."""
-
-
-class Bounds(_Row):
-    """A figure with the ends of what its sources allow."""
-
-    low: FiniteFloat
-    mid: FiniteFloat
-    high: FiniteFloat
-
-
-class Cost(_Row):
-    """What the tokens cost, with the system paid off over its life and idle for a part of the day."""
-
-    economics: str
-    """Name of the file of prices."""
-    economics_digest: str
-    region: str
-    """Of the energy price, in that file."""
-    basis: Literal["price", "parts"]
-    """What the chips cost: the price that their file states, or what they are built of, with a markup."""
-    usd_per_million_output_tokens: FiniteFloat
-    usd_per_million_output_tokens_low: FiniteFloat
-    usd_per_million_output_tokens_high: FiniteFloat
-    usd_per_query: Bounds | None
-    """Mean over the completed requests; None without any."""
-    usd_per_user_month: Bounds
-    """Of a user who asks as often, and for as long answers, as the file says."""
-    by_part: dict[str, Bounds]
-    """Part -> USD per million output tokens; they sum to the figures above."""
-    capital_usd: dict[str, Bounds]
-    """Part -> what the system's cost to buy."""
-    included: list[str]
-    """Parts that are paid with another: what a chip with a price is built of."""
-    absent: list[str]
-    """Parts without a figure: sums are lower bounds while one stands here."""
-
-
-class Carbon(_Row):
-    """Operational and embodied emissions of the tokens."""
-
-    region: str
-    """Of the grid."""
-    g_co2e_per_million_output_tokens: FiniteFloat
-    g_co2e_per_million_output_tokens_low: FiniteFloat
-    g_co2e_per_million_output_tokens_high: FiniteFloat
-    operational_g_per_million_output_tokens: Bounds
-    embodied_g_per_million_output_tokens: Bounds
-    by_part: dict[str, Bounds]
-    """Part -> g CO2e per million output tokens; they sum to the figures above."""
-    embodied_kg: dict[str, Bounds]
-    """Part -> kg CO2e of making the system's."""
-    absent: list[str]
-    """Parts without a figure: sums are lower bounds while one stands here."""
-
-
-class Interval(_Row):
-    """Where the measured value lies with the probability that `Uncertainty` states."""
-
-    low: FiniteFloat
-    high: FiniteFloat
-
-
-class Uncertainty(_Row):
-    """The error bar of a prediction: how far off the suites' rows of the same mechanisms were."""
-
-    level: Fraction
-    """Probability that an interval holds the measured value."""
-    half_width: Fraction
-    """Of ln(measured / predicted) of the time per output token."""
-    shares: dict[str, Fraction]
-    """Mechanism -> share of that time; they sum to 1."""
-    parts: dict[str, Fraction]
-    """Mechanism, `between` silicons, or reason of extrapolation -> its part of the half-width, added in quadrature."""
-    extrapolated: list[str]
-    """Where the design lies outside what was validated; empty: nowhere."""
-    tpot_s: Interval
-    """Of the mean time per output token."""
-    output_tokens_per_s: Interval
-    saturation_output_tokens_per_s: Interval | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from archsim.metrics.uncertainty import Interval, Uncertainty
 from archsim.report.views import percent
-from archsim.result import Interval, Result, Uncertainty
+from archsim.result import Result
 from archsim.units import format_quantity
 
 __all__ = ["bar_cell", "interval_lines", "overlap_lines", "rate_of"]

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 
 from archsim.hardware.spec import SystemSpec
-from archsim.result import Interval, Result, Uncertainty
+from archsim.metrics.uncertainty import Interval, Uncertainty
+from archsim.result import Result
 from archsim.uncertainty.residuals import memory_kind, types_of
 from archsim.uncertainty.shares import Shares, mechanism_shares
 from archsim.uncertainty.widths import LEVEL, Widths, prior, shipped_widths
