@@ -240,7 +240,7 @@ def _named_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite raises into an error that names the file."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the text of a damaged file need not be UTF-8
         reason = str(error)
         if "full" in reason:
             expected = "room for a row: the disk is full; what was written is intact, and the sweep goes on from there"

@@ -38,6 +38,8 @@ from archsim.workload.latent import Latent
 __all__ = ["SCHEMAS", "suite"]
 
 _RUNTIME = "trtllm-microbench"
+_LARGEST = 2**24
+"""Rows, columns, heads or tokens that a row may state."""
 
 
 class _Type(NamedTuple):
@@ -136,7 +138,7 @@ def _predict(question: _Question) -> tuple[float | None, str | None, Origin | No
 
 def _int(record: Record, column: str) -> int:
     value = whole(record, column)
-    if value is None:
+    if value is None or not 0 < value <= _LARGEST:
         raise ValueError(column)
     return value
 

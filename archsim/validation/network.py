@@ -39,6 +39,9 @@ __all__ = ["Row", "row", "suite"]
 Row = dict[str, Any]
 """`id, group, expected, predicted, error, skipped`: one line of `archsim validate --json`."""
 _LIMIT_BYTES = 512 * 2**20
+_MOST = 10**18
+"""Of bytes, bytes/s, seconds or nanoseconds in a reference."""
+_MOST_CHIPS = 1024
 
 
 def row(
@@ -119,7 +122,7 @@ def _routed(file: str, content: dict[str, Any], scenario: dict[str, Any], place:
     routes = []
     for number, flow in enumerate(flows):
         key = f"{place}.flows[{number}]"
-        if not isinstance(flow, list) or len(flow) < 3:
+        if not isinstance(flow, list) or len(flow) < 3 or not all(_is_amount(part) for part in flow[2:4]):
             raise InputError(Problem(file, key, str(flow), "[src, dst, bytes, start_s, after]"))
         pair = f"{flow[0]},{flow[1]}"
         route = table.get(pair, [] if flow[0] == flow[1] else None)
@@ -140,10 +143,14 @@ def _routed(file: str, content: dict[str, Any], scenario: dict[str, Any], place:
     )
 
 
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
 def _per_link(file: str, scenario: dict[str, Any], place: str, key: str, links: int) -> list[float]:
     value = _field(file, scenario, place, key, (int, float, list))
     values = value if isinstance(value, list) else [value] * links
-    if len(values) != links or any(not isinstance(item, int | float) or item < 0 for item in values):
+    if len(values) != links or not all(_is_amount(item) for item in values):
         raise InputError(Problem(file, f"{place}.{key}", str(value), f"a number, or one for each of {links} links"))
     return [float(item) for item in values]
 
@@ -170,6 +177,9 @@ def _fifo_result(file: str, content: dict[str, Any], index: int) -> Row:
     rate = int(_field(file, content, "", "link_bandwidth_Bps", (int, float)))
     identity = f"{topology} {chips} {latency_ns} ns {collective} makespan_ns"
     name, size = _sized(collective)
+    if not (2 <= chips <= _MOST_CHIPS and 0 <= latency_ns <= _MOST and 0 < rate <= _MOST):
+        problem = f"2 to {_MOST_CHIPS:,} chips on links with a latency and a bandwidth"
+        raise InputError(Problem(file, place, f"{chips}, {latency_ns} ns, {rate} B/s", problem))
     if topology not in _FIFO_TOPOLOGIES or name not in _FIFO_SCHEDULES:
         return row(identity, collective, expected, None, f"no model of {topology} {collective}")
     network = build_network(_FIFO_TOPOLOGIES[topology], chips, link_bytes_per_s=rate, link_latency_ps=latency_ns * 1000)

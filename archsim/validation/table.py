@@ -14,6 +14,8 @@ from archsim.files import open_text_lines
 
 __all__ = ["Record", "columns_of", "number", "read_table", "whole"]
 
+_MOST = 10**9
+
 Record = dict[str, str]
 """Column -> cell of one row."""
 
@@ -61,6 +63,6 @@ def number(record: Record, column: str) -> float | None:
 
 
 def whole(record: Record, column: str) -> int | None:
-    """Return the whole number in *column*, or None where there is none."""
+    """Return the whole number from 0 to a milliard in *column*, or None where there is none."""
     value = number(record, column)
-    return int(value) if value is not None and value == int(value) else None
+    return int(value) if value is not None and value == int(value) and 0 <= value <= _MOST else None

@@ -15,10 +15,12 @@ from archsim.files import digest_of
 
 __all__ = ["ClosedLoop"]
 
+_MOST = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """Users and what each asks for. Raises `InputError` for anything below 1."""
+    """Users and what each asks for. Raises `InputError` for anything below 1 or beyond what memory holds."""
 
     users: int
     prompt_tokens: int
@@ -32,11 +34,14 @@ class ClosedLoop:
     closed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        wrong = {
+        given = {
             "users": self.users, "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
             "rounds": self.rounds,
         }  # fmt: skip
-        problems = [Problem("closed loop", key, str(value), "at least 1") for key, value in wrong.items() if value < 1]
+        expected = f"a number from 1 to {_MOST:,}"
+        problems = [Problem("closed loop", k, str(n), expected) for k, n in given.items() if not 1 <= n <= _MOST]
+        if not problems and self.count > _MOST:
+            problems = [Problem("closed loop", "users", str(self.users), f"at most {_MOST:,} requests in all")]
         if problems:
             raise InputError(*problems)
 

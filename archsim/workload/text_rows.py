@@ -95,7 +95,7 @@ def mapped(
     if first is None:
         return Text(schema, 0, iter(()))
     stated = first[1]["block_tokens"]
-    tokens = _checked(path, first[0], stated, lambda: careful_tokens(stated))
+    tokens = _checked(path, first[0], stated, lambda: careful_tokens(str(stated)))
 
     def sized() -> Iterator[Place]:
         for at, cells in itertools.chain([first], places):
@@ -110,9 +110,10 @@ def cells_row(path: Path, place: str, cells: Mapping[str, Any], schema: Schema, 
     """Return the row of *cells*, column to text. Raises `InputError` that names file and *place*."""
 
     def read() -> Row:
-        arrival, prompt, output = (cells[name] for name in schema.needed)
-        session = cells[schema.session] if schema.session in extras else ""
-        wait = cells[schema.wait] if schema.wait in extras else ""
+        # A cell of JSON may be a list; only blocks are to be one.
+        arrival, prompt, output = (str(cells[name]) for name in schema.needed)
+        session = str(cells[schema.session]) if schema.session in extras else ""
+        wait = str(cells[schema.wait]) if schema.wait in extras else ""
         if wait and not session:
             raise ValueError("a session beside wait_s: the request that it waits for")
         return (
