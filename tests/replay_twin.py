@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ class Twin:
     peak_blocks: int = 0
     largest_batch: int = 0
     preemptions: int = 0
+    decodes: int = 0
+    drafted: int = 0
 
 
 @dataclass
@@ -113,7 +116,7 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
     partly: list[Row] = []
     while pending or waiting or running or partly:
         _receive(pending, waiting, limits, clock)
-        budget = limits.max_prefill_tokens - len(running)
+        budget = limits.max_prefill_tokens - len(running) * (1 + limits.ahead)
         if budget > 0 or not (waiting or partly):
             _preempt(twin, running, partly, waiting, limits)
         parts = _parts(twin, waiting, partly, running, limits, budget) if budget > 0 else []
@@ -122,7 +125,7 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
         elif running:
             _preempt(twin, running, partly, waiting, limits)
             run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
-            twin.cache.shrink(_held(twin, [*running, *partly], [], limits))
+            twin.cache.shrink(_next(twin, running, partly, limits))
             clock = _iterate(twin, "decode", running, [*running, *partly], run, limits, clock)
         elif pending:
             arrival = pending[0].arrival_ps << FINE_BITS
@@ -136,7 +139,7 @@ def _receive(pending: list[Row], waiting: list[Row], limits: Any, clock: int) ->
     while pending and pending[0].arrival_ps << FINE_BITS <= clock:
         row = pending.pop(0)
         total = row.prompt + row.output
-        row.rejected = total > limits.context_tokens or _blocks(total, limits) > limits.kv_blocks
+        row.rejected = total > limits.context_tokens or _blocks(total + limits.ahead, limits) > limits.kv_blocks
         if not row.rejected:
             waiting.append(row)
 
@@ -147,8 +150,26 @@ def _held(twin: Twin, growing: list[Row], still: list[Row], limits: Any) -> int:
     return twin.cache.held + sum(twin.cache.own(row, _blocks(size, limits)) for row, size in sizes)
 
 
+def _next(twin: Twin, running: list[Row], partly: list[Row], limits: Any) -> int:
+    """Return the blocks held when every running sequence has the tokens of its next iteration, and prompts a first."""
+    tokens = _tokens(twin, limits)
+    grown = sum(_blocks(row.length + tokens, limits) - _blocks(row.length + 1, limits) for row in running)
+    return _held(twin, [*running, *partly], [], limits) + grown
+
+
+def _tokens(twin: Twin, limits: Any) -> int:
+    """Return the tokens of a sequence in the next decode iteration: with drafts, by quantiles in reversed order."""
+    drafts = limits.techniques.drafts
+    if drafts is None:
+        return 1
+    place, reversed_place = twin.decodes % 64, 0
+    for bit in range(6):
+        reversed_place += (place >> bit & 1) << (5 - bit)
+    return 1 + sum(share > Fraction(reversed_place, 64) + Fraction(1, 128) for share in drafts.shares)
+
+
 def _preempt(twin: Twin, running: list[Row], partly: list[Row], waiting: list[Row], limits: Any) -> None:
-    while running and _held(twin, [*running, *partly], [], limits) > limits.kv_blocks:
+    while running and _next(twin, running, partly, limits) > limits.kv_blocks:
         youngest = running.pop()
         twin.cache.leave(youngest)
         youngest.preemptions += 1
@@ -172,7 +193,7 @@ def _parts(
         if budget > 0:
             parts.append((row, min(row.length - row.prefilled, budget)))
             budget -= parts[-1][1]
-    fitting = _in_order(twin, waiting, [*running, *partly], limits)
+    fitting = _in_order(twin, waiting, running, partly, limits)
     for row in fitting:
         if budget <= 0 or (partly and (row.generated > 0) != (partly[0].generated > 0)):
             break
@@ -184,10 +205,11 @@ def _parts(
     return parts
 
 
-def _in_order(twin: Twin, waiting: list[Row], growing: list[Row], limits: Any) -> list[Row]:
-    """Return who of the *waiting* has a place and blocks beside those *growing*, as things stand."""
+def _in_order(twin: Twin, waiting: list[Row], running: list[Row], partly: list[Row], limits: Any) -> list[Row]:
+    """Return who of the *waiting* has a place and blocks beside those *running* and *partly* there."""
     fitting: list[Row] = []
-    free = limits.kv_blocks - _held(twin, growing, [], limits)
+    growing = [*running, *partly]
+    free = limits.kv_blocks - _next(twin, running, partly, limits)
     for row in waiting:
         free -= twin.cache.would_take(row, _blocks(row.length + 1, limits))
         if len(growing) + len(fitting) == limits.max_batch or free < 0:
@@ -221,7 +243,7 @@ def _mixed(
     phase = "mixed" if running else "prefill_recompute" if recomputing else "prefill"
     run = costs.mixed(len(running), sum(_attended(row.length, limits) for row in running), chunks)
     others = [row for row in partly if row not in done]
-    held = _held(twin, [*running, *partly], [], limits)
+    held = _next(twin, running, partly, limits)
     twin.cache.shrink(held)
     twin.peak_blocks = max(twin.peak_blocks, held)
     end = _iterate(twin, phase, [*running, *done], [*running, *done], run, limits, clock, joining=done)
@@ -233,8 +255,8 @@ def _mixed(
 
 
 def _blocks(tokens: int, limits: Any) -> int:
-    """Count blocks: of the parts with a window at most those that it can lie in, of the others all."""
-    whole, reach = -(-tokens // limits.block_tokens), limits.reach
+    """Count blocks, with room for a draft: of the parts with a window at most those that it can lie in, of the others all."""
+    whole, reach = -(-(tokens + limits.ahead) // limits.block_tokens), limits.reach
     return sum(whole for _ in range(reach.full)) + sum(
         min(whole, -(-reach.window // limits.block_tokens) + 1) for _ in range(reach.windowed)
     )
@@ -284,7 +306,7 @@ def _prefill(twin: Twin, rows: list[Row], running: list[Row], costs: Any, limits
 
 def _decode(twin: Twin, running: list[Row], costs: Any, limits: Any, clock: int) -> int:
     run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
-    twin.cache.shrink(_held(twin, running, [], limits))
+    twin.cache.shrink(_next(twin, running, [], limits))
     return _iterate(twin, "decode", running, running, run, limits, clock)
 
 
@@ -301,25 +323,30 @@ def _iterate(
 ) -> int:
     end = clock + run.time_fine
     joining = joining or []
+    tokens = _tokens(twin, limits)
+    growing = [row for row in serving if row not in joining]
+    yielded = sum(min(tokens, row.output - row.generated) for row in growing) + len(joining)
+    end_ps = -(-end // 2**FINE_BITS)
     for row in serving:
-        row.generated += 1
-        end_ps = -(-end // 2**FINE_BITS)
-        if row.generated == 1:
+        row.generated += 1 if row in joining else tokens
+        if row.first_token_ps < 0:
             row.first_token_ps = end_ps
-        if row.generated == row.output:
+        if row.generated >= row.output:
             row.finish_ps = end_ps
+    twin.decodes += bool(growing)
+    twin.drafted += tokens * len(growing)
     decoded = len(serving) if phase == "decode" else 0
-    twin.pieces.append(Piece(phase, clock, end, len(serving), run.knots, decoded))
+    twin.pieces.append(Piece(phase, clock, end, yielded, run.knots, decoded))
     twin.peak_blocks = max(twin.peak_blocks, _held(twin, [], holding, limits))
     twin.largest_batch = max(twin.largest_batch, len(holding))
-    others = sorted((row for row in serving if row not in joining), key=lambda row: row.id)
     for row in joining:
         twin.cache.keep(row)
         if row.generated == row.output:
             twin.cache.leave(row)
-    for row in others:
-        if row.generated == row.output:
+    for row in sorted(growing, key=lambda row: (row.output - row.generated, row.id)):
+        if row.generated >= row.output:
             twin.cache.leave(row)
+            row.generated = row.output
     return end
 
 

@@ -18,6 +18,7 @@ from archsim.mapping.plan import Collective, Pipeline, Plan, Segment, Task
 from archsim.mapping.planar import Plane, hidden_ways
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import split_batch, split_evenly
+from archsim.mapping.waste import wasted
 from archsim.workload.batch import Batch
 from archsim.workload.layers import runs
 from archsim.workload.model import Model
@@ -129,21 +130,25 @@ class Cut:
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
             segments = self._segments(rank, batch, layers, ends)
-            return Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sampled)
+            return wasted(
+                Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sequences),
+                batch,
+            )
         first, *others = expert_layers(rank, self.model, self.routing, batch, layers=layers, ends=ends)
         by_rank = [first, *others]
         alike = tuple(map(by_rank.index, by_rank))
-        return Plan(
+        plan = Plan(
             phase=batch.phase,
             segments=first,
             ranks=len(chips),
             identical_ranks=not any(alike),
             placed=placed,
             others=tuple(others) if any(alike) else (),
-            sequences=batch.sampled,
+            sequences=batch.sequences,
             alike=alike if any(alike) else (),
             each_rank=True,
         )
+        return wasted(plan, batch)
 
     def _segments(self, rank: Rank, batch: Batch, layers: range, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
         work = iteration_operators(self.model, batch)

@@ -82,12 +82,20 @@ def split_batch(batch: Batch, parts: int) -> list[Batch | None]:
     pairs = _in_proportion(batch.prefill_pairs - batch.prefill_tokens, prefill)
     attended = _in_proportion(batch.prefill_kv_tokens - batch.prefill_tokens, prefill)
     seen, seen_pairs = _in_proportion(batch.window_tokens, decode), _in_proportion(batch.window_pairs, prefill)
+    rejected = _in_proportion(batch.rejected, decode)
     split: list[Batch | None] = []
     for place in range(parts):
         new = prefill[place] + tokens[place]
         counts = (decode[place], decode[place] + context[place], prefill[place], new, new + pairs[place])
         split.append(
-            Batch(*counts, new + attended[place], seen[place], seen_pairs[place])
+            Batch(
+                *counts,
+                new + attended[place],
+                seen[place],
+                seen_pairs[place],
+                drafted=batch.drafted,
+                rejected=rejected[place],
+            )
             if decode[place] + prefill[place]
             else None
         )

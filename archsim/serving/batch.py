@@ -34,7 +34,7 @@ class Batch:
         rule = limits.techniques.prefix
         self.prefixes = PrefixCache(rule, limits) if rule else None
         self.step = 0
-        """Decode iterations so far."""
+        """Tokens that a sequence has decoded which was there from the start: iterations, where each yields one."""
         self.used_blocks = 0
         """Blocks held by running sequences, and by those whose prefill is under way."""
         self.peak_blocks = 0
@@ -52,7 +52,7 @@ class Batch:
 
     @property
     def growth(self) -> int:
-        """Tokens that each further iteration reads more."""
+        """Tokens that each further token of every sequence makes an iteration read more."""
         if self._narrow is None:
             return len(self._members)
         return self._limits.reach.full * len(self._members) + self._narrow.growth
@@ -107,17 +107,26 @@ class Batch:
         return sequence
 
     def pop_finished(self) -> list[Sequence]:
-        """Take those out whose last token is there, in order of their numbers."""
-        finished = []
+        """Take those out whose last token is there, those who have had it longest first, then by number."""
+        done: dict[int, Sequence] = {}
         while self._finishes and self._finishes[0][0] <= self.step:
             sequence = self._members.get(heappop(self._finishes)[1])
-            if sequence is not None and sequence.finish_step == self.step:
-                self._leave(sequence)
-                finished.append(sequence)
+            if sequence is not None and sequence.finish_step <= self.step:
+                done[sequence.id] = sequence
+        finished = sorted(done.values(), key=lambda sequence: (sequence.finish_step, sequence.id))
+        for sequence in finished:
+            self._leave(sequence)
+            sequence.generated = sequence.output_tokens
         return finished
 
+    @property
+    def surplus(self) -> int:
+        """Tokens that the last iteration yielded beyond the last ones of sequences that are done."""
+        late = {number for step, number in self._finishes if step < self.step} & self._members.keys()
+        return sum(max(self.step - self._members[number].finish_step, 0) for number in late)
+
     def steps_to_change(self) -> int:
-        """Return decode iterations, at least one, within which no sequence of a non-empty batch is done early.
+        """Return tokens, at least one, before which no sequence of a non-empty batch is done.
 
         None of them fills its window early either. The entries of a preempted sequence stay behind: they may make the
         answer shorter than it need be, never longer.
@@ -126,10 +135,17 @@ class Batch:
         return ahead if self._narrow is None else min(ahead, self._narrow.steps_to_change(self.step, ahead))
 
     def demand(self, steps: int) -> int:
-        """Return the blocks that the next *steps* decode iterations need beyond those held."""
+        """Return the blocks that the next *steps* tokens of every sequence need beyond those held."""
+        if self._narrow is not None and self._limits.ahead:
+            # An iteration of many tokens may pass the end of a window, up to which alone the demand is even.
+            return sum(self._rise(sequence, steps) for sequence in self._members.values())
         rounds, rest = divmod(steps, self._limits.block_tokens)
         first = self.step % self._limits.block_tokens
         return rounds * self._round + sum(self._crossings[first : first + rest])
+
+    def _rise(self, sequence: Sequence, steps: int) -> int:
+        length = sequence.length_offset + self.step
+        return self._limits.blocks_for(length + steps) - self._limits.blocks_for(length)
 
     @property
     def _round(self) -> int:
@@ -139,7 +155,7 @@ class Batch:
         return self._limits.reach.full * len(self._members) + self._narrow.round_blocks
 
     def steps_within_blocks(self, most: int) -> int:
-        """Return how many decode iterations, at most *most*, the free blocks allow."""
+        """Return how many iterations of one token, at most *most*, the free blocks allow."""
         if self.demand(most) <= self.free_blocks:
             return most
         block_tokens = self._limits.block_tokens
@@ -183,6 +199,6 @@ class Batch:
     def _count(self, sequence: Sequence, change: int) -> None:
         # Written twice, one block size apart: any run of up to block_tokens steps is then one slice.
         block_tokens = self._limits.block_tokens
-        residue = -sequence.length_offset % block_tokens
+        residue = -(sequence.length_offset + self._limits.ahead) % block_tokens
         self._crossings[residue] += change
         self._crossings[residue + block_tokens] += change

@@ -20,7 +20,7 @@ class Narrow:
 
     def __init__(self, limits: Limits) -> None:
         self._parts, self._window = limits.reach.windowed, limits.reach.window
-        self._full_blocks = limits.reach.most_window_blocks(limits.block_tokens) * limits.block_tokens
+        self._full_blocks = limits.reach.most_window_blocks(limits.block_tokens) * limits.block_tokens - limits.ahead
         self._growing: dict[int, Sequence] = {}
         """Members that have not filled the window, by number."""
         self._offsets = 0

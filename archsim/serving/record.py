@@ -74,10 +74,12 @@ class Record:
     rejected: int
     preemptions: int
     decode_tokens: int
-    """Tokens that decode iterations yield: batch times iterations, summed."""
+    """Batch times iterations of those that decode, summed: their tokens, where nothing is drafted."""
     peak_kv_blocks: int
     event_count: int
     """Events of the simulation kernel."""
+    draft_tokens: int | None = None
+    """Tokens that decode iterations yield with guesses, those beyond a last one too; None where none are made."""
     prefixes: PrefixUse | None = None
     """What the prefix cache was good for; None without one."""
 

@@ -28,6 +28,7 @@ from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
+from archsim.serving.speculation import Pattern, Span
 from archsim.serving.windows import WindowLog
 from archsim.units import PS_PER_S
 
@@ -107,6 +108,11 @@ class Server:
         self._log = log or WindowLog()
         self._books = RequestBooks(done)
         self._decode_tokens = 0
+        drafts = limits.techniques.drafts
+        self._pattern = Pattern(drafts.shares) if drafts else None
+        self._iterations = 0
+        """Decode iterations so far, where drafts make their tokens differ."""
+        self._drafted = 0
         self._preemptions = 0
 
     def serve(self, kernel: Kernel) -> Process:
@@ -156,6 +162,7 @@ class Server:
             decode_tokens=self._decode_tokens,
             peak_kv_blocks=self._batch.peak_blocks,
             event_count=event_count,
+            draft_tokens=self._drafted if self._pattern else None,
             prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
         )
 
@@ -197,10 +204,10 @@ class Server:
     def _start_chunks(self) -> list[Sequence] | None:
         """Run one iteration on chunks beside those who decode and return whose prompt is done; None without a chunk."""
         batch, under_way = self._batch, self._under_way
-        budget = self._limits.max_prefill_tokens - len(batch)
+        budget = self._limits.max_prefill_tokens - len(batch) * (1 + self._limits.ahead)
         if budget <= 0 or not (under_way or self._waiting):
             return None
-        self._preempt_for(1)
+        self._preempt_for(self._tokens_next)
         self._admit_chunks(budget)
         recomputing = bool(under_way) and under_way[0].generated > 0
         chunks = cut(under_way, budget, reach=self._limits.reach)
@@ -210,11 +217,10 @@ class Server:
             under_way.popleft()
         decoding = len(batch)
         run = self._costs.mixed(decoding, batch.kv_tokens, chunks)
-        batch.advance(1)
         self._log.open(self._now_fine)
         phase = "mixed" if decoding else "prefill_recompute" if recomputing else "prefill"
-        self._log.book(phase, 1, run, decoding + len(chunks.done))
-        self._decode_tokens += decoding
+        yielded = self._advance(1, self._tokens_next) if decoding else 0
+        self._log.book(phase, 1, run, yielded + len(chunks.done))
         self._now_fine += run.time_fine
         return chunks.done
 
@@ -223,7 +229,7 @@ class Server:
         batch, waiting, under_way = self._batch, self._waiting, self._under_way
         left = budget - sum(sequence.length - sequence.prefilled for sequence in under_way)
         kind = bool(under_way[0].generated) if under_way else None
-        places, blocks = batch.free_places - len(under_way), batch.free_blocks - batch.demand(1)
+        places, blocks = batch.free_places - len(under_way), batch.free_blocks - batch.demand(self._tokens_next)
         count = self._policy.admit(batch.offered(waiting), places, blocks, self._limits)
         while count and left > 0 and (kind is None or bool(waiting[0].generated) == kind):
             sequence = waiting.popleft()
@@ -241,22 +247,47 @@ class Server:
 
     def _decode(self) -> None:
         batch = self._batch
-        self._preempt_for(1)
+        self._preempt_for(self._tokens_next)
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
         # Nobody can be let in while others wait or the batch is full, whoever arrives.
         if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
-        size = len(batch)
-        kv_tokens = batch.kv_tokens
-        most = batch.steps_within_blocks(batch.steps_to_change())
-        growth, left_fine = batch.growth, limit_fine - self._now_fine
-        steps = self._costs.decode_steps_until(size, kv_tokens, left_fine, most, growth=growth)
-        run = self._costs.decode(size, kv_tokens, steps, growth=growth)
-        batch.advance(steps)
-        self._log.book("decode", steps, run, size * steps)
-        self._decode_tokens += size * steps
+        steps, tokens, run = self._jump(limit_fine - self._now_fine)
+        self._log.book("decode", steps, run, self._advance(steps, tokens))
         self._now_fine += run.time_fine
+
+    def _jump(self, left_fine: int) -> tuple[int, int, Run]:
+        """Return the iterations in which nothing changes, the tokens that they yield a sequence, and their cost."""
+        batch, pattern = self._batch, self._pattern
+        span = Span(len(batch), batch.kv_tokens, batch.growth)
+        if pattern is None:
+            most = batch.steps_within_blocks(batch.steps_to_change())
+            steps = self._costs.decode_steps_until(span.batch, span.kv_tokens, left_fine, most, growth=span.growth)
+            return steps, steps, self._costs.decode(span.batch, span.kv_tokens, steps, growth=span.growth)
+        start = self._iterations
+        most = pattern.steps_for(start, batch.steps_to_change())
+        if batch.demand(pattern.tokens(start, most)) > batch.free_blocks:
+            most = pattern.most_steps(start, lambda tokens: batch.demand(tokens) <= batch.free_blocks)
+        steps, run = pattern.steps_until(self._costs, span, start=start, limit_fine=left_fine, most=most)
+        return steps, pattern.tokens(start, steps), run
+
+    @property
+    def _tokens_next(self) -> int:
+        """Tokens of every running sequence that the next iteration yields."""
+        return 1 if self._pattern is None else self._pattern.tokens(self._iterations, 1)
+
+    def _advance(self, steps: int, tokens: int) -> int:
+        """Let every running sequence decode *tokens* in *steps* iterations; return how many tokens that yields."""
+        batch = self._batch
+        size = len(batch)
+        batch.advance(tokens)
+        self._iterations += steps
+        self._decode_tokens += size * steps
+        if self._pattern is None:
+            return size * tokens
+        self._drafted += size * tokens
+        return size * tokens - batch.surplus
 
     def _idle(self) -> bool:
         if self._arrivals.next_ps is None:

@@ -50,9 +50,14 @@ class Limits:
                 *(Problem("limits", name, str(getattr(self, name)), "a positive whole number") for name in wrong)
             )
 
+    @property
+    def ahead(self) -> int:
+        """Tokens beyond those that a sequence has for which it holds blocks: a whole draft."""
+        return self.techniques.drafts.tokens if self.techniques.drafts else 0
+
     def blocks_for(self, tokens: int) -> int:
-        """Return the KV blocks that hold *tokens* of one sequence."""
-        return self.reach.blocks(tokens, self.block_tokens)
+        """Return the KV blocks that hold *tokens* of one sequence, and a draft beyond them."""
+        return self.reach.blocks(tokens + self.ahead, self.block_tokens)
 
 
 class Sequence:
@@ -152,7 +157,8 @@ def refusal(sequence: Sequence, limits: Limits) -> str:
     tokens = sequence.prompt_tokens + sequence.output_tokens
     if tokens > limits.context_tokens:
         return f"prompt and output are {tokens} tokens, the model's context {limits.context_tokens}"
-    if limits.blocks_for(tokens) > limits.kv_blocks:
+    # An iteration may yield a draft's tokens beyond the last, too.
+    if limits.blocks_for(tokens + limits.ahead) > limits.kv_blocks:
         held = limits.kv_blocks // limits.reach.parts * limits.block_tokens
         return f"prompt and output are {tokens} tokens, the KV memory holds {held}"
     return ""

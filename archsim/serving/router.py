@@ -228,6 +228,9 @@ def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype
         decode_tokens=sum(record.decode_tokens for record in records),
         peak_kv_blocks=max(record.peak_kv_blocks for record in records),
         event_count=records[0].event_count,
+        draft_tokens=sum(record.draft_tokens or 0 for record in records)
+        if records[0].draft_tokens is not None
+        else None,
         prefixes=_together_prefixes(records),
     )
 

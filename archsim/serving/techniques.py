@@ -1,13 +1,14 @@
 """What a server does beyond batching, each off unless asked for: data that the replay reads.
 
-Nothing here acts. `prefix` caches what prompts have in common.
+Nothing here acts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
-__all__ = ["PLAIN", "PrefixRule", "Techniques"]
+__all__ = ["PLAIN", "DraftRule", "PrefixRule", "Techniques"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,23 @@ class PrefixRule:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftRule:
+    """How many guesses are verified and accepted (`archsim.serving.speculation`)."""
+
+    shares: tuple[Fraction, ...]
+    """Of drafts whose guesses up to each position are right."""
+    tokens: int
+    """Positions that an iteration verifies beyond the next one; at least as many as shares."""
+
+
+@dataclass(frozen=True, slots=True)
 class Techniques:
     """What is asked for; None: not."""
 
     prefix: PrefixRule | None = None
+    """Cache what prompts have in common."""
+    drafts: DraftRule | None = None
+    """Guess tokens and verify them together."""
 
 
 PLAIN = Techniques()

@@ -15,7 +15,7 @@ from archsim.workload.batch import Batch
 from archsim.workload.latent import Latent
 from archsim.workload.layers import LayerKind
 from archsim.workload.model import Model
-from archsim.workload.operator import NORM, NOTHING, ROPE, SOFTCAP, SOFTMAX, Operator, norm_work, product_flops, stream
+from archsim.workload.operator import NORM, ROPE, SOFTCAP, SOFTMAX, Operator, norm_work, product_flops, stream
 from archsim.workload.tensors import Amount, attention_weights, latent_weights, norm_weights, output_weights
 
 __all__ = ["attention_operators"]
@@ -49,7 +49,7 @@ def _projections(model: Model, batch: Batch) -> tuple[Operator, ...]:
     element_work = ROPE + (NORM if model.qk_norm != "none" else 0)
     append = Operator(
         "rope_append" if model.rotary else "kv_append",
-        kv_append_decode=2 * batch.decode * model.kv_width,
+        kv_append_decode=2 * batch.decode_rows * model.kv_width,
         kv_append_prefill=2 * batch.prefill_tokens * model.kv_width,
         activations_in=(query, keys) if model.rotary else (keys,),
         activations_out=(query,) if model.rotary else (),
@@ -65,9 +65,11 @@ def _attention(model: Model, batch: Batch, kind: LayerKind) -> tuple[Operator, .
     if batch.decode:
         kernels.append(
             _attention_kernel(
-                model, "attention_decode", batch.decode, pairs=seen.kv_tokens, kv_tokens=seen.kv_tokens, rows=group
+                model, "attention_decode", batch.decode_rows,
+                pairs=_pairs(batch, seen.kv_tokens), kv_tokens=seen.kv_tokens + batch.decode * batch.drafted,
+                rows=group * (1 + batch.drafted), sequences=batch.decode,
             )
-        )
+        )  # fmt: skip
     if batch.prefill_tokens:
         rows = group * -(-batch.prefill_tokens // batch.prefill_sequences)
         kernels.append(
@@ -79,7 +81,14 @@ def _attention(model: Model, batch: Batch, kind: LayerKind) -> tuple[Operator, .
     return tuple(kernels)
 
 
-def _attention_kernel(model: Model, name: str, tokens: int, *, pairs: int, kv_tokens: int, rows: int) -> Operator:
+def _pairs(batch: Batch, kv_tokens: int) -> int:
+    """Return the query-key pairs of decoding: each guess attends to one position more than the one before it."""
+    return (1 + batch.drafted) * kv_tokens + batch.decode * (batch.drafted * (batch.drafted + 1) // 2)
+
+
+def _attention_kernel(
+    model: Model, name: str, tokens: int, *, pairs: int, kv_tokens: int, rows: int, sequences: int = 0
+) -> Operator:
     query = Amount(tokens * model.query_width, "ranks")
     return Operator(
         name,
@@ -90,7 +99,7 @@ def _attention_kernel(model: Model, name: str, tokens: int, *, pairs: int, kv_to
         matrix_rows=rows,
         vector_flops=(_softmax(model, pairs),),
         reads_kv=True,
-        shards=Amount(tokens * model.kv_heads, "kv_heads") if name == "attention_decode" else NOTHING,
+        shards=Amount(sequences * model.kv_heads, "kv_heads"),
         scores=Amount(pairs * model.heads, "ranks"),
     )
 
@@ -140,7 +149,7 @@ def _latent_projections(model: Model, batch: Batch, latent: Latent) -> tuple[Ope
     )
     append = Operator(
         "rope_append",
-        kv_append_decode=batch.decode * latent.cached,
+        kv_append_decode=batch.decode_rows * latent.cached,
         kv_append_prefill=batch.prefill_tokens * latent.cached,
         activations_in=(query, cached),
         activations_out=(query,),
@@ -157,8 +166,8 @@ def _latent_attention(model: Model, batch: Batch, latent: Latent) -> tuple[Opera
     expand, prefill = _latent_prefill(model, batch, latent) if batch.prefill_tokens else ((), ())
     if not batch.decode:
         return (*expand, *prefill)
-    query = _absorbed(model, "absorb_query", batch.decode, (latent.nope, latent.kv_rank))
-    value = _absorbed(model, "absorb_value", batch.decode, (latent.kv_rank, latent.value))
+    query = _absorbed(model, "absorb_query", batch.decode_rows, (latent.nope, latent.kv_rank))
+    value = _absorbed(model, "absorb_value", batch.decode_rows, (latent.kv_rank, latent.value))
     return (*expand, query, _latent_decode(model, batch, latent), *prefill, value)
 
 
@@ -177,14 +186,14 @@ def _absorbed(model: Model, name: str, tokens: int, widths: tuple[int, int]) -> 
 
 
 def _latent_decode(model: Model, batch: Batch, latent: Latent) -> Operator:
-    pairs, heads = batch.kv_tokens, model.heads
+    pairs, heads = _pairs(batch, batch.kv_tokens), model.heads
     return Operator(
         "attention_decode",
-        kv_read=pairs * latent.cached,
-        activations_in=(Amount(batch.decode * heads * latent.cached, "ranks"),),
-        activations_out=(Amount(batch.decode * heads * latent.kv_rank, "ranks"),),
+        kv_read=(batch.kv_tokens + batch.decode * batch.drafted) * latent.cached,
+        activations_in=(Amount(batch.decode_rows * heads * latent.cached, "ranks"),),
+        activations_out=(Amount(batch.decode_rows * heads * latent.kv_rank, "ranks"),),
         matrix_flops=(Amount(2 * pairs * heads * (latent.cached + latent.kv_rank), "ranks"),),
-        matrix_rows=heads,
+        matrix_rows=heads * (1 + batch.drafted),
         rows_by_heads=True,
         vector_flops=(_softmax(model, pairs),),
         reads_kv=True,

@@ -37,6 +37,10 @@ class Batch:
     """Of `kv_tokens` those within the window of the layers that have one; 0: as of equal lengths."""
     window_pairs: int = 0
     """Of `prefill_pairs` those within the window; 0: as of equal prompts."""
+    drafted: int = 0
+    """Further positions of each decoding sequence, guessed and verified in the same iteration."""
+    rejected: int = 0
+    """Of the verified positions of all sequences those whose guess is wrong, and whose work nobody needs."""
 
     def __post_init__(self) -> None:
         counts = (self.decode, self.kv_tokens, self.prefill_sequences, self.prefill_tokens, self.prefill_pairs)
@@ -48,6 +52,8 @@ class Batch:
             raise ValueError(f"each prefilling sequence has at least one new token: {self}")
         if self.prefill_pairs < self.prefill_tokens or self.prefill_kv_tokens < self.prefill_tokens:
             raise ValueError(f"each new token attends at least to itself: {self}")
+        if not 0 <= self.rejected <= self.decode * self.drafted:
+            raise ValueError(f"of what is drafted, none or some or all is rejected: {self}")
 
     @classmethod
     def of_decode(cls, sequences: int, context: int) -> Batch:
@@ -75,6 +81,8 @@ class Batch:
             prefill_kv_tokens=self.prefill_kv_tokens + other.prefill_kv_tokens,
             window_tokens=self.window_tokens + other.window_tokens,
             window_pairs=self.window_pairs + other.window_pairs,
+            drafted=max(self.drafted, other.drafted),
+            rejected=self.rejected + other.rejected,
         )
 
     def with_context(self, tokens: int) -> Batch:
@@ -100,7 +108,8 @@ class Batch:
         context, seen = (
             total * decode // self.decode if self.decode else 0 for total in (self.kv_tokens, self.window_tokens)
         )
-        return replace(self, decode=decode, kv_tokens=context, window_tokens=seen)
+        rejected = self.rejected * decode // self.decode if self.decode else 0
+        return replace(self, decode=decode, kv_tokens=context, window_tokens=seen, rejected=rejected)
 
     def windowed(self, window: int) -> Attended:
         """Return what layers attend to that see *window* tokens, or all where it is 0.
@@ -120,14 +129,24 @@ class Batch:
         return Attended(kv_tokens, pairs, new + count * min(cached, window - 1))
 
     @property
+    def sequences(self) -> int:
+        """Sequences of both kinds."""
+        return self.decode + self.prefill_sequences
+
+    @property
+    def decode_rows(self) -> int:
+        """Positions of the decoding sequences: the next token's, and those that are guessed beyond it."""
+        return self.decode * (1 + self.drafted)
+
+    @property
     def tokens(self) -> int:
         """Tokens that pass through the layers."""
-        return self.decode + self.prefill_tokens
+        return self.decode_rows + self.prefill_tokens
 
     @property
     def sampled(self) -> int:
-        """Positions for which the head computes logits: the last one of each sequence."""
-        return self.decode + self.prefill_sequences
+        """Positions for which the head computes logits: the last one of each prompt, all of a decoding sequence."""
+        return self.decode_rows + self.prefill_sequences
 
     @property
     def phase(self) -> str:

@@ -53,6 +53,12 @@ def distinct_experts(model: Model, tokens: int) -> int:
     return (model.experts * (one - missed) * _EXPERT_PARTS + one // 2) >> 64
 
 
+def _beside(size: int, needed: int, touched: int) -> tuple[Amount, ...]:
+    """Return what is read of experts that wrong guesses alone touch."""
+    more = size * touched // _EXPERT_PARTS - size * needed // _EXPERT_PARTS
+    return (Amount(more, "ranks"),) if more else ()
+
+
 def _dense(model: Model, batch: Batch, width: int, *, normed: bool) -> tuple[Operator, ...]:
     """Return gate and up, and down. A parallel block with one norm reads what the qkv kernel has normed."""
     tokens = batch.tokens
@@ -114,6 +120,7 @@ def _experts(model: Model, batch: Batch) -> tuple[Operator, Operator, Operator]:
     """Return router, grouped gate and up, grouped down with the weighted sum."""
     tokens, routed = batch.tokens, batch.tokens * model.experts_per_token
     touched = distinct_experts(model, tokens)
+    needed = distinct_experts(model, tokens - batch.rejected)
     rows = -(-routed * _EXPERT_PARTS // touched)
     into, out_of = expert_weights(model)
     products = (2 if model.gated else 1) * model.hidden * model.intermediate, model.intermediate * model.hidden
@@ -130,7 +137,8 @@ def _experts(model: Model, batch: Batch) -> tuple[Operator, Operator, Operator]:
     )
     up = Operator(
         "experts_gate_up" if model.gated else "experts_up",
-        weights=(Amount(into * touched // _EXPERT_PARTS, "ranks"),),
+        weights=(Amount(into * needed // _EXPERT_PARTS, "ranks"),),
+        reread_weights=_beside(into, needed, touched),
         expert_weights=True,
         activations_in=(Amount(routed * model.hidden, "whole"),),
         activations_out=(inner,),
@@ -142,7 +150,8 @@ def _experts(model: Model, batch: Batch) -> tuple[Operator, Operator, Operator]:
     summed = (states,) if model.shared_intermediate else ()
     down = Operator(
         "experts_down",
-        weights=(Amount(out_of * touched // _EXPERT_PARTS, "ranks"),),
+        weights=(Amount(out_of * needed // _EXPERT_PARTS, "ranks"),),
+        reread_weights=_beside(out_of, needed, touched),
         expert_weights=True,
         activations_in=(inner, *summed),
         activations_out=(states,),

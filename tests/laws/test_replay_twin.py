@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from math import isqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.techniques import PrefixRule, Techniques
+from archsim.serving.techniques import DraftRule, PrefixRule, Techniques
 from archsim.step.costs import StepCosts
 from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
@@ -145,6 +146,51 @@ def test_with_cached_prefixes_the_replay_equals_its_twin_too(
     assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
     assert record.preemptions == slow.preemptions
     assert record.prefixes == PrefixUse(slow.cache.prompt, slow.cache.hit, slow.cache.evicted)
+
+
+shares = st.lists(st.fractions(0, 1, max_denominator=97), min_size=1, max_size=4).map(
+    lambda found: tuple(sorted(found, reverse=True))
+)
+
+
+@given(costs_pairs(), cached_cases(), shares, st.integers(0, 3), st.sampled_from(sorted(POLICIES)))
+@quiet
+def test_with_drafts_the_replay_equals_its_twin_too(
+    pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], shares: tuple[Any, ...], beyond: int, policy: str
+) -> None:
+    """Chains and trees, of any shares, with and without a prefix cache and windows; surplus tokens are thrown away."""
+    closed, loop = pair
+    arrivals, limits = case
+    rule = DraftRule(shares, len(shares) + beyond)
+    prefix = limits.techniques.prefix if beyond % 2 else None
+    limits = replace(limits, techniques=Techniques(prefix=prefix, drafts=rule))
+    record = replay(iter(arrivals), closed, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, loop, limits, policy)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+    assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
+    assert record.preemptions == slow.preemptions
+    assert record.draft_tokens == slow.drafted
+    served = record.requests.output_tokens[record.requests.finish_ps >= 0]
+    recomputed = record.preemptions
+    assert record.total.output_tokens == served.sum() + 0 * recomputed
+
+
+def test_a_long_draft_run_jumps_over_whole_periods_and_equals_its_twin() -> None:
+    """Thousands of iterations of one sequence and of three, with arrivals and windows' borders in between."""
+    closed, loop = (
+        kind(lambda batch, kv: 9 * 10**5 + 1000 * batch + kv * kv // 50, lambda tokens, pairs: tokens + pairs,
+             spacing_bits=6)
+        for kind in (toy.ToyCosts, toy.LoopCosts)
+    )  # fmt: skip
+    arrivals = [Arrival(at * 7 * 10**9, 5 + at, 1500 + 111 * at) for at in range(4)]
+    limits = Limits(3, 40, 10**4, 8, 10**5, techniques=Techniques(drafts=DraftRule(SHARES, 3)))
+    record, slow = replay(arrivals, closed, limits=limits), twin.twin_replay(arrivals, loop, limits)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+
+
+SHARES = (Fraction(3, 4), Fraction(1, 2), Fraction(3, 10))
 
 
 @given(traces(), limit_sets, st.integers(1, 10**9), st.sampled_from(sorted(POLICIES)))

@@ -1,0 +1,125 @@
+"""Speculative decoding in the replay: how many tokens an iteration yields, and jumps over many such iterations.
+
+S5: every iteration of a batch yields one token a sequence and as many more as guesses were accepted, the same number
+for all its sequences. That number follows the shares by position through a fixed sequence of `PERIOD` quantiles, the
+bit-reversed fractions (van der Corput): over a period each position is accepted in exactly its share of the iterations,
+rounded to 1/64, and long and short steps are spread as evenly as can be. A replay of many requests thereby has the mean
+of the table at every batch, no seed, and jumps that are exact; what it lacks is the luck of single sequences.
+
+A sequence holds blocks for a whole draft beyond the tokens that it has. Tokens beyond a sequence's last are thrown away.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+from archsim.serving.costs import Costs
+
+__all__ = ["PERIOD", "Jump", "Pattern", "Span"]
+
+PERIOD = 64
+"""Iterations after which the accepted numbers repeat."""
+_BITS = PERIOD.bit_length() - 1
+
+
+class Span(NamedTuple):
+    """What decodes in a jump."""
+
+    batch: int
+    kv_tokens: int
+    growth: int
+    """Tokens that an iteration reads more after each token of every sequence."""
+
+
+class Jump(NamedTuple):
+    """Consecutive iterations as a mixture of knots."""
+
+    time_fine: int
+    knots: tuple[tuple[int, int], ...]
+
+
+class Pattern:
+    """Tokens a sequence of every iteration, from the first of a server on."""
+
+    def __init__(self, shares: tuple[Fraction, ...]) -> None:
+        quantiles = [Fraction(2 * int(f"{place:0{_BITS}b}"[::-1], 2) + 1, 2 * PERIOD) for place in range(PERIOD)]
+        self._tokens = [1 + sum(share > quantile for share in shares) for quantile in quantiles]
+        self._before = [0, *itertools.accumulate(self._tokens)]
+
+    @property
+    def period_tokens(self) -> int:
+        """Tokens of a sequence in a period."""
+        return self._before[PERIOD]
+
+    def tokens(self, start: int, steps: int) -> int:
+        """Return the tokens of a sequence in *steps* iterations from number *start* on."""
+        return self._upto(start + steps) - self._upto(start)
+
+    def most_steps(self, start: int, fits: Callable[[int], bool]) -> int:
+        """Return the most iterations from *start* on whose tokens *fits*, which holds for none and then never again."""
+        high = 1
+        while fits(self.tokens(start, high)):
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(self.tokens(start, middle)) else (low, middle)
+        return low
+
+    def steps_for(self, start: int, tokens: int) -> int:
+        """Return the fewest iterations from *start* on that yield *tokens* of a sequence, at least one."""
+        return 1 + self.most_steps(start, lambda some: some < tokens)
+
+    def _upto(self, steps: int) -> int:
+        rounds, rest = divmod(steps, PERIOD)
+        return rounds * self._before[PERIOD] + self._before[rest]
+
+    def steps_until(self, costs: Costs, span: Span, *, start: int, limit_fine: int, most: int) -> tuple[int, Jump]:
+        """Return the fewest iterations, at least one and at most *most*, that take *limit_fine*, and their costs."""
+        done, left = 0, limit_fine
+        weights: dict[int, int] = {}
+        time_fine = 0
+        while most - done > PERIOD:
+            rounds = self._rounds_within(costs, span, start=start, done=done, limit_fine=left, most=most - done - 1)
+            if not rounds:
+                break
+            spent = _add(weights, self._rounds(costs, span, start=start, done=done, rounds=rounds))
+            done, left, time_fine = done + rounds * PERIOD, left - spent, time_fine + spent
+        while done < most:
+            kv_tokens = span.kv_tokens + span.growth * self.tokens(start, done)
+            spent = _add(weights, [costs.decode(span.batch, kv_tokens, 1)])
+            done, left, time_fine = done + 1, left - spent, time_fine + spent
+            if left <= 0:
+                break
+        return done, Jump(time_fine, tuple(weights.items()))
+
+    def _rounds_within(self, costs: Costs, span: Span, *, start: int, done: int, limit_fine: int, most: int) -> int:
+        """Return how many whole periods end before *limit_fine*, as a power of two, or none."""
+        rounds = 1 << max((most // PERIOD).bit_length() - 1, 0) if most >= PERIOD else 0
+        while rounds:
+            runs = self._rounds(costs, span, start=start, done=done, rounds=rounds)
+            if sum(run.time_fine for run in runs) < limit_fine:
+                return rounds
+            rounds //= 2
+        return 0
+
+    def _rounds(self, costs: Costs, span: Span, *, start: int, done: int, rounds: int) -> list[Jump]:
+        """Return the costs of whole periods: each place of the period is a run whose context grows evenly."""
+        rise = span.growth * self.period_tokens
+        runs = []
+        for place in range(done, done + PERIOD):
+            kv_tokens = span.kv_tokens + span.growth * self.tokens(start, place)
+            run = costs.decode(span.batch, kv_tokens, rounds, growth=rise)
+            runs.append(Jump(run.time_fine, run.knots))
+        return runs
+
+
+def _add(weights: dict[int, int], runs: list[Jump]) -> int:
+    """Add the knots of *runs* to *weights* and return their time."""
+    for run in runs:
+        for knot, weight in run.knots:
+            weights[knot] = weights.get(knot, 0) + weight
+    return sum(run.time_fine for run in runs)
