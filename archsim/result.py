@@ -25,6 +25,7 @@ __all__ = [
     "Bounds",
     "Carbon",
     "Cost",
+    "DraftFacts",
     "Energy",
     "Latency",
     "LedgerColumns",
@@ -145,10 +146,25 @@ class PrefixFacts(_Row):
     """Blocks of the trace's, with their tokens."""
 
 
+class DraftFacts(_Row):
+    """What came of guesses."""
+
+    method: str
+    acceptance: list[FiniteFloat]
+    """Share of drafts whose guesses up to each position are right, as asked for."""
+    verified_tokens: Count
+    """Positions that an iteration verifies beside the next one."""
+    tokens_per_step: FiniteFloat | None
+    """Of a sequence, in the iterations that decode; None without any."""
+    kv_blocks: Count
+    """Of a replica, beside what guesses."""
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
     prefix_cache: PrefixFacts | None = None
+    speculation: DraftFacts | None = None
 
 
 class ParallelismFacts(_Row):

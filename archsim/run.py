@@ -27,13 +27,16 @@ from archsim.mapping.spread import Spread
 from archsim.result import Result
 from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.configure import arrivals_of, check_names, techniques_of
+from archsim.serving.drafts import blocks_beside, drafting_of
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import DEALT, Fleet, replay_fleet
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate
 from archsim.serving.sessions import replay_sessions
+from archsim.serving.speculation import pattern_of
 from archsim.serving.techniques import Techniques
 from archsim.step.costs import StepCosts
+from archsim.step.drafting import Drafting
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
@@ -48,6 +51,7 @@ from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
 from archsim.workload.replication import load_experts
 from archsim.workload.routing import UNIFORM
+from archsim.workload.statistics import mean_context
 from archsim.workload.trace import Trace, load_trace
 
 __all__ = [
@@ -91,6 +95,8 @@ class _Setup:
     """Empty where there is one."""
     techniques: Techniques
     """What the server does beyond batching."""
+    drafting: Drafting | None
+    """How tokens are guessed; None: they are not."""
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,15 +124,12 @@ class _Setup:
         cut = Cut.of(model, bits, sizes, spec, routing=routing)
         replicas = tuple(replicas_of(sizes, system.network, spec.working_chips)) if sizes.replicas > 1 else ()
         techniques = techniques_of(spec, model, trace)
-        return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques)
+        drafting = drafting_of(cut, bits, system)
+        return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques, drafting)
 
     def simulate(self, batch: Batch) -> StepRecord:
-        """Return the record of one iteration of *batch*."""
-        if self.spread.parallelism.pp > 1:
-            schedule = self.spread.pipeline or self.spec.runtime.pipeline or DRAINED
-            record = simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
-        else:
-            record = simulate_step(self.cut.plan(batch), self.system)
+        """Return the record of one iteration of *batch*, its guesses with it."""
+        record = self.drafting.step(batch, self._alone) if self.drafting else self._alone(batch)
         # Replicas have equal scopes; a spare that stands by for all of them would be no one's.
         return record if self.replicas else with_spares(record, self.spec.idle_chips)
 
@@ -137,6 +140,12 @@ class _Setup:
         if trace.closed:
             return self.serve_sessions(trace, progress=progress)
         return self.serve(arrivals_of(trace), progress=progress)
+
+    def _alone(self, batch: Batch) -> StepRecord:
+        if self.spread.parallelism.pp > 1:
+            schedule = self.spread.pipeline or self.spec.runtime.pipeline or DRAINED
+            return simulate_pipeline(self.cut.pipeline(batch), self.system, schedule=schedule)
+        return simulate_step(self.cut.plan(batch), self.system)
 
     def serve_loop(self, loop: ClosedLoop, *, progress: Callable[[int, int], None] | None = None) -> Fleet:
         """Return the record of serving *loop*, whose users are dealt to the replicas and stay."""
@@ -196,7 +205,7 @@ class _Setup:
         return Limits(
             max_batch=runtime.max_batch,
             max_prefill_tokens=runtime.max_prefill_tokens,
-            kv_blocks=self.placement.kv_blocks,
+            kv_blocks=blocks_beside(self.drafting, self.placement),
             block_tokens=runtime.kv_block_tokens,
             context_tokens=self.model.max_context,
             reach=self.model.reach,
@@ -267,6 +276,7 @@ def run(
         offered_per_search=min(SLICE_REQUESTS, offered),
         replicas=fleet.replicas,
         counted=steady(fleet.record.requests, trace) if isinstance(trace, ClosedLoop) else None,
+        limits=setup.limits,
     )
     result = with_interval(result_of_replay(setup.design, served), setup.spec)
     return assessed(result, setup.spec, load_economics())
@@ -305,7 +315,14 @@ class Bench:
         shares = split_evenly(batch, len(setup.replicas) or 1)
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
-        result = result_of_step(self._design, steps, shares, context=context, tables=tables)
+        result = result_of_step(
+            self._design,
+            steps,
+            shares,
+            context=context,
+            tables=tables,
+            pattern=pattern_of(setup.techniques),
+        )
         return assessed_as(with_interval(result, setup.spec), self._owned)
 
 
@@ -382,12 +399,3 @@ def search_parallelism(
         expected = f"a batch that fits in some way: {lacking} ({trials[0].parallelism})"
         raise CapacityError(Problem(system.name, f"{_KEY} {AUTO}", wanted, expected))
     return trials
-
-
-def mean_context(trace: Trace | ClosedLoop) -> int:
-    """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
-    if isinstance(trace, ClosedLoop):
-        return trace.prompt_tokens + trace.output_tokens // 2
-    if not trace.count:
-        raise InputError(Problem(trace.name, "", "", "at least one request"))
-    return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))

@@ -255,7 +255,7 @@ def _mixed(
 
 
 def _blocks(tokens: int, limits: Any) -> int:
-    """Count blocks, with room for a draft: of the parts with a window at most those that it can lie in, of the others all."""
+    """Count blocks, with room for a draft: with a window at most those that it can lie in, without all."""
     whole, reach = -(-(tokens + limits.ahead) // limits.block_tokens), limits.reach
     return sum(whole for _ in range(reach.full)) + sum(
         min(whole, -(-reach.window // limits.block_tokens) + 1) for _ in range(reach.windowed)

@@ -5,10 +5,12 @@ Names of policies are checked where the policies are (`archsim.serving.configure
 
 from __future__ import annotations
 
-from archsim.hardware.memory_spec import Spec
-from archsim.hardware.quantities import Text
+from pydantic import Field, model_validator
 
-__all__ = ["PrefixCacheSpec", "ServingSpec"]
+from archsim.hardware.memory_spec import Spec, refusal
+from archsim.hardware.quantities import Count, Picoseconds, Text
+
+__all__ = ["PrefixCacheSpec", "ServingSpec", "SpeculationSpec"]
 
 
 class PrefixCacheSpec(Spec):
@@ -18,8 +20,61 @@ class PrefixCacheSpec(Spec):
     """What goes first when blocks are needed: a key of `archsim.serving.prefix.EVICTIONS`."""
 
 
+class SpeculationSpec(Spec):
+    """Tokens are guessed and verified together, table `[serving.speculation]`."""
+
+    method: Text
+    """What guesses: a key of `archsim.workload.drafter.METHODS`."""
+    model: Text | None = None
+    """The model that guesses, where `method` is `draft`."""
+    depth: Count
+    """Guesses in a row."""
+    branch: Count = 1
+    """Guesses of one pass: 1 is a chain, more a tree."""
+    tokens: Count | None = None
+    """Positions that are verified beside the next one; not stated: all guesses of a chain."""
+    acceptance: Text | None = None
+    """Name of a table of how many guesses are right (`workloads/acceptance`)."""
+    profile: tuple[Text, ...] = ()
+    """Shares by position in its place, `"80 %"`."""
+    system: Text | None = None
+    """Name or file of the system on whose chips guesses are made; not stated: on the model's own."""
+    hop_ps: Picoseconds | None = Field(alias="hop", default=None)
+    """Time to those chips, and as much back."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SpeculationSpec:
+        if (self.method == "draft") != (self.model is not None):
+            raise refusal("model", self.model or "", "the model that guesses where method is draft, and nowhere else")
+        if (self.acceptance is None) == (not self.profile):
+            raise refusal("acceptance", self.acceptance or "", "a table of acceptance or a profile, and not both")
+        if (self.system is None) != (self.hop_ps is None):
+            raise refusal("hop", "", "this time where system says that guesses are made elsewhere, and nowhere else")
+        if self.method == "ngram" and self.system is not None:
+            raise refusal("system", self.system or "", "nothing for ngram, which computes nothing anywhere")
+        if self.branch > 1 and self.tokens is None:
+            raise refusal("tokens", "", "how many of a tree's guesses are verified")
+        if self.tokens is not None and not self.depth <= self.tokens <= self.most_tokens:
+            raise refusal(
+                "tokens", self.tokens, f"from {self.depth} (depth) to {self.most_tokens}, all that are guessed"
+            )
+        return self
+
+    @property
+    def most_tokens(self) -> int:
+        """Guesses of all passes: `branch` in the first, and as many behind each of those in every other."""
+        return self.branch + (self.depth - 1) * self.branch**2
+
+    @property
+    def verified(self) -> int:
+        """Positions that are verified beside the next one."""
+        return self.tokens or self.depth
+
+
 class ServingSpec(Spec):
     """Techniques of the server, table `[serving]`."""
 
     prefix_cache: PrefixCacheSpec | None = None
     """Keep what prompts have in common."""
+    speculation: SpeculationSpec | None = None
+    """Guess tokens and verify them together."""

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.hardware.serving_spec import PrefixCacheSpec
+from archsim.hardware.serving_spec import PrefixCacheSpec, SpeculationSpec
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.spread import Spread
+from archsim.serving.drafts import guesses_of
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS
 from archsim.serving.requests import Arrival
 from archsim.serving.router import ROUTERS
-from archsim.serving.techniques import PLAIN, PrefixRule, Techniques
+from archsim.serving.techniques import PLAIN, DraftRule, PrefixRule, Techniques
 from archsim.step.stages import PIPELINES
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
 from archsim.workload.trace import Trace
 
 __all__ = ["arrivals_of", "check_names", "known", "techniques_of"]
-
-_WAYS = "--parallel"
 
 
 def arrivals_of(trace: Trace) -> Iterator[Arrival]:
@@ -40,7 +39,14 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
     if serving is None:
         return PLAIN
     prefix = serving.prefix_cache if trace is not None else None
-    return Techniques(prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None)
+    return Techniques(
+        prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None,
+        drafts=_draft_rule(serving.speculation) if serving.speculation else None,
+    )
+
+
+def _draft_rule(setting: SpeculationSpec) -> DraftRule:
+    return DraftRule(guesses_of(setting), setting.verified)
 
 
 def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | ClosedLoop) -> PrefixRule:
@@ -66,19 +72,14 @@ def known(file: str, key: str, name: str, names: Collection[str]) -> None:
 
 
 def check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
-    """Raise `InputError` for a scheduler, pipeline, router or routing that is none, or means nothing here."""
-    if (own := spec.runtime.pipeline) is not None and own not in PIPELINES:
-        expected = f"one of {', '.join(PIPELINES)}{did_you_mean(own, PIPELINES)}"
-        raise InputError(Problem(spec.name, "runtime.pipeline", own, expected))
-    for word, name, known in (("router", spread.router, ROUTERS), ("pipeline", spread.pipeline, PIPELINES)):
-        if name and name not in known:
-            expected = f"one of {', '.join(known)}{did_you_mean(name, known)}"
-            raise InputError(Problem("", f"{_WAYS} {word}", name, expected))
+    """Raise `InputError` for a scheduler, router or pipeline that is not there, and for experts without their ranks."""
+    known(spec.name, "runtime.scheduler", spec.runtime.scheduler, POLICIES)
+    if spec.runtime.pipeline is not None:
+        known(spec.name, "runtime.pipeline", spec.runtime.pipeline, PIPELINES)
+    if spread.router:
+        known("", "--parallel router", spread.router, ROUTERS)
+    if spread.pipeline:
+        known("", "--parallel pipeline", spread.pipeline, PIPELINES)
     if spread.experts and spread.parallelism.ep == 1:
         expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
-        raise InputError(Problem("", f"{_WAYS} experts", spread.experts, expected))
-
-    name = spec.runtime.scheduler
-    if name not in POLICIES:
-        expected = f"one of {', '.join(POLICIES)}{did_you_mean(name, POLICIES)}"
-        raise InputError(Problem(spec.name, "runtime.scheduler", name, expected))
+        raise InputError(Problem("", "--parallel experts", spread.experts, expected))

@@ -6,7 +6,7 @@ bit-reversed fractions (van der Corput): over a period each position is accepted
 rounded to 1/64, and long and short steps are spread as evenly as can be. A replay of many requests thereby has the mean
 of the table at every batch, no seed, and jumps that are exact; what it lacks is the luck of single sequences.
 
-A sequence holds blocks for a whole draft beyond the tokens that it has. Tokens beyond a sequence's last are thrown away.
+A sequence holds blocks for a whole draft beyond the tokens that it has. Tokens beyond its last are thrown away.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-from archsim.serving.costs import Costs
+from archsim.serving.costs import Costs, Run
+from archsim.serving.techniques import Techniques
 
-__all__ = ["PERIOD", "Jump", "Pattern", "Span"]
+__all__ = ["PERIOD", "Jump", "Pattern", "Span", "pattern_of"]
 
 PERIOD = 64
 """Iterations after which the accepted numbers repeat."""
@@ -106,18 +107,23 @@ class Pattern:
             rounds //= 2
         return 0
 
-    def _rounds(self, costs: Costs, span: Span, *, start: int, done: int, rounds: int) -> list[Jump]:
+    def _rounds(self, costs: Costs, span: Span, *, start: int, done: int, rounds: int) -> list[Run]:
         """Return the costs of whole periods: each place of the period is a run whose context grows evenly."""
         rise = span.growth * self.period_tokens
         runs = []
         for place in range(done, done + PERIOD):
             kv_tokens = span.kv_tokens + span.growth * self.tokens(start, place)
             run = costs.decode(span.batch, kv_tokens, rounds, growth=rise)
-            runs.append(Jump(run.time_fine, run.knots))
+            runs.append(run)
         return runs
 
 
-def _add(weights: dict[int, int], runs: list[Jump]) -> int:
+def pattern_of(techniques: Techniques) -> Pattern | None:
+    """Return the pattern of the drafts of *techniques*; None where nothing is drafted."""
+    return Pattern(techniques.drafts.shares) if techniques.drafts else None
+
+
+def _add(weights: dict[int, int], runs: list[Run]) -> int:
     """Add the knots of *runs* to *weights* and return their time."""
     for run in runs:
         for knot, weight in run.knots:

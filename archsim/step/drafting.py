@@ -32,6 +32,8 @@ class Drafter:
     system: System
     hop_ps: int | None
     """Time to its chips and back again, once a step each; None: it runs on the model's own."""
+    head: bool = False
+    """It uses the model's embedding and output head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Drafting:
                 Batch(decode=batch.decode, kv_tokens=batch.kv_tokens, window_tokens=batch.window_tokens),
                 drafted=self.branch - 1,
             )
-            wrong = 1 - sum(self.shares) / (len(self.shares) * self.branch)
+            wrong = 1 - sum(self.shares, Fraction(0)) / (len(self.shares) * self.branch)
             plan = without(drafter.cut.plan(guess), wrong)
             passes.append((_simulated(plan, drafter), len(self.shares)))
         if batch.prefill_tokens:

@@ -31,6 +31,7 @@ from archsim.result import (
 )
 from archsim.serving.costs import FINE_BITS
 from archsim.serving.record import PhaseUse, Window
+from archsim.serving.speculation import PERIOD, Pattern
 from archsim.step.record import StepRecord
 from archsim.summary.books import ledger_of, phase_results, seconds
 from archsim.summary.energy import energy_of
@@ -86,7 +87,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
         saturation=_saturation(design, served),
         columns=table,
         simulated_s=seconds(record.total.end_fine),
-        serving=serving_facts(record),
+        serving=serving_facts(design.spec, record, served.limits),
     )
     parts = [
         part_of(served.steps, run.windows, run.total, replica=replica)
@@ -109,25 +110,33 @@ def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
 
 
 def result_of_step(
-    design: Design, steps: Sequence[StepRecord], shares: Sequence[int], *, context: int, tables: bool = True
+    design: Design,
+    steps: Sequence[StepRecord],
+    shares: Sequence[int],
+    *,
+    context: int,
+    tables: bool = True,
+    pattern: Pattern | None = None,
 ) -> Result:
     """Return the result of one decode iteration, evaluated without a trace: its time is the TPOT.
 
     *shares* are the sequences of each replica, each of which runs an iteration of its own; *steps* holds one record
     for every different share that is not zero, in the order in which the shares first name them. Without *tables* the
-    result has none: they take a tenth of the time, and a study of many points reads none.
+    result has none: they take a tenth of the time, and a study of many points reads none. With *pattern* of guesses a
+    whole period of iterations stands for one, so that tokens are whole numbers.
     """
     known = dict(zip(dict.fromkeys(filter(None, shares)), steps, strict=True))
-    runs = _single_iterations(known, shares)
+    count, yielded = (PERIOD, pattern.period_tokens) if pattern else (1, 1)
+    runs = _iterations_alone(known, shares, count=count, yielded=yielded)
     batch = sum(shares)
-    times_s = [seconds_of(known[share].time_ps) for share in shares if share]
+    times_s = [seconds_of(count * known[share].time_ps) / yielded for share in shares if share]
     rate = math.fsum(share / time_s for share, time_s in zip(filter(None, shares), times_s, strict=True))
     of_sequences = np.repeat(times_s, [share for share in shares if share])
     absent = Summary(mean=None, p50=None, p90=None, p95=None, p99=None)
     measured = _Measured(
         provenance=step_provenance(design, steps, options=f"--batch {batch} --context {context}"),
         requests=RequestCounts(offered=0, completed=0, rejected=0, preempted=0),
-        tokens=TokenCounts(prompt=0, output=batch),
+        tokens=TokenCounts(prompt=0, output=batch * yielded),
         throughput=Throughput(
             output_tokens_per_s=rate, output_tokens_per_s_per_chip=rate / design.spec.chips, requests_per_s=None
         ),
@@ -146,15 +155,16 @@ def result_of_step(
     return _result(design, steps, _Ledgers(parts, parts[0]), measured, tables=tables)
 
 
-def _single_iterations(known: dict[int, StepRecord], shares: Sequence[int]) -> list[Window]:
-    """Return what each replica does: one iteration of its share, or nothing for the time of the longest."""
+def _iterations_alone(known: dict[int, StepRecord], shares: Sequence[int], *, count: int, yielded: int) -> list[Window]:
+    """Return what each replica does: *count* iterations of its share, or nothing for the time of the longest."""
     places = {share: place for place, share in enumerate(known)}
-    longest = max(step.time_ps for step in known.values()) << FINE_BITS
+    longest = count * max(step.time_ps for step in known.values()) << FINE_BITS
     runs = []
     for share in shares:
-        run = Window(0, known[share].time_ps << FINE_BITS if share else longest, output_tokens=share)
+        end_fine = count * known[share].time_ps << FINE_BITS if share else longest
+        run = Window(0, end_fine, output_tokens=share * yielded)
         if share:
-            run.phases["decode"] = PhaseUse(1, run.end_fine, {places[share]: 1 << FINE_BITS})
+            run.phases["decode"] = PhaseUse(count, run.end_fine, {places[share]: count << FINE_BITS})
         else:
             run.idle_fine = longest
         runs.append(run)

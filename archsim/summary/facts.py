@@ -21,6 +21,7 @@ from archsim.mapping.placement import Placement
 from archsim.mapping.replicas import Replica
 from archsim.result import ARCHSIM_VERSION, ModelFacts, Provenance, SystemFacts
 from archsim.serving.record import Record
+from archsim.serving.requests import Limits
 from archsim.serving.saturation import Saturation as Search
 from archsim.step.record import StepRecord
 from archsim.units import format_quantity
@@ -98,6 +99,8 @@ class Served:
     """Records of the single replicas, where there are several; `record` is all of them as one."""
     counted: npt.NDArray[np.bool_] | None = None
     """Requests whose latencies count: the steady part of a closed loop; None: all."""
+    limits: Limits | None = None
+    """What the server was held to; None: not known."""
 
 
 def fidelity_of(spec: SystemSpec) -> dict[str, str]:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from archsim.result import PrefixFacts, ServingFacts
+from archsim.hardware.spec import SystemSpec
+from archsim.result import DraftFacts, PrefixFacts, ServingFacts
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import Record
+from archsim.serving.requests import Limits
 
 __all__ = ["serving_facts"]
 
 
-def serving_facts(record: Record) -> ServingFacts | None:
+def serving_facts(spec: SystemSpec, record: Record, limits: Limits | None) -> ServingFacts | None:
     """Return what the techniques of *record*'s server did; None where none is asked for."""
-    if record.prefixes is None:
+    steps, tokens = record.decode_tokens, record.draft_tokens
+    facts = ServingFacts(
+        prefix_cache=_prefix_facts(record.prefixes) if record.prefixes else None,
+        speculation=_draft_facts(spec, limits, tokens / steps if steps and tokens is not None else None),
+    )
+    return facts if facts != ServingFacts() else None
+
+
+def _draft_facts(spec: SystemSpec, limits: Limits | None, tokens_per_step: float | None) -> DraftFacts | None:
+    setting = spec.serving.speculation if spec.serving else None
+    rule = limits.techniques.drafts if limits else None
+    if limits is None or setting is None or rule is None:
         return None
-    return ServingFacts(prefix_cache=_prefix_facts(record.prefixes))
+    return DraftFacts(
+        method=setting.method,
+        acceptance=[float(share) for share in rule.shares],
+        verified_tokens=rule.tokens,
+        tokens_per_step=tokens_per_step,
+        kv_blocks=limits.kv_blocks,
+    )
 
 
 def _prefix_facts(use: PrefixUse) -> PrefixFacts:

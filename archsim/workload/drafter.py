@@ -2,7 +2,8 @@
 
 S3: an EAGLE head is one dense layer of the model's width and attention (Li et al., ICML 2024; EAGLE-3, 2025); an MTP
 module is one layer of the model's last kind (DeepSeek-V3, arXiv 2412.19437). Both use the model's own embedding and
-output head, which every pass reads; the projection that joins their two inputs is left out. N-gram lookup costs nothing.
+output head, which every pass reads; the projection that joins their two inputs is left out. Looking up n-grams costs
+nothing.
 """
 
 from __future__ import annotations

@@ -19,11 +19,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archsim.errors import InputError, Problem
 from archsim.units import PS_PER_S, seconds_of
+from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
-__all__ = ["PERCENTS", "Lengths", "TraceStatistics", "describe", "quantile"]
+__all__ = ["PERCENTS", "Lengths", "TraceStatistics", "describe", "mean_context", "quantile"]
 
 PERCENTS = ("1", "5", "25", "50", "75", "90", "95", "99", "99.9")
 """The quantiles of `Lengths`, in percent."""
@@ -145,3 +147,12 @@ def _correlation(first: array[int], second: array[int]) -> float | None:
         return None
     joint = count * sum(a * b for a, b in zip(first, second, strict=True)) - sum_first * sum_second
     return joint / (math.sqrt(spread_first) * math.sqrt(spread_second))
+
+
+def mean_context(trace: Trace | ClosedLoop) -> int:
+    """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
+    if isinstance(trace, ClosedLoop):
+        return trace.prompt_tokens + trace.output_tokens // 2
+    if not trace.count:
+        raise InputError(Problem(trace.name, "", "", "at least one request"))
+    return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))
