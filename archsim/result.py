@@ -17,6 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.columns import LedgerColumns, RequestColumns
 from archsim.metrics.prices import Bounds, Carbon, Cost
+from archsim.metrics.techniques import DraftFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
 
 __all__ = [
@@ -132,39 +133,6 @@ class TierFacts(_Row):
     """KV of the context that all sequences share."""
     years_to_wear_out: FiniteFloat | None
     """Of flash that is written at this run's rate without pause; None where nothing wears."""
-
-
-class PrefixFacts(_Row):
-    """What prompts found in the prefix cache."""
-
-    prompt_tokens: Count
-    """Of the prompts that were let in."""
-    hit_tokens: Count
-    """Of these, those that were there already."""
-    hit_share: Fraction
-    evicted_blocks: Count
-    """Blocks of the trace's, with their tokens."""
-
-
-class DraftFacts(_Row):
-    """What came of guesses."""
-
-    method: str
-    acceptance: list[FiniteFloat]
-    """Share of drafts whose guesses up to each position are right, as asked for."""
-    verified_tokens: Count
-    """Positions that an iteration verifies beside the next one."""
-    tokens_per_step: FiniteFloat | None
-    """Of a sequence, in the iterations that decode; None without any."""
-    kv_blocks: Count
-    """Of a replica, beside what guesses."""
-
-
-class ServingFacts(_Row):
-    """What techniques of the server did; None: not asked for."""
-
-    prefix_cache: PrefixFacts | None = None
-    speculation: DraftFacts | None = None
 
 
 class ParallelismFacts(_Row):

@@ -315,14 +315,8 @@ class Bench:
         shares = split_evenly(batch, len(setup.replicas) or 1)
         setup.placement.check_batch(shares[0], context)
         steps = [setup.simulate(Batch.of_decode(share, context)) for share in dict.fromkeys(filter(None, shares))]
-        result = result_of_step(
-            self._design,
-            steps,
-            shares,
-            context=context,
-            tables=tables,
-            pattern=pattern_of(setup.techniques),
-        )
+        pattern = pattern_of(setup.techniques)
+        result = result_of_step(self._design, steps, shares, context=context, tables=tables, pattern=pattern)
         return assessed_as(with_interval(result, setup.spec), self._owned)
 
 
