@@ -29,6 +29,7 @@ __all__ = [
     "bundled_path",
     "check_values",
     "digest_of",
+    "digest_of_lines",
     "find",
     "open_binary",
     "open_text_lines",
@@ -272,6 +273,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with replaced_file(path) as file:
         file.write(content)
+
+
+def digest_of_lines(path: Path) -> str:
+    """Return the digest of the lines of a text file, whatever it is packed in."""
+    digest = hashlib.sha256()
+    for _, line in open_text_lines(path):
+        digest.update(line.encode() + b"\n")
+    return "sha256:" + digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

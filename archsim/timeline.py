@@ -239,7 +239,7 @@ def _watched(bench: Bench, traffic: Trace | ClosedLoop, window: Span) -> Watch:
         if isinstance(traffic, ClosedLoop):
             replay_closed_loop(traffic, costs, limits=setup.limits, policy=setup.scheduler, log=watch)
         elif traffic.closed:
-            replay_sessions(traffic, costs, limits=setup.limits, policy=setup.scheduler, log_of=lambda _replica: watch)
+            replay_sessions(traffic, costs, limits=setup.limits, policy=setup.scheduler, log=watch)
         else:
             replay(arrivals_of(traffic), costs, limits=setup.limits, policy=setup.scheduler, log=watch)
     except WindowPassed:

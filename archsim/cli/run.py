@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archsim.cli.decoding import decoding_options, wanted_decoding
 from archsim.cli.options import (
     assume_option,
     economics_of,
@@ -31,8 +32,11 @@ from archsim.cli.timelines import timeline_options, wanted_timeline
 from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
+    from archsim.hardware.spec import SystemSpec
     from archsim.result import Result
     from archsim.workload.closed_loop import ClosedLoop
+    from archsim.workload.decode_trace import DecodeTrace
+    from archsim.workload.model import Model
     from archsim.workload.trace import Trace
 
 __all__ = ["command"]
@@ -47,6 +51,7 @@ _DEFAULT_SLO = "50 ms"
 @click.option("--batch", type=click.IntRange(min=1), metavar="B", help="Evaluate one decode step of B sequences.")
 @click.option("--context", type=click.IntRange(min=1), metavar="C", help="Tokens of context of each of them.")
 @loop_options
+@decoding_options
 @precision_option
 @parallel_option
 @overrides_option
@@ -90,35 +95,35 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.files import refuse_existing
     from archsim.run import evaluate_step, load_model, load_trace, run
 
+    if out is not None:
+        refuse_existing(out)
+    prices, timeline, decoding = economics_of(), wanted_timeline(), wanted_decoding()
     mode = _mode({
         "trace": {"--trace": trace_name, "--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None,
                   "--slo": slo},
         "step": {"--batch": batch, "--context": context},
         "loop": {"--concurrency": concurrency, "--prompt": prompt, "--output": output, "--rounds": rounds,
                  "--together": together or None},
+        "decode": {"--decode-only": decoding.only},
     })  # fmt: skip
-    if out is not None:
-        refuse_existing(out)
-    prices, timeline = economics_of(), wanted_timeline()
+    decoding.check(mode, timeline=timeline is not None)
     given = (system_of(system, overrides, assume=assume), load_model(model_name))
-    traffic: Trace | ClosedLoop | tuple[int, int]
-    if batch is not None and context is not None:
-        if parallel == AUTO:
-            parallel = chosen(*given, precision=precision, of=(batch, context), stderr=as_json)
-        traffic = (batch, context)
+    traffic: Trace | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
+    if decoding.only is not None:
+        result = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
+    elif batch is not None and context is not None:
+        parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
-        traffic = (
-            load_trace(trace_name, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed)
-            if mode == "trace"
-            else loop_of(concurrency, prompt, output, rounds, together=together)
-        )
+        if mode == "trace":
+            traffic = load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed)
+        else:
+            traffic = loop_of(concurrency, prompt, output, rounds, together=together)
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
-        if parallel == AUTO:
-            parallel = chosen(*given, precision=precision, of=traffic, stderr=as_json)
+        parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         with progress_bar(system) as progress:
-            result = run(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
-                         progress=progress)  # fmt: skip
+            result = run(*given, trace=decoding.recorded(traffic), precision=precision, parallelism=parallel,
+                         seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
     result = priced(result, given[0], prices)
     if timeline is not None:
         timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
@@ -129,6 +134,7 @@ _NEEDED = {
     "trace": ("--trace",),
     "step": ("--batch", "--context"),
     "loop": ("--concurrency", "--prompt", "--output"),
+    "decode": ("--decode-only",),
 }
 """What each way of asking must state."""
 
@@ -150,6 +156,31 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
     if "--slo" in stated["trace"] and "--saturate" not in stated["trace"]:
         raise click.UsageError("--slo is the service level of --saturate, which is missing")
     return asked[0]
+
+
+def _decoded(
+    name: str, given: tuple[SystemSpec, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
+) -> Result:
+    """Return the result of the decode trace *name* on *given*."""
+    from archsim.run import run
+    from archsim.workload.decode_trace import open_decode_trace
+
+    trace = open_decode_trace(name)
+    precision, parallel = ways
+    parallel = _ways(given, precision, parallel, of=trace, stderr=stderr)
+    return run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed)
+
+
+def _ways(
+    given: tuple[SystemSpec, Model],
+    precision: str | None,
+    parallel: str | None,
+    *,
+    of: Trace | ClosedLoop | DecodeTrace | tuple[int, int],
+    stderr: bool,
+) -> str | None:
+    """Return *parallel*, searched for *of* where it is to be found."""
+    return chosen(*given, precision=precision, of=of, stderr=stderr) if parallel == AUTO else parallel
 
 
 def _hand_out(result: Result, out: Path | None, *, as_json: bool) -> None:

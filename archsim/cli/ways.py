@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from archsim.hardware.spec import SystemSpec
     from archsim.workload.closed_loop import ClosedLoop
+    from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model
     from archsim.workload.trace import Trace
 
@@ -16,7 +17,12 @@ AUTO = "auto"
 
 
 def chosen(
-    system: SystemSpec, model: Model, *, precision: str | None, of: Trace | ClosedLoop | tuple[int, int], stderr: bool
+    system: SystemSpec,
+    model: Model,
+    *,
+    precision: str | None,
+    of: Trace | ClosedLoop | DecodeTrace | tuple[int, int],
+    stderr: bool,
 ) -> str:
     """Return the fastest parallelism for *of*, traffic or a batch and its context, and print what it was chosen from.
 

@@ -11,7 +11,7 @@ from length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
 from archsim.serving.narrow import Narrow
@@ -70,6 +70,10 @@ class Batch:
     def offered(self, waiting: Iterable[Sequence]) -> Iterable[Sequence]:
         """Return *waiting*, each with what it would find in the prefix cache now."""
         return waiting if self.prefixes is None else self.prefixes.offered(waiting)
+
+    def members(self) -> Iterator[tuple[int, int]]:
+        """Yield number and length of every sequence, in the order in which they joined."""
+        return ((number, sequence.length_offset + self.step) for number, sequence in self._members.items())
 
     def reserve(self, sequence: Sequence) -> None:
         """Take the blocks for *sequence* and the token that its prefill yields, beside those that it finds."""

@@ -105,7 +105,7 @@ class Server:
         self._under_way: deque[Sequence] = deque()
         self._batch = Batch(limits)
         self._now_fine = 0
-        self._log = log or WindowLog()
+        self._log = log or (limits.log() if limits.log else WindowLog())
         self._books = RequestBooks(done)
         self._decode_tokens = 0
         drafts = limits.techniques.drafts
@@ -218,6 +218,8 @@ class Server:
         decoding = len(batch)
         run = self._costs.mixed(decoding, batch.kv_tokens, chunks)
         self._log.open(self._now_fine)
+        if decoding and self._pattern is None:
+            self._log.decoding(batch, 1, chunks)
         phase = "mixed" if decoding else "prefill_recompute" if recomputing else "prefill"
         yielded = self._advance(1, self._tokens_next) if decoding else 0
         self._log.book(phase, 1, run, yielded + len(chunks.done))
@@ -254,6 +256,8 @@ class Server:
         if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
         steps, tokens, run = self._jump(limit_fine - self._now_fine)
+        if self._pattern is None:
+            self._log.decoding(self._batch, steps)
         self._log.book("decode", steps, run, self._advance(steps, tokens))
         self._now_fine += run.time_fine
 

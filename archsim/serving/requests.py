@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from archsim.errors import InputError, Problem
 from archsim.serving.techniques import PLAIN, Techniques
 from archsim.workload.layers import ALL, Reach
+
+if TYPE_CHECKING:
+    from archsim.serving.windows import WindowLog
 
 __all__ = ["Arrival", "ArrivalStream", "Limits", "Sequence", "refusal"]
 
@@ -41,9 +44,11 @@ class Limits:
     """How far back the model's layers attend: what lies behind every window is read and held no more."""
     techniques: Techniques = PLAIN
     """What the server does beyond batching."""
+    log: Callable[[], WindowLog] | None = None
+    """Gives a server its log, where that writes down more than a plain one."""
 
     def __post_init__(self) -> None:
-        counts = [field.name for field in fields(self) if field.name not in {"reach", "techniques"}]
+        counts = [field.name for field in fields(self) if field.name not in {"reach", "techniques", "log"}]
         wrong = [name for name in counts if getattr(self, name) < 1]
         if wrong:
             raise InputError(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -190,7 +190,21 @@ def replay_fleet(
     return fleet_of(servers, event_count=kernel.event_count, sent=desk.sent)
 
 
-def fleet_of(servers: Sequence[Server], *, event_count: int, sent: Sequence[int] = ()) -> Fleet:
+class Finished(Protocol):
+    """A server whose work is done."""
+
+    @property
+    def now_fine(self) -> int:
+        """The end of all that it has done."""
+
+    def idle_until(self, end_fine: int) -> None:
+        """Book the time from there to *end_fine* as idle."""
+
+    def record(self, event_count: int) -> Record:
+        """Return what it leaves."""
+
+
+def fleet_of(servers: Sequence[Finished], *, event_count: int, sent: Sequence[int] = ()) -> Fleet:
     """Return what finished *servers* leave, all idle to the end of the last.
 
     *sent* is the server of every request in order of arrival; without it they are ordered here, those of an instant by

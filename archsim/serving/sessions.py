@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from archsim.kernel import Kernel
 from archsim.serving.configure import arrivals_of
@@ -108,9 +108,9 @@ def replay_sessions(
     replicas: int = 1,
     policy: str = "prefill_first",
     progress: Progress | None = None,
-    log_of: Callable[[int], WindowLog | None] = lambda _replica: None,
+    log: WindowLog | None = None,
 ) -> Fleet:
-    """Serve *trace* on *replicas* equal servers until every session is over; *log_of* gives each its log."""
+    """Serve *trace* on *replicas* equal servers until every session is over; *log* is that of one alone."""
     kernel, servers, served = Kernel(), [], 0
 
     def server_of(replica: int) -> Server:
@@ -123,7 +123,7 @@ def replay_sessions(
             if progress is not None:
                 progress(served, now_ps)
 
-        return Server(stream, costs, limits=limits, policy=POLICIES[policy], done=done, log=log_of(replica))
+        return Server(stream, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
 
     servers = [server_of(replica) for replica in range(replicas)]
     processes = [kernel.process(server.serve(kernel)) for server in servers]

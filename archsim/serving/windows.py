@@ -8,6 +8,8 @@ run of iterations was booked, in one piece or in many, leaves no trace.
 
 from __future__ import annotations
 
+from archsim.serving.batch import Batch
+from archsim.serving.chunks import Chunks
 from archsim.serving.costs import FINE_BITS, Run
 from archsim.serving.record import PhaseUse, Window
 
@@ -41,6 +43,9 @@ class WindowLog:
         self._cells.append(cell)
         self._windows.append(self._open)
         self.border_fine = (cell + 1) << self._shift
+
+    def decoding(self, batch: Batch, steps: int, chunks: Chunks | None = None) -> None:
+        """Hear who decodes in the *steps* iterations that are booked next, beside *chunks*; a plain log does not."""
 
     def book(self, phase: str, iterations: int, run: Run, output_tokens: int) -> None:
         """Book *iterations*, all starting in the open window."""

@@ -26,6 +26,7 @@ from archsim.serving.saturation import Saturation as Search
 from archsim.step.record import StepRecord
 from archsim.units import format_quantity
 from archsim.workload.closed_loop import ClosedLoop
+from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 from archsim.workload.tensors import active_parameter_count, parameter_count
@@ -89,7 +90,7 @@ class Served:
     record: Record
     steps: list[StepRecord]
     """The knots that the record's weights refer to."""
-    trace: Trace | ClosedLoop
+    trace: Trace | ClosedLoop | DecodeTrace
     seed: int
     slo_s: float | None
     search: Search | None

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from archsim.errors import InputError, Problem
 from archsim.units import PS_PER_S, seconds_of
 from archsim.workload.closed_loop import ClosedLoop
+from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
@@ -149,10 +150,12 @@ def _correlation(first: array[int], second: array[int]) -> float | None:
     return joint / (math.sqrt(spread_first) * math.sqrt(spread_second))
 
 
-def mean_context(trace: Trace | ClosedLoop) -> int:
+def mean_context(trace: Trace | ClosedLoop | DecodeTrace) -> int:
     """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
     if isinstance(trace, ClosedLoop):
         return trace.prompt_tokens + trace.output_tokens // 2
+    if isinstance(trace, DecodeTrace):
+        return trace.mean_context
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))

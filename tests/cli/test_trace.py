@@ -63,3 +63,55 @@ def test_an_unknown_trace_exits_with_2_and_a_suggestion(capsys: pytest.CaptureFi
     code, _, errors = called(capsys, "trace", "inspect", "azure-cov")
     assert code == 2
     assert "did you mean 'azure-conv'" in errors
+
+
+def test_traces_are_converted_sampled_and_merged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each writes one file in the common schema, says how many requests it has, and overwrites nothing."""
+    monkeypatch.chdir(tmp_path)
+    assert called(capsys, "trace", "convert", "agents", "a.csv.gz", "--limit", "50", "--rate-scale", "2")[0] == 0
+    assert called(capsys, "trace", "sample", "azure-conv", "b.jsonl", "--share", "0.1")[0] == 0
+    code, text, _ = called(capsys, "trace", "merge", "a.csv.gz", "b.jsonl", "c.jsonl", "--json")
+    facts = json.loads(called(capsys, "trace", "show", "c.jsonl", "--json")[1])
+    assert (code, json.loads(text)["requests"]) == (0, facts["requests"])
+    assert 50 + 150 < facts["requests"] < 50 + 250
+    assert called(capsys, "trace", "convert", "agents", "c.jsonl")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--prompt-scale", "0"), ("--output-scale", "x"), ("--retrieve", "512"), ("--retrieve", "0+0"), ("--span", "5"),
+     ("--start", "-1 s"), ("--start", "1e99 s"), ("--rate-scale", "nan")],
+)  # fmt: skip
+def test_an_impossible_change_exits_with_2(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the option and what it was given; nothing is written."""
+    code, _, errors = called(capsys, "trace", "convert", "azure-conv", str(tmp_path / "x.csv"), f"{option}={value}")
+    assert code == 2
+    assert option in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_public_traces_are_listed_and_others_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a name what there is, with a wrong one the nearest."""
+    assert "mooncake-conversation" in called(capsys, "trace", "download")[1]
+    code, _, errors = called(capsys, "trace", "download", "mooncake-conversations")
+    assert code == 2
+    assert "did you mean 'mooncake-conversation'" in errors
+
+
+def test_decode_traces_go_with_what_can_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A step writes none, a replayed one has no scheduler to serve requests."""
+    run = ("run", "h100-sxm8", "--model", "llama-3.1-8b")
+    step = ("--batch", "1", "--context", "1")
+    for more, words in (
+        ((*step, "--decode-trace", str(tmp_path / "d.jsonl")), "--decode-trace writes"),
+        (("--decode-only", "x.jsonl", "--trace", "azure-conv"), "does not go with"),
+        (("--decode-only", "x.jsonl", "--timeline", str(tmp_path / "t.json.gz")), "--timeline"),
+        (("--decode-only", "x.jsonl"), "x.jsonl: expected a readable file"),
+    ):
+        code, _, errors = called(capsys, *run, *more)
+        assert code == 2
+        assert words in errors
