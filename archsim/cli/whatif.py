@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsim.cli.options import json_option, overrides_option, parallel_option, precision_option
+from archsim.cli.options import (
+    economics_of,
+    economics_options,
+    json_option,
+    overrides_option,
+    parallel_option,
+    precision_option,
+    priced,
+)
 
 if TYPE_CHECKING:
     from archsim.result import Result
@@ -28,6 +36,7 @@ _SHOWN = 4
 @click.option("--trace-file", metavar="FILE", help="Where the trace lies, if it is not bundled.")
 @click.option("--all", "every", is_flag=True, help="Print the ledger of every memory, engine and link.")
 @click.option("--figure", metavar="FILE", type=click.Path(path_type=Path), help="Draw both ledgers into this .svg.")
+@economics_options
 @json_option
 def command(  # noqa: PLR0913  # one parameter an option
     *,
@@ -43,12 +52,13 @@ def command(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Ask a RUN (a directory or result.json of `archsim run`) again with something changed.
 
-    Shows what changed in each ledger: the differences of its accounts add up to the difference in time.
+    Shows what changed in each ledger: the differences of its accounts add up to the difference in time. Costs of both
+    are by the prices of the run, or by those that are given.
 
     Example: archsim whatif result.json --set chip.memory.hbm.round_trip="400 ns"
     """
     from archsim.files import refuse_existing, write_atomically
-    from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, system_of
+    from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, prices_of, system_of
 
     if not overrides and precision is None and parallel is None:
         raise click.UsageError("nothing is changed: give --set, --precision or --parallel")
@@ -56,9 +66,14 @@ def command(  # noqa: PLR0913  # one parameter an option
         refuse_existing(figure)
     before = load_run(run)
     asked = asked_of(before, run)
-    spec = system_of(before, asked, run, overrides)
+    prices, spec = economics_of(), system_of(before, asked, run, overrides)
+    if prices is None:
+        prices = prices_of(before, run)
+    else:
+        before = priced(before, system_of(before, asked, run, ()), prices)
     after = changed(before, asked, spec, precision=precision, parallel=parallel, model_file=model_file,
                     trace_file=trace_file)  # fmt: skip
+    after = priced(after, spec, prices)
     changes = ledger_changes(before, after)
     words = " ".join((*overrides, *(f"{n} {v}" for n, v in (("precision", precision), ("parallel", parallel)) if v)))
     if as_json:

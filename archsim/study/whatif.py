@@ -19,16 +19,23 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from archsim.economics.spec import Economics, load_economics
 from archsim.errors import InputError, Problem
 from archsim.files import digest_of, read_bytes
 from archsim.hardware.library import load_system, resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.result import Result
-from archsim.run import evaluate_step, load_model, load_trace, run
+from archsim.run import ClosedLoop, evaluate_step, load_model, load_trace, run
 from archsim.units import parse_quantity
+from archsim.workload.trace import Trace
 
-__all__ = ["Asked", "LedgerChange", "asked_of", "changed", "ledger_changes", "load_run", "system_of"]
+__all__ = ["Asked", "LedgerChange", "asked_of", "changed", "ledger_changes", "load_run", "prices_of", "system_of"]
+
+
+_WAYS = ("--batch", "--trace", "--concurrency")
+"""Options of which one says what was asked."""
+_LOOP = ("--concurrency", "--prompt", "--output", "--rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +95,12 @@ def asked_of(result: Result, path: Path) -> Asked:
         name = rest.pop(0)
         options[name] = rest.pop(0) if rest and not rest[0].startswith("--") else ""
     needed = ("--model", "--precision", "--parallel")
-    known = [name for name in ("--batch", "--trace") if name in options]
+    known = [name for name in _WAYS if name in options]
     if words[:2] != ["archsim", "run"] or not known or any(name not in options for name in needed):
         command = result.provenance.command
-        raise InputError(Problem(str(path), "provenance.command", command, "a run of a trace or of a single step"))
+        raise InputError(
+            Problem(str(path), "provenance.command", command, "a run of a trace, of a closed loop or of a single step")
+        )
     model, precision, parallel = (options.pop(name) for name in needed)
     return Asked(words[2], model, precision, parallel, options)
 
@@ -124,8 +133,8 @@ def changed(
 ) -> Result:
     """Return what *asked* gives on *system*, with another precision or parallelism where they are given.
 
-    *model_file* and *trace_file* say where a model or trace lies that is not bundled. Raises `InputError` where the
-    trace is another than that of *result*.
+    *model_file* and *trace_file* say where a model or trace lies that is not bundled. Cost is that of the chain.
+    Raises `InputError` where the trace is another than that of *result*.
     """
     model = load_model(model_file or asked.model)
     bits, ways, options = precision or asked.precision, parallel or asked.parallel, asked.options
@@ -133,15 +142,44 @@ def changed(
         sizes = {"batch": int(options["--batch"]), "context": int(options["--context"])}
         return evaluate_step(system, model, **sizes, precision=bits, parallelism=ways)
     seed = int(options.get("--seed", "0"))
+    trace = _loop(options) if "--concurrency" in options else _trace(result, options, file=trace_file, seed=seed)
+    slo_s = float(parse_quantity(options["--slo"], "s")) if "--saturate" in options else None
+    return run(system, model, trace=trace, precision=bits, parallelism=ways, seed=seed, slo_s=slo_s)
+
+
+def _loop(options: dict[str, str]) -> ClosedLoop:
+    users, prompt, output, rounds = (int(options[name]) for name in _LOOP)
+    return ClosedLoop(users, prompt, output, rounds, together="--together" in options)
+
+
+def _trace(result: Result, options: dict[str, str], *, file: str | None, seed: int) -> Trace:
     limit = int(options["--limit"]) if "--limit" in options else None
-    name = trace_file or options["--trace"]
+    name = file or options["--trace"]
     trace = load_trace(name, limit=limit, rate_scale=options.get("--rate-scale"), seed=seed)
     if trace.digest != result.provenance.trace_digest:
         raise InputError(
             Problem(name, "trace", trace.digest, f"the trace of the run, {result.provenance.trace_digest}")
         )
-    slo_s = float(parse_quantity(options["--slo"], "s")) if "--saturate" in options else None
-    return run(system, model, trace=trace, precision=bits, parallelism=ways, seed=seed, slo_s=slo_s)
+    return trace
+
+
+def prices_of(result: Result, path: Path) -> Economics | None:
+    """Return the prices that *result*, read from *path*, was assessed by; None where it has no cost.
+
+    Raises `InputError` where the file of that name is another one, or there is none: two bills by different prices
+    do not compare.
+    """
+    cost = result.cost
+    if cost is None:
+        return None
+    try:
+        found = load_economics(cost.economics, region=cost.region, basis=cost.basis)
+    except InputError:
+        found = None
+    if found is None or found.digest != cost.economics_digest:
+        expected = "the prices of the run, or --economics for both: the bundled ones are other"
+        raise InputError(Problem(str(path), "cost.economics", cost.economics, expected))
+    return found
 
 
 def ledger_changes(before: Result, after: Result) -> list[LedgerChange]:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from archsim.economics.assess import assessed
+from archsim.economics.spec import load_economics
 from archsim.errors import InputError
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.report import change_figures, style
 from archsim.result import Result
-from archsim.run import evaluate_step, load_model
+from archsim.run import ClosedLoop, evaluate_step, load_model, run
 from archsim.study.sensitivity import knobs_of, sensitivities
-from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, system_of
+from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, prices_of, system_of
 
 MODEL = load_model("llama-3.1-8b")
 
@@ -57,6 +59,35 @@ def test_asking_again_without_a_change_gives_the_same_bytes(run_file: Path) -> N
     before = load_run(run_file)
     asked = asked_of(before, run_file)
     assert changed(before, asked, system_of(before, asked, run_file, [])).to_json() == before.to_json()
+
+
+def test_a_closed_loop_is_asked_again(tmp_path: Path) -> None:
+    """Without a change the same bytes; a change is simulated anew, and the bill is by the prices of the run."""
+    path, spec = tmp_path / "result.json", load_system("h100-sxm8")
+    loop = ClosedLoop(users=4, prompt_tokens=64, output_tokens=8, rounds=1, together=True)
+    result = run(spec, MODEL, trace=loop, parallelism="tp=8")
+    path.write_text(result.to_json(), encoding="utf-8")
+    before = load_run(path)
+    asked = asked_of(before, path)
+    assert changed(before, asked, system_of(before, asked, path, [])).to_json() == before.to_json()
+    slower = changed(before, asked, system_of(before, asked, path, ["runtime.launch_gap=9 us"]))
+    assert slower.simulated_s > before.simulated_s
+    prices = prices_of(before, path)
+    assert prices is not None
+    france = assessed(before, spec, load_economics(region="france"))
+    found = prices_of(france, path)
+    assert found is not None
+    assert (prices.region, found.region) == ("us", "france")
+
+
+def test_prices_that_are_not_found_are_refused(run_file: Path) -> None:
+    """A result by a file of its own needs that file: two bills by different prices do not compare."""
+    result = load_run(run_file)
+    assert result.cost is not None
+    other = result.model_copy(update={"cost": result.cost.model_copy(update={"economics_digest": "sha256:0"})})
+    with pytest.raises(InputError, match="--economics"):
+        prices_of(other, run_file)
+    assert prices_of(result.model_copy(update={"cost": None}), run_file) is None
 
 
 def test_a_longer_launch_gap_costs_what_its_launches_take(run_file: Path) -> None:
