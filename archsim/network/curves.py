@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem
 from archsim.network.collectives import candidates, collective_facts
 from archsim.network.implementations import Implementation, implementation_names, load_implementation
+from archsim.network.schedules import Schedule
 from archsim.network.timing import (
     CollectiveFacts,
     algorithms_for,
+    empty,
     rank_nodes,
     schedule_of,
     schedule_seconds,
     solved_messages,
+    timed_facts,
 )
 from archsim.network.topology import Network
 
@@ -96,8 +99,9 @@ def message_curve(
         name: solved_messages(network, members, schedule_of(network, kind, members, size=sizes[-1], algorithm=name))
         for name in algorithms_for(network, kind, len(members))
     }
-    most = max(_MOST_MESSAGES, min(messages.values()))
-    names = tuple(name for name, count in messages.items() if count <= most)
+    # Where all have more, the first of the fewest is timed.
+    names = tuple(name for name, count in messages.items() if count <= _MOST_MESSAGES) or (_fewest(messages),)
+    most = max(_MOST_MESSAGES, *(messages[name] for name in names))
     needed = {
         name: _needed(network, load_implementation(name, chip), kind, len(members), messages)
         for name in measured_libraries(chip, kind)
@@ -113,17 +117,27 @@ def message_curve(
         schedules = {name: schedule_of(network, kind, members, size=size, algorithm=name) for name in among}
         return {name: schedule_seconds(network, members, schedule, software_ps) for name, schedule in schedules.items()}
 
+    latencies: dict[Schedule, float] = {}
     points = []
     for size in sizes:
         each = seconds(size)
+        fastest = _fewest(each)
+        schedule = schedule_of(network, kind, members, size=size, algorithm=fastest)
+        without = empty(schedule)
+        if without not in latencies:
+            latencies[without] = schedule_seconds(network, members, without, software_ps)
         known = {name: found for name in libraries if (found := _facts_or_none(facts, size, name))}
-        points.append(Point(size, facts(size, _fastest(each)), each, known))
+        own = timed_facts(
+            network, schedule, members=members, algorithm=fastest, seconds=each[fastest], latency_s=latencies[without]
+        )
+        points.append(Point(size, own, each, known))
     crossings = [
         _crossing(seconds, before, after)
         for before, after in itertools.pairwise(points)
         if before.fastest.algorithm != after.fastest.algorithm
     ]
-    left_out = tuple((name, count) for name, count in (messages | needed).items() if count > most)
+    timed = {*names, *libraries}
+    left_out = tuple((name, count) for name, count in (messages | needed).items() if name not in timed)
     return Curve(kind, len(members), tuple(points), tuple(crossings), left_out)
 
 
@@ -139,8 +153,8 @@ def _needed(network: Network, library: Implementation, kind: str, ranks: int, me
     return max((messages[protocol.algorithm[kind]] for protocol in protocols), default=0)
 
 
-def _fastest(seconds: dict[str, float]) -> str:
-    return min(seconds, key=lambda name: seconds[name])
+def _fewest(amounts: Mapping[str, float]) -> str:
+    return min(amounts, key=lambda name: amounts[name])
 
 
 def _facts_or_none(facts: Callable[[int, str], CollectiveFacts], size: int, name: str) -> CollectiveFacts | None:
@@ -162,7 +176,7 @@ def _crossing(seconds: Callable[[int, Iterable[str]], dict[str, float]], first: 
     near = [name for name, taken in first.seconds.items() if taken <= 2 * least or name == after]
     while high - low > 1:
         middle = (low + high) // 2
-        name = _fastest(seconds(middle, near))
+        name = _fewest(seconds(middle, near))
         if name == before:
             low = middle
         else:

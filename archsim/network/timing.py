@@ -27,12 +27,14 @@ __all__ = [
     "algorithm_facts",
     "algorithms_for",
     "carried_bytes",
+    "empty",
     "messages_of",
     "rank_nodes",
     "schedule_flows",
     "schedule_of",
     "schedule_seconds",
     "solved_messages",
+    "timed_facts",
     "whole_ps",
 ]
 
@@ -164,16 +166,28 @@ def algorithm_facts(
     network: Network, schedule: Schedule, *, members: tuple[int, ...], algorithm: str, software_ps: int
 ) -> CollectiveFacts:
     """Return the facts of *schedule*, which *algorithm* has made, over *members*; *software_ps* before each message."""
-    empty = tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
+    seconds, latency_s = (schedule_seconds(network, members, each, software_ps) for each in (schedule, empty(schedule)))
+    return timed_facts(network, schedule, members=members, algorithm=algorithm, seconds=seconds, latency_s=latency_s)
+
+
+def timed_facts(
+    network: Network, schedule: Schedule, *, members: tuple[int, ...], algorithm: str, seconds: float, latency_s: float
+) -> CollectiveFacts:
+    """Return the facts of *schedule* where its makespan, *seconds*, and that of the `empty` one are known."""
     link_bytes, received = carried_bytes(network, schedule, members)
     return CollectiveFacts(
-        duration_ps=whole_ps(schedule_seconds(network, members, schedule, software_ps)),
-        latency_ps=whole_ps(schedule_seconds(network, members, empty, software_ps)),
+        duration_ps=whole_ps(seconds),
+        latency_ps=whole_ps(latency_s),
         algorithm=algorithm,
         link_bytes=link_bytes,
         flows=messages_of(schedule),
         received_bytes=received,
     )
+
+
+def empty(schedule: Schedule) -> Schedule:
+    """Return *schedule* with messages of no bytes."""
+    return tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
 
 
 def messages_of(schedule: Schedule) -> int:

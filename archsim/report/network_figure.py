@@ -30,6 +30,9 @@ _LINKS_AT_FULL_WIDTH = 600
 _PORTS_AT_FULL_WIDTH = 60
 """Links into one node up to which lines have their full width: more of them close up to a surface."""
 _CHIPS_AT_FULL_SIZE = 128
+_LEGEND_LINE = 0.047
+"""Part of the height of the axes that a line of the legend takes."""
+_MOST_NAMED_IN_ROW = 16
 _ROW_PT = 160
 """Points that the chips of a row may cover."""
 _HEAT = "viridis_r"
@@ -96,7 +99,19 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         loc="upper left", fontsize=5.5, labelspacing=0.25, frameon=True, framealpha=1, edgecolor="none"
     )
     legend.set_zorder(0.5)
+    _clear_legend(axes, curve)
     style.quiet_axes(axes)
+
+
+def _clear_legend(axes: Axes, curve: Curve) -> None:
+    """Raise the top of *axes* until no line of the left half passes behind the legend in the upper left corner."""
+    names = len(curve.points[0].seconds) + len(curve.points[0].libraries)
+    free = 1 - min(0.9, 0.03 + _LEGEND_LINE * names)
+    shown = curve.points[: len(curve.points) // 2 + 1]
+    times = [[*p.seconds.values(), *(facts.duration_ps * 1e-12 for facts in p.libraries.values())] for p in shown]
+    low, high = (math.log10(limit) for limit in axes.get_ylim())
+    highest = math.log10(max(map(max, times)) * 1e6)
+    axes.set_ylim(top=10 ** max(high, low + (highest - low) / free))
 
 
 def _size(count: int) -> str:
@@ -143,7 +158,8 @@ def _draw_nodes(axes: Axes, network: Network, places: Mapping[str, Position]) ->
         nodes = [node for node in places if (node in chips) is kind]
         axes.scatter([places[n][0] for n in nodes], [places[n][1] for n in nodes], s=area, marker=marker, color=colour,
                      linewidths=0, zorder=3)  # fmt: skip
-    for chip in network.endpoints if named else ():
+    apart = -(-len(chips) // _MOST_NAMED_IN_ROW) if in_rows else 1
+    for chip in network.endpoints[::apart] if named else ():
         axes.annotate(chip.removeprefix("chip"), places[chip], color="white", ha="center", va="center", fontsize=5.5,
                       zorder=4)  # fmt: skip
 

@@ -106,13 +106,14 @@ def test_options_cost_what_they_say() -> None:
 
 
 def test_our_controller_reaches_what_silicon_reaches() -> None:
-    """H100's and H200's HBM sustain .93 to .94 of peak; streaming and 64 KiB pages stay within .92 to .97 here."""
-    for standard, rate, window in (("HBM3", 5_234_375_000, 54_067), ("HBM3E", 6_250_000_000, 45_056)):
+    """H100's and H200's HBM sustain .93 to .94 of peak: 64 KiB pages .93 to .95 here, streaming two points more."""
+    for standard, rate, window in (("HBM3", 5_234_375_000, 32_768), ("HBM3E", 6_250_000_000, 45_056)):
         channel = memory_channel(standard, pin_bits_per_s=rate, channel_bits=64, channels=80, interleave_bytes=4096,
                                  channel_bytes=2**30)  # fmt: skip
-        for run_bytes in (2**30, 64 * 1024):
+        for run_bytes, least in ((2**30, 95), (64 * 1024, 93)):
             phase = Phase((Access(1, run_bytes, write=False),), window_bytes=window, latency_ps=600_000)
-            assert Fraction(92, 100) < sustain(channel, PROFILES["archsim"], phase).sustained < Fraction(97, 100)
+            found = sustain(channel, PROFILES["archsim"], phase).sustained
+            assert Fraction(least, 100) < found < Fraction(least + 2, 100)
 
 
 def test_a_small_window_is_bounded_by_littles_law() -> None:
