@@ -78,6 +78,17 @@ def test_a_long_prefill_hides_its_exchanges_and_the_ledger_shows_it() -> None:
     assert waited(after, "network") < 0.85 * waited(before, "network")
 
 
+def test_a_runtime_that_streams_weights_hides_exchanges_behind_them_and_the_ledger_shows_it() -> None:
+    """Reads of the next kernels' weights go on while ranks exchange: less `network`, less time, the same useful bytes."""
+    kernel, stream = machine("prefetch=kernel"), machine("prefetch=stream")
+    plan = plan_of(kernel, Batch.of_decode(64, 64_000))
+    before, after = simulate_step(plan, kernel), simulate_step(plan, stream)
+    assert after.time_ps < before.time_ps
+    assert waited(after, "network") < 0.9 * waited(before, "network")
+    assert waited(after, "useful_weights") == waited(before, "useful_weights")
+    assert link_bytes(after) == link_bytes(before)
+
+
 def test_landing_in_memory_moves_what_arrives_twice() -> None:
     """What a chip receives is written and read again: `moved`, in whole bursts; nothing useful is added."""
     plain, landed = machine(), machine("landing=memory")
