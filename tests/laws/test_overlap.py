@@ -79,7 +79,7 @@ def test_a_long_prefill_hides_its_exchanges_and_the_ledger_shows_it() -> None:
 
 
 def test_a_runtime_that_streams_weights_hides_exchanges_behind_them_and_the_ledger_shows_it() -> None:
-    """Reads of the next kernels' weights go on while ranks exchange: less `network`, less time, the same useful bytes."""
+    """Reads of the next kernels' weights go on while ranks exchange: less `network`, less time, equal useful bytes."""
     kernel, stream = machine("prefetch=kernel"), machine("prefetch=stream")
     plan = plan_of(kernel, Batch.of_decode(64, 64_000))
     before, after = simulate_step(plan, kernel), simulate_step(plan, stream)
