@@ -82,8 +82,13 @@ def command(  # noqa: PLR0913  # one parameter an option
         from archsim.report.change_figures import tornado
         from archsim.report.style import svg_bytes
 
-        rows = [(e.knob.title, e.up.get(_METRIC), e.down.get(_METRIC), e.elasticity.get(_METRIC)) for e in effects]
-        drawn = tornado(rows, title=words, metric="tokens/s", step=f"{float(1 + share):g}")
+        drawn_metrics = {_METRIC: "tokens/s"}
+        if any(_COST in effect.elasticity for effect in effects):
+            drawn_metrics[_COST] = "USD per token"
+        rows = [
+            (e.knob.title, [(e.up.get(m), e.down.get(m), e.elasticity.get(m)) for m in drawn_metrics]) for e in effects
+        ]
+        drawn = tornado(rows, title=words, metrics=[*drawn_metrics.values()], step=f"{float(1 + share):g}")
         write_atomically(figure, svg_bytes(drawn))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -19,38 +20,52 @@ _UP, _DOWN = style.LINE_COLOURS[0], style.LINE_COLOURS[1]
 _NARROWEST_NAMED = 0.055
 
 
+Turned = tuple[float | None, float | None, float | None]
+"""What a knob does to a metric: its change when the knob is larger, when it is smaller, and the elasticity."""
+
+
 def tornado(
-    effects: Sequence[tuple[str, float | None, float | None, float | None]], *, title: str, metric: str, step: str
+    effects: Sequence[tuple[str, Sequence[Turned]]], *, title: str, metrics: Sequence[str], step: str
 ) -> Figure:
-    """Return one pair of bars a knob, (title, change when larger, change when smaller, elasticity), largest on top."""
-    shown = [effect for effect in effects if max(abs(effect[1] or 0.0), abs(effect[2] or 0.0)) >= _LEAST_SHOWN]
+    """Return one pair of bars a knob in a panel for each of *metrics*, in the order of *effects*."""
+    shown = [effect for effect in effects if max(map(_most, effect[1])) >= _LEAST_SHOWN]
     shown = shown[:_MOST_KNOBS] or list(effects[:1])
     left = len(effects) - len(shown)
     with style.styled():
         figure = Figure(figsize=(style.TWO_COLUMNS_IN, 1.35 + 0.23 * len(shown)), layout="constrained")
-        axes = figure.subplots()
-        reach = max((abs(side or 0.0) for _, up, down, _ in shown for side in (up, down)), default=0.0) or 0.01
-        for row, (_, up, down, elasticity) in enumerate(shown):
-            axes.barh(row, 100 * (up or 0.0), height=0.62, color=_UP)
-            axes.barh(row, 100 * (down or 0.0), height=0.62, color=_DOWN, hatch="////", edgecolor="white", linewidth=0)
-            text = "-" if elasticity is None else f"{elasticity:+.2f}"
-            axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
-        axes.text(1.02, -0.85, "elasticity", transform=axes.get_yaxis_transform(), va="bottom", fontsize=6.5)
-        axes.set_yticks(range(len(shown)), [effect[0] for effect in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlim(-115 * reach, 115 * reach)
-        axes.axvline(0, color="#444444", linewidth=0.6)
-        axes.set_xlabel(
-            f"change of {metric} (%)" + (f"; {left} further knobs change it by less than 0.05 %" if left else "")
-        )
-        axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold", pad=14)
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+        for place, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
+            _bars(axes, [turned[place] for _, turned in shown], metric)
+        panels[0].set_yticks(range(len(shown)), [name for name, _ in shown])
+        panels[0].set_ylim(len(shown) - 0.4, -0.6)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
         patches = [Patch(facecolor=_UP, label=f"knob x {step}"),
                    Patch(facecolor=_DOWN, hatch="////", edgecolor="white", label=f"knob / {step}")]  # fmt: skip
-        figure.legend(handles=patches, loc="outside lower center", ncols=2)
-        style.quiet_axes(axes)
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+        if left:
+            patches.append(Patch(facecolor="none", label=f"{left} further knobs: less than 0.05 %"))
+        figure.legend(handles=patches, loc="outside lower center", ncols=3)
     return figure
+
+
+def _most(turned: Turned) -> float:
+    return max(abs(turned[0] or 0.0), abs(turned[1] or 0.0))
+
+
+def _bars(axes: Axes, turned: Sequence[Turned], metric: str) -> None:
+    """Draw what each knob does to one *metric*."""
+    for row, (up, down, elasticity) in enumerate(turned):
+        axes.barh(row, 100 * (up or 0.0), height=0.62, color=_UP)
+        axes.barh(row, 100 * (down or 0.0), height=0.62, color=_DOWN, hatch="////", edgecolor="white", linewidth=0)
+        text = "-" if elasticity is None else f"{elasticity:+.2f}"
+        axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+    axes.text(1.02, -0.85, "elasticity", transform=axes.get_yaxis_transform(), va="bottom", fontsize=6.5)
+    reach = max(map(_most, turned), default=0.0) or 0.01
+    axes.set_xlim(-115 * reach, 115 * reach)
+    axes.axvline(0, color="#444444", linewidth=0.6)
+    axes.set_xlabel(f"change of {metric} (%)")
+    style.quiet_axes(axes)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 def ledger_before_after(

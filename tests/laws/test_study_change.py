@@ -156,8 +156,10 @@ def test_every_kind_of_part_is_a_knob() -> None:
 
 def test_figures_of_change_are_drawn_from_what_is_there() -> None:
     """A tornado without any effect, and one with a knob that could be turned one way only."""
-    for effects in ([("a", 0.0, 0.0, 0.0)], [("a", 0.1, None, 1.0), ("b", -0.2, 0.3, -2.0)]):
-        figure = change_figures.tornado(effects, title="t", metric="tokens/s", step="1.1")
+    none, one, both = (0.0, 0.0, 0.0), (0.1, None, 1.0), (-0.2, 0.3, -2.0)
+    for effects in ([("a", [none, none])], [("a", [one, both]), ("b", [both, one])], [("b", [none, both])]):
+        figure = change_figures.tornado(effects, title="t", metrics=["tokens/s", "USD per token"], step="1.1")
+        assert len(figure.axes) == 2
         assert style.svg_bytes(figure).startswith(b"<?xml")
     figure = change_figures.ledger_before_after([("hbm", {"latency": 1e-3}, {"latency": 2e-3})], title="t", per="token")
     assert style.svg_bytes(figure) == style.svg_bytes(figure)
