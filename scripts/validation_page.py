@@ -51,7 +51,8 @@ Not parameters of a hwconfig, but made after seeing the errors, so the tables th
 * Host time a sequence of trtllm-2025 and vllm-2025. Before it was set the same table gave 9.8 % (TensorRT-LLM) and
   11.1 % (vLLM): these are the figures nearest to a prediction.
 * The all-reduce of two RTX PRO 6000 (NCCL at 27 GB/s) after a first error of 29 %. Llama-3.1-8B on one card was not
-  tuned to; vLLM's host time comes from H100.
+  tuned to; vLLM's host time comes from H100. The bytes in flight of the card follow its kernels at one row, what its
+  products do not hide those of A100; 20 % and not 25 because of one Splitwise row of A100.
 * Heads padded to the cores for Inferentia2 and to the chips for PaLM, caches of Inferentia2 compiled for the prompt and
   the output of a row, and NCCL for TensorRT-LLM of 2024.
 * Splitwise end-to-end rows that are shorter than their own time a token allows are skipped (29 of them).

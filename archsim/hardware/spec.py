@@ -32,6 +32,7 @@ from archsim.hardware.quantities import (
     Picoseconds,
     Price,
     Ratio,
+    Share,
     Text,
     Watts,
 )
@@ -83,6 +84,8 @@ class EngineSpec(Spec):
     """What a long product keeps up under the chip's power limit, by element type; not stated: the peak."""
     row_tile: Count
     """Rows (M) of the smallest matrix product it does at full rate; fewer rows cost as much."""
+    exposed: Share = Fraction(0)
+    """Part of a kernel's products or of its reads, whichever is shorter, that the other does not hide."""
 
     @model_validator(mode="after")
     def _check_sustained(self) -> EngineSpec:

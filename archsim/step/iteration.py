@@ -284,7 +284,8 @@ class Iteration:
         # A11, A13: chunks are computed when all of their operands are there; the ramp is paid before the first read.
         number = rank.kernels_started
         rank.kernels_started += 1
-        yield from self._delay(rank, "ramp", work.kernels * self._system.runtime.ramp_ps, lap=lap)
+        ramp_ps = work.kernels * self._system.runtime.ramp_ps + work.exposed_ps
+        yield from self._delay(rank, "ramp", ramp_ps, lap=lap)
         if work.near is not None:
             switch_ps = self._system.near[work.near.memory].spec.mode_switch_ps
             yield from self._delay(rank, "switch", switch_ps, lap=lap)

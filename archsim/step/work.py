@@ -105,6 +105,8 @@ class Work:
     near: Near | None
     near_ps: int
     kernels: int
+    exposed_ps: int
+    """What neither reads nor products hide of each other (A40)."""
 
 
 def works_of(plan: Plan, system: System) -> dict[Task, Work]:
@@ -181,7 +183,20 @@ def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
         near=task.near,
         kernels=task.kernels,
         near_ps=sum(duration for held in near for _, duration in held),
+        exposed_ps=_exposed_ps(pieces, sum(matrix), system),
     )
+
+
+def _exposed_ps(pieces: dict[Transfer, list[Piece]], matrix_ps: int, system: System) -> int:
+    # A40: where loads and products share the slots of issue, part of the shorter of the two is not hidden.
+    share = system.spec.chip.engine["matrix"].exposed
+    if not share:
+        return 0
+    reads: dict[str, int] = {}
+    for transfer, cut in pieces.items():
+        if not transfer.write:
+            reads[transfer.level] = reads.get(transfer.level, 0) + sum(duration for _, _, duration in cut)
+    return int(share * min(matrix_ps, max(reads.values(), default=0)))
 
 
 def _chunk_count(task: Task, system: System) -> int:
@@ -352,7 +367,7 @@ def alone_ps(work: Work, system: System) -> int:
         computed = arrived + max(chunk.matrix_ps, chunk.vector_ps, *(ps for _, ps in chunk.near), 0)
         for held in chunk.writes:
             written = max(written, _reserve(held, computed, free, system))
-    return max(computed, written)
+    return max(computed, written) + work.exposed_ps
 
 
 def _reserve(held: tuple[tuple[str, int], ...], now: int, free: dict[str, int], system: System) -> int:

@@ -93,6 +93,47 @@ def test_compute_bound_kernel_takes_its_flops() -> None:
     assert simulate_step(lone(task), parts).time_ps == expected
 
 
+def test_what_products_do_not_hide_is_added_once() -> None:
+    """A40: 20 % of the shorter of reads and products, whichever that is, beyond the kernel that hides all."""
+    hiding, exposed = (
+        System(load_system(KERNEL_BY_KERNEL, [f"chip.engine.matrix.exposed={share} %"])) for share in (0, 20)
+    )
+    rate = hiding.sustained_matrix_rate("bf16")
+    for flops in (10**9, 10**11):
+        task = Task("multiply", (weights(2**25),), matrix_flops=flops)
+        longer = simulate_step(lone(task), exposed).time_ps - simulate_step(lone(task), hiding).time_ps
+        shorter = min(read_ps(hiding, 2**25), picoseconds_for(flops, rate))
+        assert longer == pytest.approx(shorter / 5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "off",
+    ["runtime.launch_gap=0 us", "runtime.ramp=0 us", "runtime.host_step=0 us", "runtime.host_sequence=0 us",
+     "runtime.host_launch=0 us", "runtime.collective_software=0 us", "chip.engine.matrix.exposed=0 %",
+     "runtime.key_copies=0", "runtime.static_cache_tokens=0", "runtime.widening_operations=0"],
+)  # fmt: skip
+def test_turning_an_overhead_off_never_slows_independent_operators(off: str) -> None:
+    """Kernels of 1 byte to 16 MiB that need nothing of each other, and a step of a model, with every overhead."""
+    burdened = [
+        "runtime.host_launch=20 us", "runtime.host_sequence=10 us", "chip.engine.matrix.exposed=20 %",
+        "runtime.key_copies=2", "runtime.static_cache_tokens=512", "runtime.widening_operations=4",
+    ]  # fmt: skip
+    with_it, without = (System(load_system(KERNEL_BY_KERNEL, [*burdened, *more])) for more in ([], [off]))
+    tasks = tuple(
+        Task(f"k{place}", (weights(4**place),), matrix_flops=4**place * 60, vector_flops=4**place)
+        for place in range(13)
+    )
+    plan = Plan("decode", (Segment("only", tasks),), ranks=1, sequences=3)
+    times = [simulate_step(plan, parts).time_ps for parts in (without, with_it)]
+    assert times[0] <= times[1]
+    model, bits = load_model("llama-3.1-8b"), Precision.parse("w4a16kv16")
+    steps = [
+        simulate_step(plan_iteration(model, bits, Parallelism(8), parts.spec, Batch.of_decode(3, 100)), parts).time_ps
+        for parts in (without, with_it)
+    ]
+    assert steps[0] <= steps[1]
+
+
 def layered(layers: int, sizes: list[int], *, ranks: int, phase: str = "decode") -> Plan:
     """Return a plan of *layers* equal layers of kernels that read *sizes* bytes, with an all-reduce after each two."""
     tasks: list[Task] = []
