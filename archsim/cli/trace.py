@@ -8,6 +8,7 @@ import click
 
 from archsim.cli.options import json_option
 from archsim.cli.trace_files import convert, download, merge, sample
+from archsim.cli.trace_graph import replay
 
 if TYPE_CHECKING:
     from archsim.workload.statistics import Lengths, TraceStatistics
@@ -52,7 +53,7 @@ def inspect(trace: str, *, limit: int | None, rate_scale: str | None, seed: int,
         click.echo("\n".join(_page(loaded, facts)))
 
 
-for _command in (convert, sample, merge, download):
+for _command in (convert, sample, merge, download, replay):
     command.add_command(_command)
 command.add_command(inspect, "show")
 

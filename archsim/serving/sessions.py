@@ -3,7 +3,7 @@
 A stream of sessions offers the server the same two things as any arrivals, `next_ps` and `take`, and is told of
 completions. It draws the trace in order of earliest arrival and holds only requests whose session is busy.
 
-A40: where there are several replicas, sessions are dealt to them in turn and stay, as do requests without a session:
+A43: where there are several replicas, sessions are dealt to them in turn and stay, as do requests without a session:
 each replica is a server of its own with the sessions that are its own.
 """
 
