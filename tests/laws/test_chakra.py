@@ -31,8 +31,8 @@ def system() -> System:
 
 def node(number: int, *after: int, us: int = 5, host: bool = False, **more: Any) -> Node:
     """Return a computation with its recorded time."""
-    return Node(**{"id": number, "name": "x", "kind": "compute", "after": after, "duration_us": us, "ops": 0, "bytes": 0,
-                   "collective": "", "host": host} | more)  # fmt: skip
+    plain = {"id": number, "name": "x", "kind": "compute", "after": after, "duration_us": us, "ops": 0, "bytes": 0}
+    return Node(**plain | {"collective": "", "host": host} | more)
 
 
 def graph(*nodes: Node) -> Graph:
