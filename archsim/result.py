@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
+from archsim.errors import InputError, Problem
 from archsim.metrics.accounts import ACCOUNTS
-from archsim.metrics.columns import LedgerColumns, RequestColumns
+from archsim.metrics.columns import LedgerColumns, Named, RequestColumns, polars_frame
 from archsim.metrics.prices import Bounds, Carbon, Cost
 from archsim.metrics.techniques import DraftFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
@@ -48,6 +49,7 @@ __all__ = [
     "Throughput",
     "TierFacts",
     "TokenCounts",
+    "View",
     "schema_json",
 ]
 
@@ -264,6 +266,16 @@ class Energy(_Row):
     """Phases in which a chip's average power exceeds it: a machine would throttle, or the figures are too high."""
 
 
+class View(Protocol):
+    """How a result is shown to a person."""
+
+    def html(self, result: Result) -> str:
+        """Return *result* as HTML."""
+
+    def figure(self, result: Result, what: str) -> Any:
+        """Return the figure *what* of *result*."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """What a run directory holds beside result.json."""
@@ -273,6 +285,8 @@ class Tables:
     """The whole system as one file that `load_system` reads back."""
     requests: RequestColumns | None
     """None where a single step was evaluated."""
+    view: View | None = None
+    """Who draws it, for `Result.plot` and notebooks."""
 
 
 class Result(_Row):
@@ -318,6 +332,47 @@ class Result(_Row):
         absent = {name for name in ("placement", "serving", "uncertainty") if getattr(self, name) is None}
         content = self.model_dump(by_alias=True, exclude=absent or None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
+
+    def plot(self, what: str = "ledger") -> Any:
+        """Return a drawing that notebooks show: `"ledger"`, `"bandwidth"`, `"latency"` or `"cost"`.
+
+        Its `savefig(path)` writes PDF, SVG or PNG, its `figure` is matplotlib's.
+
+        Raises `InputError` for another name, for what this run does not have, and for a result read back from JSON.
+        """
+        return self._viewed().figure(self, what)
+
+    def columns(self, name: str = "ledger") -> Named:
+        """Return the columns of the table *name*, `"ledger"` or `"requests"`, as NumPy arrays.
+
+        Raises `InputError` where there is no such table.
+        """
+        tables = self._with_tables()
+        table = {"ledger": tables.ledger, "requests": tables.requests}.get(name)
+        if table is None:
+            expected = "ledger, or requests of a replay: a single step has none"
+            raise InputError(Problem("", "columns", name[:80], expected))
+        return table.named()
+
+    def frame(self, name: str = "ledger") -> Any:
+        """Return `columns` as a Polars frame (extra `notebook`). Raises `InputError` as it does."""
+        return polars_frame(self.columns(name))
+
+    def _repr_html_(self) -> str | None:
+        tables = self.tables
+        return tables.view.html(self) if tables is not None and tables.view is not None else None
+
+    def _with_tables(self) -> Tables:
+        if self.tables is None:
+            expected = "one that `run` returned: read back from JSON it has no columns"
+            raise InputError(Problem("", "result", self.system.name, expected))
+        return self.tables
+
+    def _viewed(self) -> View:
+        view = self._with_tables().view
+        if view is None:
+            raise InputError(Problem("", "result", self.system.name, "one that `run` returned"))
+        return view
 
     @staticmethod
     def from_json(text: str) -> Result:

@@ -34,6 +34,7 @@ __all__ = [
     "run_summary",
     "saturation_block",
     "saturation_headline",
+    "summary_lines",
     "trace_header",
     "trace_row",
     "waterfall",
@@ -178,12 +179,13 @@ def run_summary(result: Result) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    for name, text in _summary_lines(result):
+    for name, text in summary_lines(result):
         table.add_row(name, text)
     return table
 
 
-def _summary_lines(result: Result) -> list[tuple[str, str]]:
+def summary_lines(result: Result) -> list[tuple[str, str]]:
+    """Return what one run came to as (name, text), one a line."""
     counts, rate = result.requests, result.throughput
     lines = [("parallelism", _parallelism(result))]
     if result.tables is None or result.tables.requests is not None:

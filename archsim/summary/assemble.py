@@ -12,6 +12,7 @@ import numpy.typing as npt
 from archsim.mapping.parallelism import WAYS
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
 from archsim.metrics.mixing import useful_share
+from archsim.report.shown import VIEW
 from archsim.result import (
     SCHEMA,
     Latency,
@@ -234,6 +235,7 @@ def _tables(
         ledger=ledger_columns(steps, ledgers.parts, wholes, ledgers.fleet, design.system),
         resolved_toml=design.resolved_toml,
         requests=requests,
+        view=VIEW,
     )
 
 
