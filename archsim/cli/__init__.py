@@ -21,7 +21,7 @@ __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
     "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "show",
-    "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "cache", "schema",
+    "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "calibrate", "cache", "schema",
     "completion", "doctor",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""

@@ -14,6 +14,7 @@ __all__ = ["bar_cell", "interval_lines", "overlap_lines", "rate_of"]
 
 _MOST_PARTS = 3
 _MOST_PAIRS = 6
+_WORDS = {"between": "between silicons"}
 
 
 def bar_cell(result: Result) -> str:
@@ -63,7 +64,7 @@ def _overlap(first: Interval, second: Interval) -> bool:
 
 def _parts(found: Uncertainty) -> str:
     largest = sorted(found.parts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_PARTS]
-    parts = ", ".join(f"{name.removeprefix('prior.').replace('_', ' ')} {percent(part, 0)}" for name, part in largest)
+    parts = ", ".join(f"{_WORDS.get(name, name.replace('_', ' '))} {percent(part, 0)}" for name, part in largest)
     return f"{parts}, added in quadrature ({percent(found.half_width, 0)} in all)"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from archsim.validation.machines import Machine, Request, machine, precision_of
 from archsim.validation.network import Row, row
 from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.published import DECODE
+from archsim.validation.selection import ALL, Selection
 from archsim.validation.table import Record, number, read_table, whole
 
 __all__ = ["COLUMNS", "Shape", "identity_of", "request_of", "shape_of", "suite"]
@@ -109,6 +111,10 @@ _MEASURES = {
     "total_throughput_in_plus_out": "e2e",
 }
 """Metric of whole requests -> that it is one; others are of prompts or of decode."""
+_OF_TOKENS = frozenset(
+    {"decode_tokens_per_s", "decode_time_per_token", "decode_latency_per_token", "tpot_p50", "tpot_p99"}
+)
+"""Metrics that say how long an iteration takes, in which every weight is read."""
 _OF_PROMPTS = ("prefill", "latency_prefill", "ttft")
 _UNITS = {"ms": 1e3, "ms/token": 1e3, "us": 1e6, "s": 1.0, "GB/s": 1e-9, "TB/s": 1e-12}
 """Unit of the row -> what a prediction in seconds or bytes per second is multiplied by; others are rates per second."""
@@ -116,18 +122,18 @@ _DEFAULT_OUTPUT = {"gpt-fast": 200}
 """Tokens generated where the row leaves it to its harness: gpt-fast generates 200 by default."""
 
 
-def suite(reference: Path | None) -> list[Row]:
-    """Return one row a measurement. Raises `InputError` for a file of another schema."""
+def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
+    """Return one row a measurement of the *selection*. Raises `InputError` for a file of another schema."""
     records: Iterable[Record] = DECODE if reference is None else read_table(reference, COLUMNS)
-    return list(_rows(records))
+    return list(_rows(selection.of(records), selection.settings))
 
 
-def _rows(records: Iterable[Record]) -> Iterator[Row]:
+def _rows(records: Iterable[Record], settings: tuple[str, ...]) -> Iterator[Row]:
     held = list(records)
     paces = {_run(record): number(record, "value") for record in held if record["metric"] == "decode_time_per_token"}
     for record in held:
         expected = number(record, "value")
-        predicted, reason, origin = _predict(record)
+        predicted, reason, origin = _predict(record, settings)
         if record["metric"] == "e2e_time" and _ended_early(record, paces.get(_run(record))):
             predicted, reason = None, "ended before its stated output: shorter than its own decode time a token allows"
         yield row(identity_of(record), record["metric"], expected, predicted, reason, origin=origin)
@@ -161,7 +167,7 @@ def _runtime(record: Record) -> str:
     return next((runtime for part, runtime in _ENGINES if part in words), "")
 
 
-def _predict(record: Record) -> tuple[float | None, str | None, Origin | None]:
+def _predict(record: Record, settings: tuple[str, ...]) -> tuple[float | None, str | None, Origin | None]:
     """Return the prediction in the row's unit and its origin, or None and why there is none."""
     metric = _metric(record["metric"])
     if metric is None:
@@ -173,12 +179,28 @@ def _predict(record: Record) -> tuple[float | None, str | None, Origin | None]:
     if shape is None or not chips:
         return None, "chips, batch or lengths are not stated as numbers", None
     try:
-        made = machine(request_of(record, precision, chips))
+        made = machine(replace(request_of(record, precision, chips), settings=settings))
+        if reason := _impossible(made, shape, record):
+            return None, reason, None
         value = metric(made, shape)
         origin = _origin(made, shape, record["metric"])
     except ArchsimError as error:
         return None, str(error), None
     return value * _UNITS.get(record.get("unit", ""), 1.0), None, origin
+
+
+def _impossible(made: Machine, shape: Shape, record: Record) -> str | None:
+    """Return why no chip can have done what *record* says: all weights read faster than the memory can."""
+    value, name = number(record, "value"), record["metric"]
+    weights, memory = made.placement.weight_bytes_per_chip, made.spec.chip.memory[made.spec.chip.main_memory]
+    caches = sum(cache.capacity_bytes for cache in made.spec.chip.cache.values())
+    if not value or name not in _OF_TOKENS or made.model.experts or weights <= caches:
+        return None
+    step_s = shape.batch / value if name.endswith("_per_s") else value / _UNITS.get(record.get("unit", ""), 1.0)
+    rate = weights / step_s
+    if rate <= memory.peak_bytes_per_s:
+        return None
+    return f"impossible: weights read at {rate / 1e12:.2f} TB/s a chip, beyond the memory's peak and the last cache"
 
 
 def _origin(made: Machine, shape: Shape, metric: str) -> Origin:

@@ -117,9 +117,9 @@ class Watched(Bench):
 
 
 @cache
-def bench(system: str, runtime: str) -> Bench:
-    """Return one chip of the bundled *system* under *runtime*; its name resolves by aliases."""
-    spec = load_system(system, [f"runtime={runtime}"])
+def bench(system: str, runtime: str, settings: tuple[str, ...] = ()) -> Bench:
+    """Return one chip of the bundled *system* under *runtime*, with *settings*; its name resolves by aliases."""
+    spec = load_system(system, [f"runtime={runtime}", *settings])
     bare = spec.runtime.model_copy(update={"host_step_ps": 0, "host_sequence_ps": 0})
     return Bench(System(spec.model_copy(update={"runtime": bare})))
 

@@ -32,6 +32,7 @@ from archsim.validation.network import Row, row
 from archsim.validation.origin import Origin, of_kernel
 from archsim.validation.published import KERNELS
 from archsim.validation.routing import touched_experts
+from archsim.validation.selection import ALL, Selection
 from archsim.validation.table import Record, columns_of, number, read_table, whole
 from archsim.workload.latent import Latent
 
@@ -85,14 +86,14 @@ zero and add up split sums; attention: append and rotate, add up the parts (of l
 also to quantise or schedule); experts: sort, permute, activate, add up."""
 
 
-def suite(reference: Path | None) -> list[Row]:
-    """Return one row a measurement. Raises `InputError` for a file of another schema."""
+def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
+    """Return one row a measurement of the *selection*. Raises `InputError` for a file of another schema."""
     if reference is None:
-        return list(_rows(KERNELS, _gemm_or_attention))
+        return list(_rows(selection.of(KERNELS), _gemm_or_attention, selection.settings))
     columns = columns_of(reference)
     for needed, predict in SCHEMAS.items():
         if set(needed) <= set(columns):
-            return list(_rows(read_table(reference, needed), predict))
+            return list(_rows(selection.of(read_table(reference, needed)), predict, selection.settings))
     known = "; or ".join(", ".join(needed) for needed in SCHEMAS)
     raise InputError(Problem(str(reference), "header", ", ".join(columns), f"the columns {known}"))
 
@@ -109,7 +110,9 @@ class _Question(NamedTuple):
     skipped: str | None = None
 
 
-def _rows(records: Iterable[Record], question_of: Callable[[Record], _Question]) -> Iterator[Row]:
+def _rows(
+    records: Iterable[Record], question_of: Callable[[Record], _Question], settings: tuple[str, ...]
+) -> Iterator[Row]:
     for record in records:
         names = " ".join(value for key, value in record.items() if key not in ("source", "latency_us", "time_us"))
         try:
@@ -117,15 +120,15 @@ def _rows(records: Iterable[Record], question_of: Callable[[Record], _Question])
         except (KeyError, ValueError):
             yield row(names, "unknown", None, None, "a cell is not what its column says")
             continue
-        predicted, reason, origin = _predict(question)
+        predicted, reason, origin = _predict(question, settings)
         yield row(f"{names} latency_us", question.group, question.microseconds, predicted, reason, origin=origin)
 
 
-def _predict(question: _Question) -> tuple[float | None, str | None, Origin | None]:
+def _predict(question: _Question, settings: tuple[str, ...]) -> tuple[float | None, str | None, Origin | None]:
     if question.skipped or not question.microseconds:
         return None, question.skipped or "no time", None
     try:
-        made = bench(question.system, _RUNTIME)
+        made = bench(question.system, _RUNTIME, settings)
         rate = question.moved_bytes / question.microseconds * 1e6
         if rate > made.peak_bytes_per_s and question.moved_bytes > made.cache_bytes:
             return None, f"impossible: {rate / 1e12:.2f} TB/s, beyond the memory's peak and the last cache", None

@@ -81,6 +81,8 @@ class Request:
     """Empty: tensor parallel over all chips."""
     padded: bool = False
     """Whether the runtime pads heads and MLP width to a multiple of the ranks."""
+    settings: tuple[str, ...] = ()
+    """Further settings of the system."""
     cores: int = 1
     """Cores of a chip by which the runtime cuts: heads are padded to those."""
     cache_tokens: int = 0
@@ -166,6 +168,7 @@ def machine(request: Request) -> Machine:
 def _spec(request: Request) -> SystemSpec:
     overrides = [f"runtime={request.runtime}"] if request.runtime else []
     overrides += [f"runtime.static_cache_tokens={request.cache_tokens}"] if request.cache_tokens else []
+    overrides += request.settings
     spec = load_system(request.system, overrides)
     return spec if spec.chips == request.chips else load_system(request.system, [*overrides, f"chips={request.chips}"])
 

@@ -37,13 +37,22 @@ def of_kernel(system: System, record: StepRecord, precision: str) -> Origin:
 def of_library(chip: str, runtime: str) -> Origin:
     """Return the origin of the time of a lone collective."""
     shares: Shares = {"collectives": 1.0}
-    return {"measure": "collective", "chip": chip, "memory": "", "runtime": runtime, "precision": "", "shares": shares}
+    return {
+        "measure": "collective",
+        "system": "",
+        "chip": chip,
+        "memory": "",
+        "runtime": runtime,
+        "precision": "",
+        "shares": shares,
+    }
 
 
 def _origin(system: System, measure: str, shares: Shares, *, precision: str) -> Origin:
     chip = system.spec.chip
     return {
         "measure": measure,
+        "system": system.spec.name,
         "chip": chip.name,
         "memory": chip.memory[chip.main_memory].device.standard,
         "runtime": system.runtime.name,

@@ -27,6 +27,7 @@ from archsim.validation.machines import Machine, Request, machine
 from archsim.validation.network import Row, row
 from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.published import SERVING
+from archsim.validation.selection import ALL, Selection
 from archsim.validation.table import Record, columns_of, number, read_table, whole
 from archsim.workload.closed_loop import ClosedLoop
 
@@ -45,24 +46,27 @@ _TOGETHER = frozenset({"sglang"})
 _ROUNDS = 2
 
 
-def suite(reference: Path | None) -> list[Row]:
-    """Return two rows a closed loop (TPOT, TTFT), or those of a whole list. Raises `InputError` for another schema."""
+def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
+    """Return two rows a closed loop (TPOT, TTFT) of the *selection*, or those of a whole list.
+
+    Raises `InputError` for another schema.
+    """
     if reference is None:
-        return list(_closed_rows(SERVING))
+        return list(_closed_rows(selection.of(SERVING), selection.settings))
     columns = columns_of(reference)
     if set(LISTED) <= set(columns):
         return list(_list_rows(reference))
-    return list(_closed_rows(read_table(reference, CLOSED)))
+    return list(_closed_rows(selection.of(read_table(reference, CLOSED)), selection.settings))
 
 
-def _closed_rows(records: Iterable[Record]) -> Iterator[Row]:
+def _closed_rows(records: Iterable[Record], settings: tuple[str, ...]) -> Iterator[Row]:
     for record in records:
         name = (
             f"{record['gpu_system']} x{record['tensor_parallel']} {record['model']} "
             f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {record['concurrency'] or '-'} "
             f"{record['input_tokens']}/{record['output_tokens']}"
         )
-        predicted, reason = _closed(record)
+        predicted, reason = _closed(record, settings)
         for place, metric in enumerate(("tpot", "ttft")):
             expected = number(record, f"measured_{metric}_ms")
             value = None if predicted is None else predicted.times_ms[place]
@@ -79,7 +83,7 @@ class _Served(NamedTuple):
     output_tokens_per_s: float
 
 
-def _closed(record: Record) -> tuple[_Served | None, str | None]:
+def _closed(record: Record, settings: tuple[str, ...]) -> tuple[_Served | None, str | None]:
     """Return what the loop of *record* gave, or None and why there is none."""
     runtime, precision = _ENGINES.get(record["engine"]), _PRECISIONS.get(record["weight_precision"])
     sizes = [whole(record, key) for key in ("concurrency", "input_tokens", "output_tokens", "tensor_parallel")]
@@ -88,7 +92,7 @@ def _closed(record: Record) -> tuple[_Served | None, str | None]:
     if (whole(record, "pipeline_parallel") or 1) > 1 or (whole(record, "attention_data_parallel") or 1) > 1:
         return None, "pipeline or attention data parallel serving is not compared yet"
     users, prompt, output, chips = (size or 0 for size in sizes)
-    request = Request(record["gpu_system"], record["model"], precision, chips, runtime)
+    request = Request(record["gpu_system"], record["model"], precision, chips, runtime, settings=settings)
     try:
         return _loop_ms(request, ClosedLoop(users, prompt, output, _ROUNDS, record["engine"] in _TOGETHER)), None
     except ArchsimError as error:

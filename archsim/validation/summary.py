@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from archsim.validation.bounds import verdicts
 from archsim.validation.dram import class_of_row
 from archsim.validation.intervals import with_intervals
 
-__all__ = ["SUITES", "run_suite", "summary", "tables_of", "worst_rows"]
+__all__ = ["SUITES", "refused", "run_suite", "summary", "tables_of", "worst_rows"]
 
 SUITES: dict[str, str] = {
     "dram": "archsim.validation.dram",
@@ -73,6 +75,12 @@ _ITSELF = "closed forms and published figures of its own"
 def worst_rows(rows: Iterable[Row], count: int = 3) -> list[Row]:
     """Return the *count* compared rows that are furthest off, the worst first."""
     return sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))[:count]
+
+
+def refused(rows: Iterable[Row]) -> dict[str, int]:
+    """Return why rows were refused as reference -> how many; their numbers are left out."""
+    words = [str(row["skipped"]) for row in rows if str(row["skipped"]).startswith("impossible")]
+    return dict(Counter(re.sub(r"\d+\.\d+ TB/s", "so many TB/s", text) for text in words))
 
 
 def summary(rows: Iterable[Row]) -> dict[str, float | int | None]:
