@@ -4,7 +4,7 @@ A ledger's accounts are shares of peak x time, and so of time. Each account belo
 loses (refresh, rows, turnarounds, an empty queue) is split between weights and KV as their bytes are. Idle time is no
 mechanism: it is waiting for requests.
 
-A39: host time that the ledger books to `host` is the runtime's serial step up to what that step takes, and beyond it
+A41: host time that the ledger books to `host` is the runtime's serial step up to what that step takes, and beyond it
 the gaps between kernels; where the host issues every operator itself (`host_launch`), all of it is the host's.
 """
 
