@@ -21,12 +21,10 @@ from archsim.errors import InputError, Problem, did_you_mean
 
 __all__ = [
     "ENERGY",
-    "NEAR_MEMORY_LEVELS",
     "PARTS",
     "BitEnergy",
     "EnergyBill",
     "EnergyTable",
-    "absent_energies",
     "average_energy_of",
     "average_fj_per_bit",
     "bill_of",
@@ -34,7 +32,6 @@ __all__ = [
     "command_femtojoules",
     "energy_of",
     "energy_table",
-    "near_memory_fj_per_bit",
 ]
 
 PARTS = ("activation", "read", "write", "refresh", "io")
@@ -46,14 +43,6 @@ _TO_BANK_GROUP = 1010  # source: FGDRAM (MICRO 2017) in AttAcc src/config.py: co
 _TO_DIE_EDGE = 1230  # source: FGDRAM (MICRO 2017) in AttAcc src/config.py: bank group to global I/O, 1.23 pJ/bit
 _STACK_VIA = 500  # source: FGDRAM (MICRO 2017) in AttAcc src/config.py: through-silicon vias, 0.5 pJ/bit
 _INTERPOSER = 300  # source: FGDRAM (MICRO 2017) in AttAcc src/config.py: interposer, 0.3 pJ/bit
-
-NEAR_MEMORY_LEVELS: dict[str, int] = {
-    "bank": _CELL_ACTIVATE + _CELL_ACCESS,
-    "bank_group": _CELL_ACTIVATE + _CELL_ACCESS + _TO_BANK_GROUP,
-    "buffer_die": _CELL_ACTIVATE + _CELL_ACCESS + _TO_BANK_GROUP + _TO_DIE_EDGE + _STACK_VIA,
-    "host": _CELL_ACTIVATE + _CELL_ACCESS + _TO_BANK_GROUP + _TO_DIE_EDGE + _STACK_VIA + _INTERPOSER,
-}
-"""Femtojoules of a streamed HBM2 bit up to where it is used: parts of one path, from the cell outwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +155,6 @@ def _by_part(table: EnergyTable) -> dict[str, int | None]:
     return dict(zip(PARTS, (table.activation, table.read, table.write, None, table.io), strict=True))
 
 
-def absent_energies(name: str, *, place: str) -> tuple[str, ...]:
-    """Return what no source covers for memory *name*: parts, and `average` unless it is given or follows from parts."""
-    table = energy_table(name, place=place)
-    missing = tuple(part for part, value in _by_part(table).items() if value is None)
-    return missing if average_fj_per_bit(name, place=place) is not None else (*missing, "average")
-
-
 def average_fj_per_bit(name: str, *, place: str) -> int | None:
     """Return the femtojoules of a bit read by the host while streaming, refresh left out; `None` where unknown."""
     table = energy_table(name, place=place)
@@ -181,17 +163,6 @@ def average_fj_per_bit(name: str, *, place: str) -> int | None:
     if table.activation is None or table.read is None or table.io is None:
         return None
     return table.activation + table.read + table.io
-
-
-def near_memory_fj_per_bit(level: str, *, place: str) -> int:
-    """Return the femtojoules of a streamed HBM2 bit that is used at *level*.
-
-    Raises `InputError` naming *place* for a level other than those of `NEAR_MEMORY_LEVELS`.
-    """
-    if level not in NEAR_MEMORY_LEVELS:
-        known = f"one of {', '.join(NEAR_MEMORY_LEVELS)}{did_you_mean(level, NEAR_MEMORY_LEVELS)}"
-        raise InputError(Problem(place, "level", level, known))
-    return NEAR_MEMORY_LEVELS[level]
 
 
 _PART_OF = {"ACT": "activation", "RD": "read", "RDA": "read", "WR": "write", "WRA": "write", "REFA": "refresh",

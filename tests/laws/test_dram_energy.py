@@ -8,13 +8,10 @@ from archsim.dram.build import build_device
 from archsim.dram.device import COMMANDS
 from archsim.dram.energy import (
     ENERGY,
-    NEAR_MEMORY_LEVELS,
     PARTS,
-    absent_energies,
     average_fj_per_bit,
     bill_of,
     command_femtojoules,
-    near_memory_fj_per_bit,
 )
 from archsim.dram.standards import STANDARDS
 from archsim.errors import InputError
@@ -29,13 +26,6 @@ def _counts(**counts: int) -> tuple[int, ...]:
 def test_a_streamed_hbm2_bit_costs_the_published_sum() -> None:
     """.11 + .44 + 1.01 + 1.23 + .5 + .3 = 3.59 pJ/bit, FGDRAM's breakdown."""
     assert average_fj_per_bit("HBM2", place="test") == 110 + 440 + 1010 + 1230 + 500 + 300 == 3590
-    assert NEAR_MEMORY_LEVELS["host"] == 3590
-
-
-def test_energy_grows_with_the_way_from_the_bank() -> None:
-    """Bank .55, bank group 1.56, buffer die 3.29, host 3.59 pJ/bit: each adds parts of one path."""
-    levels = [near_memory_fj_per_bit(level, place="test") for level in ("bank", "bank_group", "buffer_die", "host")]
-    assert levels == [110 + 440, 550 + 1010, 1560 + 1230 + 500, 3290 + 300]
 
 
 def test_rows_read_whole_cost_the_streaming_energy() -> None:
@@ -66,14 +56,6 @@ def test_a_standard_without_a_breakdown_bills_nothing_and_names_all() -> None:
     bill = bill_of("HBM3", device, _counts(ACT=1, RD=1, WR=1, REFB=1), place="test")
     assert bill.femtojoules == {}
     assert bill.absent == PARTS
-    assert absent_energies("HBM3", place="test") == (*PARTS, "average")
-
-
-def test_absent_energies_follow_the_table() -> None:
-    """HBM2 lacks refresh alone; HBM2E has an average and no parts; GDDR7 has only a relative claim, so nothing."""
-    assert absent_energies("HBM2", place="test") == ("refresh",)
-    assert absent_energies("HBM2E", place="test") == PARTS
-    assert absent_energies("GDDR7", place="test") == (*PARTS, "average")
 
 
 @pytest.mark.parametrize("name", sorted(STANDARDS))
@@ -102,5 +84,3 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     """Memory and level are checked at the door."""
     with pytest.raises(InputError, match="HBM2"):
         average_fj_per_bit("HBM2X", place="--standard")
-    with pytest.raises(InputError, match="did you mean 'bank_group'"):
-        near_memory_fj_per_bit("bank_grup", place="nearmem.level")
