@@ -81,6 +81,6 @@ def test_commands_that_open_or_move_nothing_cost_nothing_of_their_own() -> None:
 
 
 def test_unknown_names_are_refused_with_a_suggestion() -> None:
-    """Memory and level are checked at the door."""
+    """A memory is checked at the door."""
     with pytest.raises(InputError, match="HBM2"):
         average_fj_per_bit("HBM2X", place="--standard")
