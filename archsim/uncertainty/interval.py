@@ -5,7 +5,7 @@
     tokens/s in [r / max(1, busy e^half), r / (busy e^-half + idle)]
 
 *idle* is the share of the run in which no request waited, busy the rest: where idle time is left, a slower machine
-takes it first and a faster one gains little, because the requests set the rate. A44: the bar of TPOT holds to first
+takes it first and a faster one gains little, because the requests set the rate. A46: the bar of TPOT holds to first
 order for the rate at saturation, where the batch would follow the service level too.
 """
 

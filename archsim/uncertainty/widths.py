@@ -10,7 +10,7 @@
 z = 1.2816 turns a standard deviation into the half-width of an 80 % interval. A42: the error of a kernel is that of its
 shape, the same in every layer, so it does not average out over layers; a decoder layer has four different products,
 whose errors are independent, and one attention, one size of collective, one host. Errors of different mechanisms are
-independent. A43: a silicon with its runtime has an error of its own, common to all mechanisms, drawn from one spread;
+independent. A45: a silicon with its runtime has an error of its own, common to all mechanisms, drawn from one spread;
 it is taken about zero, since no bias of silicon without rows is known. Rows of a silicon can be left out, which is how
 the widths are checked.
 """
