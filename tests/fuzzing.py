@@ -264,6 +264,31 @@ _JSONL = "".join(f'{{"arrival_s": {n}.5, "prompt_tokens": {n + 1}, "output_token
 _MOONCAKE = "".join(
     f'{{"timestamp": {3000 * n}, "input_length": 1024, "output_length": 9, "hash_ids": [0, {n}]}}\n' for n in range(4)
 )
+_VLLM = json.dumps({"start_times": [7.5, 7.0, 8.25], "input_lens": [5, 6, 7], "output_lens": [3, 2, 0]})
+_DECODING = (
+    '{"format": "archsim-decode-trace", "version": 1, "model": "qwen3-8b"}\n{"ids": [0, 1], "contexts": [12, 9]}\n'
+    '{"ids": [0, 1], "contexts": [13, 10], "steps": 5, "replica": 0}\n{"ids": [1], "contexts": [15], "prefill": '
+    '{"sequences": 1, "tokens": 4, "pairs": 10, "kv_tokens": 4}}\n'
+)
+_GRAPH = json.dumps(
+    {
+        "workload_graph": [
+            {"Id": 3, "NodeType": 4, "data_deps": [], "num_ops": 10**9, "tensor_size": 10**6, "is_cpu_op": False},
+            {"Id": 4, "NodeType": 7, "data_deps": [3, 9], "comm_type": 0, "comm_size": 10**6, "runtime": 85},
+            {"Id": 5, "NodeType": 2, "data_deps": [4], "tensor_size": 4096, "runtime": 2},
+        ]
+    }
+)
+
+
+def _streams() -> list[bytes]:
+    """Return a Chakra trace as protobuf: metadata, a computation, an exchange that needs it."""
+    attribute = b"\x52\x0e\x0a\x07num_ops\x48\x80\xc2\xd7\x2f"
+    first = b"\x08\x03\x12\x01a\x18\x04" + attribute
+    second = b"\x08\x04\x12\x01b\x18\x07\x2a\x01\x03\x38\x55"
+    return [b"".join(bytes([len(part)]) + part for part in (b"\x12\x00", first, second))]
+
+
 _ROUTES = "seq,pos,l1,l2\n0,0,1 2,3 4\n0,1,5 6,7 0\n1,0,2 3,1 6\n"
 _NETWORK = json.dumps(
     {
@@ -338,6 +363,11 @@ TARGETS = (
     Target("trace", ".csv", _text(_CSV), (("trace", "inspect", "FILE"),
            ("run", "m4-max", "--model", "qwen3-8b", "--trace", "FILE", "--limit", "3"))),
     Target("lines", ".jsonl", _text(_JSONL, _MOONCAKE), (("trace", "inspect", "FILE"),)),
+    Target("benchmark", ".json", _text(_VLLM), (("trace", "show", "FILE"),)),
+    Target("decode trace", ".jsonl", _text(_DECODING),
+           (("run", "m4-max", "--model", "qwen3-8b", "--decode-only", "FILE"),)),
+    Target("operator graph", ".et", lambda: [*_streams(), _GRAPH.encode()],
+           (("trace", "replay", "FILE", "h100-sxm8"),)),
     Target("packed trace", ".csv.gz", lambda: [gzip.compress(_CSV.encode(), mtime=0)], (("trace", "inspect", "FILE"),)),
     Target("sampler", ".toml", _bundled("workloads", "samplers"), (("trace", "inspect", "FILE", "--limit", "9"),)),
     Target("routes", ".csv", _text(_ROUTES), (("run", "h100-sxm8", "--model", "mixtral-8x7b", *_STEP, "--parallel",

@@ -3,9 +3,9 @@
 Both forms of MLCommons Chakra are read: the protobuf stream (`.et`, fields as in et_def.proto of schema 1.0) and the
 JSON of its feeder (`.json`), each plain or gzip. Of a node are read its type, its data dependencies, its recorded
 duration and the attributes `num_ops`, `tensor_size`, `comm_type`, `comm_size` and `is_cpu_op`. Control dependencies
-name the caller and order nothing, as in Chakra's own feeder. A dependency on a node that the file does not hold is taken as
-met: traces are cut out of longer ones. Sridharan et al., Chakra: Advancing Performance Benchmarking and Co-design using
-Standardized Execution Traces, 2023.
+name the caller and order nothing, as in Chakra's own feeder. A dependency on a node that the file does not hold is
+taken as met: traces are cut out of longer ones. Sridharan et al., Chakra: Advancing Performance Benchmarking and
+Co-design using Standardized Execution Traces, 2023.
 """
 
 from __future__ import annotations
@@ -181,15 +181,14 @@ def _node(path: Path, place: str, parts: Mapping[str, Any]) -> Node:
             )
         return int(value)
 
-    after = tuple(dict.fromkeys(parts["after"]))
-    if not all(type(other) is int and other >= 0 for other in after):
-        raise InputError(Problem(str(path), f"{place}: dependencies", str(after)[:80], "numbers of nodes"))
+    if not all(type(other) is int and other >= 0 for other in parts["after"]):
+        raise InputError(Problem(str(path), f"{place}: dependencies", str(parts["after"]), "numbers of nodes"))
     kind = KINDS.get(whole("type"), "nothing")
     return Node(
         id=whole("id"),
         name=str(parts.get("name") or "")[:200],
         kind=kind,
-        after=after,
+        after=tuple(dict.fromkeys(parts["after"])),
         duration_us=whole("duration_us"),
         ops=whole("num_ops"),
         bytes=whole("comm_size" if kind in {"send", "receive", "collective"} else "tensor_size"),

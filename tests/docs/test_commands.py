@@ -45,7 +45,7 @@ def commands(page: Path) -> list[str]:
 
 def shortened(command: str) -> str:
     """Return *command* with its replay limited, where it replays a trace without a limit."""
-    bounded = re.search(r"--(batch|limit|concurrency|together)\b", command)
+    bounded = re.search(r"--(batch|limit|concurrency|together|decode-only)\b", command)
     return command if bounded or not re.match(r"archsim (compare|run) ", command) else f"{command} {LIMIT}"
 
 

@@ -167,6 +167,7 @@ HOSTILE = {
     "no nodes": (b"[1, 2]", "workload_graph"),
     "no dependencies": (json.dumps([ROWS[0] | {"data_deps": 3}]).encode(), "a list of dependencies"),
     "text for dependencies": (json.dumps([ROWS[0] | {"data_deps": ["x"]}]).encode(), "numbers of nodes"),
+    "list for a dependency": (json.dumps([ROWS[0] | {"data_deps": [[1]]}]).encode(), "numbers of nodes"),
     "deep": (b"[" * 100_000, "nesting"),
 }
 
