@@ -11,6 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 import simpy
+from simpy.events import NORMAL, EventPriority
 
 from archsim.errors import SimulationError
 
@@ -21,6 +22,15 @@ __all__ = ["ROOT", "JobLog", "Kernel", "Process"]
 
 Process = Generator[simpy.Event, Any, Any]
 """What a SimPy process function returns."""
+
+
+class _InTurn(simpy.Event):
+    """An event that has happened once its time has come, in its turn."""
+
+    def __init__(self, env: simpy.Environment, picoseconds: int, rank: int) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        env.schedule(self, EventPriority(NORMAL + rank), picoseconds)
 
 
 class Kernel(simpy.Environment):
@@ -49,6 +59,13 @@ class Kernel(simpy.Environment):
         if not isinstance(picoseconds, int) or picoseconds < 0:
             raise TypeError(f"a delay is a non-negative integer of picoseconds, not {picoseconds!r}")
         return self.timeout(picoseconds)
+
+    def wait_in_turn_ps(self, picoseconds: int, rank: int) -> simpy.Event:
+        """Return an event *picoseconds* from now that fires after those of the same instant with a lower *rank*.
+
+        Those of `wait_ps` have rank 0.
+        """
+        return _InTurn(self, picoseconds, rank)
 
     def pass_ps(self, picoseconds: int) -> simpy.Timeout | None:
         """Let time pass, and return the event to wait for; None where it has passed: nothing else was to happen.

@@ -17,6 +17,16 @@ from pydantic.json_schema import SkipJsonSchema
 from archsim.errors import InputError, Problem
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.columns import LedgerColumns, Named, RequestColumns, polars_frame
+from archsim.metrics.machine import (
+    Energy,
+    ParallelismFacts,
+    PhaseName,
+    PhasePower,
+    PoolFacts,
+    PoolPhase,
+    SystemFacts,
+    TransferFacts,
+)
 from archsim.metrics.prices import Bounds, Carbon, Cost
 from archsim.metrics.techniques import DraftFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
@@ -32,8 +42,12 @@ __all__ = [
     "Latency",
     "LedgerColumns",
     "ModelFacts",
+    "ParallelismFacts",
+    "PhaseName",
     "PhasePower",
     "PhaseResult",
+    "PoolFacts",
+    "PoolPhase",
     "PrefixFacts",
     "Provenance",
     "RequestColumns",
@@ -49,6 +63,7 @@ __all__ = [
     "Throughput",
     "TierFacts",
     "TokenCounts",
+    "TransferFacts",
     "View",
     "schema_json",
 ]
@@ -60,7 +75,8 @@ SCHEMA = "archsim.result/1"
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
 _ACCOUNTS = frozenset(ACCOUNTS)
-PhaseName = Literal["decode", "prefill", "mixed", "none"]
+_OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers")
+"""Fields of a result that are left out where there is nothing to say."""
 
 
 def _known_accounts(accounts: dict[str, float]) -> dict[str, float]:
@@ -93,23 +109,6 @@ class Provenance(_Row):
     event_count: Count
 
 
-class SystemFacts(_Row):
-    """The system, in SI units, all chips together unless a name says otherwise."""
-
-    name: str
-    title: str
-    status: Literal["shipped", "announced", "claimed", "hypothetical"]
-    chip: str
-    chips: Count
-    topology: str
-    main_memory: str
-    """Ledger scope of the main memory of all chips: the one that the headline MBU is read off."""
-    memory_bytes_per_s: FiniteFloat
-    memory_bytes: Count
-    flop_per_s: dict[str, FiniteFloat]
-    """Matrix engine peak by dtype."""
-
-
 class ModelFacts(_Row):
     """The model at the precision of the run."""
 
@@ -135,16 +134,6 @@ class TierFacts(_Row):
     """KV of the context that all sequences share."""
     years_to_wear_out: FiniteFloat | None
     """Of flash that is written at this run's rate without pause; None where nothing wears."""
-
-
-class ParallelismFacts(_Row):
-    """Ways of tensor, pipeline, data, expert and context parallelism."""
-
-    tp: Count
-    pp: Count
-    dp: Count
-    ep: Count
-    cp: Count
 
 
 class RequestCounts(_Row):
@@ -232,40 +221,6 @@ class Saturation(_Row):
     """The largest loss of the main memory in the decode phase, or what kept the rate from rising."""
 
 
-class PhasePower(_Row):
-    """Energy of the chips and links in the part of a run in which iterations were of one kind."""
-
-    joules: FiniteFloat
-    chip_watts: FiniteFloat
-    """Average power of one chip with its memories and its share of the links."""
-    by_part: dict[str, FiniteFloat]
-    """Part -> joules."""
-
-
-class Energy(_Row):
-    """Energy of the whole run; low and high are the ends of what sources state, else equal to the figure between."""
-
-    joules: FiniteFloat
-    joules_low: FiniteFloat
-    joules_high: FiniteFloat
-    joules_per_output_token: FiniteFloat | None
-    """Of all chips, links and hosts over the tokens of the completed requests; None without any."""
-    joules_per_output_token_low: FiniteFloat | None
-    joules_per_output_token_high: FiniteFloat | None
-    average_watts: FiniteFloat
-    """Of the whole system."""
-    by_part: dict[str, FiniteFloat]
-    """Part -> joules, of the parts whose energy is known."""
-    absent: list[str]
-    """Parts that worked at a cost that no source states: sums are lower bounds while one stands here."""
-    phases: dict[PhaseName, PhasePower]
-    """Those that occurred."""
-    tdp_watts: FiniteFloat | None
-    """Thermal design power of one chip."""
-    over_tdp: list[PhaseName]
-    """Phases in which a chip's average power exceeds it: a machine would throttle, or the figures are too high."""
-
-
 class View(Protocol):
     """How a result is shown to a person."""
 
@@ -324,12 +279,16 @@ class Result(_Row):
     """What techniques of the server did; absent where none is asked for."""
     uncertainty: Uncertainty | None = None
     """Absent where nothing was decoded."""
+    pools: dict[str, PoolFacts] | None = None
+    """Pool -> what it is and did; absent where one system serves. Scopes of a pool are named `pool/scope`."""
+    kv_transfers: TransferFacts | None = None
+    """KV caches that passed between pools; absent where none can."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 
     def to_json(self) -> str:
         """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
-        absent = {name for name in ("placement", "serving", "uncertainty") if getattr(self, name) is None}
+        absent = {name for name in _OPTIONAL if getattr(self, name) is None}
         content = self.model_dump(by_alias=True, exclude=absent or None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 

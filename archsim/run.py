@@ -38,6 +38,7 @@ __all__ = [
     "SEARCH_BATCH",
     "Bench",
     "ClosedLoop",
+    "Progress",
     "Recorded",
     "Shelf",
     "Traffic",

@@ -11,6 +11,7 @@ import click
 from archsim.cli.options import (
     Progress,
     assume_option,
+    design_of,
     economics_of,
     economics_options,
     json_option,
@@ -22,7 +23,6 @@ from archsim.cli.options import (
     priced,
     progress_bar,
     slo_seconds,
-    system_of,
     systems_argument,
     trace_options,
 )
@@ -31,7 +31,7 @@ from archsim.cli.ways import AUTO, chosen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from archsim.hardware.spec import SystemSpec
+    from archsim.hardware.pools import Design
     from archsim.result import Result
 
 __all__ = ["command"]
@@ -77,13 +77,13 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
     from archsim.files import refuse_existing
+    from archsim.pools import load_model, load_trace, run_design
     from archsim.report import table, writers
-    from archsim.run import load_model, load_trace, run
 
     path = out or writers.free_directory("archsim-compare")
     refuse_existing(path)
     prices = economics_of()
-    designs = [system_of(name, overrides, assume=assume) for name in systems]
+    designs = [design_of(name, overrides, assume=assume) for name in systems]
     if assume:
         click.echo("capacity assumed: memories hold what they are asked to", err=as_json)
     writers.check_folder_names([design.name for design in designs])
@@ -96,8 +96,8 @@ def command(  # noqa: PLR0913  # one parameter an option
         spread |= {d.name: chosen(d, model, precision=precision, of=trace, stderr=as_json) for d in designs}
     slo_s = None if no_saturation else slo_seconds(slo)
 
-    def replay(design: SystemSpec, *, progress: Progress | None) -> Result:
-        result = run(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
+    def replay(design: Design, *, progress: Progress | None) -> Result:
+        result = run_design(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
                      seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
         return priced(result, design, prices)
 
@@ -108,7 +108,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     click.echo(f"\nwritten to {path}", err=as_json)
 
 
-def _replayed(designs: Sequence[SystemSpec], replay: Callable[..., Result], screen: Console) -> list[Result]:
+def _replayed(designs: Sequence[Design], replay: Callable[..., Result], screen: Console) -> list[Result]:
     """Run every design and print its line of the first block as soon as it is done, then the second block."""
     from archsim.report import table
     from archsim.report.economics_text import mixed_bases

@@ -6,7 +6,7 @@ import click
 
 __all__ = ["command"]
 
-KINDS = ("chip", "node", "cluster", "near-memory", "tiered")
+KINDS = ("chip", "node", "cluster", "near-memory", "tiered", "pools")
 """As `archsim.report.system_page.KINDS`, which is not imported for a help page."""
 
 
@@ -24,7 +24,7 @@ def command(
 
     Every name is one that `run`, `compare` and `show` take. --status, --kind and
     --memory leave only systems: a rack, a node of several chips, a single chip, one with near-memory units, one with
-    several memories.
+    several memories, pools of several systems.
 
     Example: archsim list systems --memory hbm3
     """

@@ -13,6 +13,7 @@ from archsim.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from archsim.economics.spec import Economics
+    from archsim.hardware.pools import Design
     from archsim.hardware.spec import SystemSpec
     from archsim.result import Result
     from archsim.workload.closed_loop import ClosedLoop
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Progress",
     "assume_option",
+    "design_of",
     "economics_of",
     "economics_options",
     "json_option",
@@ -116,13 +118,13 @@ def economics_of() -> Economics | None:
     return load_economics(DEFAULT if economics is None else economics, region=region, basis=basis)
 
 
-def priced(result: Result, spec: SystemSpec, prices: Economics | None) -> Result:
-    """Return *result* of *spec* by other *prices* than those of the chain, where some are given."""
+def priced(result: Result, design: Design, prices: Economics | None) -> Result:
+    """Return *result* of *design* by other *prices* than those of the chain, where some are given."""
     if prices is None:
         return result
-    from archsim.economics.assess import assessed
+    from archsim.pools import priced_design
 
-    return assessed(result, spec, prices)
+    return priced_design(result, design, prices)
 
 
 def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,6 +158,25 @@ def system_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> SystemS
 
     spec = load_system(name, overrides)
     return with_assumed_capacity(spec) if assume else spec
+
+
+def design_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> Design:
+    """Return the system or the pools that are asked for, with memories that hold everything where that is assumed."""
+    from archsim.pools import load_design
+
+    design = load_design(name, overrides)
+    if not assume:
+        return design
+    from archsim.hardware.assumed import with_assumed_capacity
+    from archsim.hardware.spec import SystemSpec
+
+    if isinstance(design, SystemSpec):
+        return with_assumed_capacity(design)
+    pools = {
+        name: pool.model_copy(update={"system": with_assumed_capacity(pool.system)})
+        for name, pool in design.pools.items()
+    }
+    return design.model_copy(update={"pools": pools})
 
 
 def slo_seconds(text: str) -> float:

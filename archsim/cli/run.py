@@ -11,6 +11,7 @@ import click
 from archsim.cli.decoding import decoding_options, wanted_decoding
 from archsim.cli.options import (
     assume_option,
+    design_of,
     economics_of,
     economics_options,
     json_option,
@@ -25,14 +26,13 @@ from archsim.cli.options import (
     progress_bar,
     slo_seconds,
     system_argument,
-    system_of,
     trace_options,
 )
 from archsim.cli.timelines import timeline_options, wanted_timeline
 from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
-    from archsim.hardware.spec import SystemSpec
+    from archsim.hardware.pools import Design
     from archsim.result import Result
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
-    from archsim.run import evaluate_step, load_model, load_trace, run
+    from archsim.pools import evaluate_design, load_model, load_trace, run_design
 
     if out is not None:
         refuse_existing(out)
@@ -107,13 +107,13 @@ def command(  # noqa: PLR0913  # one parameter an option
         "decode": {"--decode-only": decoding.only},
     })  # fmt: skip
     decoding.check(mode, timeline=timeline is not None)
-    given = (system_of(system, overrides, assume=assume), load_model(model_name))
+    given = (design_of(system, overrides, assume=assume), load_model(model_name))
     traffic: Trace | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
     if decoding.only is not None:
         result = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
     elif batch is not None and context is not None:
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
-        result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
+        result = evaluate_design(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
         if mode == "trace":
             traffic = load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed)
@@ -122,8 +122,8 @@ def command(  # noqa: PLR0913  # one parameter an option
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         with progress_bar(system) as progress:
-            result = run(*given, trace=decoding.recorded(traffic), precision=precision, parallelism=parallel,
-                         seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
+            result = run_design(*given, trace=decoding.recorded(traffic), precision=precision, parallelism=parallel,
+                                seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
     result = priced(result, given[0], prices)
     if timeline is not None:
         timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
@@ -159,20 +159,20 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
 
 
 def _decoded(
-    name: str, given: tuple[SystemSpec, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
+    name: str, given: tuple[Design, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
 ) -> Result:
     """Return the result of the decode trace *name* on *given*."""
-    from archsim.run import run
+    from archsim.pools import run_design
     from archsim.workload.decode_trace import open_decode_trace
 
     trace = open_decode_trace(name)
     precision, parallel = ways
     parallel = _ways(given, precision, parallel, of=trace, stderr=stderr)
-    return run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed)
+    return run_design(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed)
 
 
 def _ways(
-    given: tuple[SystemSpec, Model],
+    given: tuple[Design, Model],
     precision: str | None,
     parallel: str | None,
     *,

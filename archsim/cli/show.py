@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from archsim.cli.options import system_argument
+
+if TYPE_CHECKING:
+    from archsim.hardware.pools_spec import PoolsSpec
+    from archsim.hardware.sources import SourceRow
 
 __all__ = ["command"]
 
@@ -22,11 +28,15 @@ def command(system: str, *, overrides: tuple[str, ...], with_sources: bool, as_j
 
     Example: archsim show h100-sxm8 --set hbm.stacks=6 --sources
     """
-    from archsim.hardware.library import load_system
+    from archsim.hardware.pools import load_design
+    from archsim.hardware.pools_spec import PoolsSpec
     from archsim.hardware.sources import sources
 
-    spec = load_system(system, overrides)
+    spec = load_design(system, overrides)
     rows = sources(system, overrides) if with_sources else None
+    if isinstance(spec, PoolsSpec):
+        _show_pools(spec, rows, as_json=as_json, out=out)
+        return
     if out:
         from pathlib import Path
 
@@ -41,3 +51,16 @@ def command(system: str, *, overrides: tuple[str, ...], with_sources: bool, as_j
     from archsim.report.system_page import print_system
 
     print_system(spec, rows)
+
+
+def _show_pools(spec: PoolsSpec, rows: list[SourceRow] | None, *, as_json: bool, out: str | None) -> None:
+    from archsim.errors import InputError, Problem
+    from archsim.report.system_page import pools_json, print_pools
+
+    if out:
+        systems = " or ".join(dict.fromkeys(pool.system.name for pool in spec.pools.values()))
+        raise InputError(Problem(spec.name, "--out", out, f"a system to draw: {systems}"))
+    if as_json:
+        click.echo(pools_json(spec, rows), nl=False)
+    else:
+        print_pools(spec, rows)

@@ -12,6 +12,7 @@ import click
 from archsim.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from archsim.hardware.pools import Design
     from archsim.hardware.spec import SystemSpec
     from archsim.metrics.timeline import Span, Timeline
     from archsim.result import Result
@@ -54,16 +55,20 @@ class WantedTimeline:
     def write(
         self,
         result: Result,
-        given: tuple[SystemSpec, Model],
+        given: tuple[Design, Model],
         traffic: Trace | ClosedLoop | tuple[int, int],
         *,
         ways: tuple[str | None, str | None],
         stderr: bool,
     ) -> None:
         """Write the timeline of *result* of *given* and *traffic* (batch and context for a step), and say so."""
+        from archsim.hardware.spec import SystemSpec
         from archsim.report.timeline_file import write_timeline
 
-        timeline = self._of(result, given, traffic, ways)
+        system, model = given
+        if not isinstance(system, SystemSpec):
+            raise InputError(Problem(system.name, "--timeline", str(self.path), "a single system"))
+        timeline = self._of(result, (system, model), traffic, ways)
         events = write_timeline(timeline, result, self.path)
         note = f"timeline written to {self.path} ({events:,} events; open it at https://ui.perfetto.dev)"
         click.echo(note, err=stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from archsim.hardware.spec import SystemSpec
+    from archsim.hardware.pools import Design
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model
@@ -17,7 +17,7 @@ AUTO = "auto"
 
 
 def chosen(
-    system: SystemSpec,
+    design: Design,
     model: Model,
     *,
     precision: str | None,
@@ -29,14 +29,19 @@ def chosen(
     The table goes to standard output, or to *stderr* where the output is JSON.
     """
     from archsim.cli.options import progress_bar
+    from archsim.errors import InputError, Problem
+    from archsim.hardware.spec import SystemSpec
     from archsim.report import table
     from archsim.report.ways import ways_table
     from archsim.run import SEARCH_BATCH, mean_context, search_parallelism
 
+    if not isinstance(design, SystemSpec):
+        first = next(iter(design.pools))
+        raise InputError(Problem(design.name, "--parallel", AUTO, f"each pool's own: --set {first}.parallel=tp=4"))
     batch, context = of if isinstance(of, tuple) else (SEARCH_BATCH, mean_context(of))
-    with progress_bar(system.name) as progress:
-        trials = search_parallelism(system, model, batch=batch, context=context, precision=precision, progress=progress)
+    with progress_bar(design.name) as progress:
+        trials = search_parallelism(design, model, batch=batch, context=context, precision=precision, progress=progress)
     screen = table.console(stderr=stderr)
-    screen.print(f"{system.name}: one decode step of {batch} sequences of {context:,} tokens", ways_table(trials), "",
+    screen.print(f"{design.name}: one decode step of {batch} sequences of {context:,} tokens", ways_table(trials), "",
                  sep="\n")  # fmt: skip
     return trials[0].parallelism

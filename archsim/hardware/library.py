@@ -33,6 +33,7 @@ __all__ = [
     "runtime_names",
     "setting_paths",
     "system_names",
+    "system_tables",
 ]
 
 _SUFFIXES = (".toml",)
@@ -65,6 +66,8 @@ def load_system(name_or_path: str, overrides: Sequence[str] = ()) -> SystemSpec:
     Raises `InputError` with every problem of its files and of the overrides.
     """
     path = find_hardware(name_or_path, folder="systems")
+    if read_toml(path).get("kind") == "pools":
+        raise InputError(Problem(str(path), "kind", "pools", "a single system: pools can be run, compared, shown"))
     return validated(SystemSpec, _system_tables(path, overrides))
 
 
@@ -77,14 +80,20 @@ def files_of(name_or_path: str, overrides: Sequence[str] = ()) -> list[Path]:
 
 
 def _system_tables(path: Path, overrides: Sequence[str]) -> Tables:
-    """Return the raw tables of a system with all files it names in place and *overrides* applied."""
-    tables = Tables(read_toml(path), {(): str(path)})
+    return system_tables(Tables(read_toml(path), {(): str(path)}), overrides, base=path.parent)
+
+
+def system_tables(tables: Tables, overrides: Sequence[str], *, base: Path) -> Tables:
+    """Return the raw *tables* of a system with all files it names in place and *overrides* applied.
+
+    Paths in them are relative to *base*.
+    """
     pending = apply_overrides(SystemSpec, tables, parse_overrides(overrides), only="chip")
     pending = apply_overrides(SystemSpec, tables, pending, only="runtime")
-    _include(tables, ("chip",), folder="chips", base=path.parent)
+    _include(tables, ("chip",), folder="chips", base=base)
     pending = apply_overrides(SystemSpec, tables, pending, only="device")
-    _include_devices(tables, ("chip",), base=path.parent)
-    _include(tables, ("runtime",), folder="runtimes", base=path.parent)
+    _include_devices(tables, ("chip",), base=base)
+    _include(tables, ("runtime",), folder="runtimes", base=base)
     apply_overrides(SystemSpec, tables, pending)
     rederive_rates(tables)
     return tables

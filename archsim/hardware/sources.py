@@ -18,8 +18,8 @@ from tomlkit.items import InlineTable, Item
 from archsim.errors import InputError, Problem
 from archsim.files import read_bytes, read_toml
 from archsim.hardware.fields import leaf_text
-from archsim.hardware.library import files_of
 from archsim.hardware.overrides import OPTION, parse_overrides
+from archsim.hardware.pools import design_files
 from archsim.units import UNITS
 
 __all__ = ["SourceRow", "sources", "sources_of_file"]
@@ -47,7 +47,7 @@ class SourceRow(NamedTuple):
 def sources(name_or_path: str, overrides: Sequence[str] = ()) -> list[SourceRow]:
     """Return a row for every number of a system and of the files it names, in file order, then the *overrides*."""
     given = [SourceRow(OPTION, item.path, leaf_text(item.value), "override", "") for item in parse_overrides(overrides)]
-    return [*[row for path in files_of(name_or_path, overrides) for row in sources_of_file(path)], *given]
+    return [*[row for path in design_files(name_or_path, overrides) for row in sources_of_file(path)], *given]
 
 
 def sources_of_file(path: Path) -> list[SourceRow]:

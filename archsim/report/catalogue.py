@@ -7,6 +7,8 @@ from typing import Any
 
 from archsim.files import find, read_toml
 from archsim.hardware.library import load_system, system_names
+from archsim.hardware.pools import load_pools, pools_names
+from archsim.report.pools_text import pools_row
 from archsim.report.system_page import print_groups, system_row
 from archsim.units import exact_quantity, format_quantity
 from archsim.workload.model import bundled_models, load_model
@@ -46,7 +48,8 @@ def _has_memory(row: Row, memory: str | None) -> bool:
 
 
 def _systems() -> Iterable[Row]:
-    return [system_row(load_system(name)) for name in system_names()]
+    pools = [pools_row(load_pools(name)) for name in pools_names()]
+    return [*(system_row(load_system(name)) for name in system_names()), *pools]
 
 
 def _models() -> Iterable[Row]:
@@ -74,9 +77,12 @@ def print_catalogue(rows: Iterable[Row]) -> None:
     """Print *rows* of `catalogue` as tables: systems by vendor, then models, then traces."""
     groups: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {}
     for row in rows:
-        title, columns, cells = {"system": _system_cells, "model": _model_cells, "trace": _trace_cells}[row["kind"]](
-            row
-        )
+        title, columns, cells = {
+            "system": _system_cells,
+            "pools": _system_cells,
+            "model": _model_cells,
+            "trace": _trace_cells,
+        }[row["kind"]](row)
         groups.setdefault(title, (columns, []))[1].append(cells)
     print_groups(groups)
 

@@ -22,7 +22,7 @@ def energy_cells(result: Result) -> tuple[str, str]:
     bound = ">" if found.absent else ""
     joules = found.joules_per_output_token
     decode = found.phases.get("decode")
-    lacks_chip = any(part.startswith("chip.") for part in found.absent)
+    lacks_chip = any(part.rpartition("/")[2].startswith("chip") for part in found.absent)
     return (
         "-" if joules is None else f"{bound}{_three(joules)}",
         "-" if decode is None else f"{'>' if lacks_chip else ''}{decode.chip_watts:.0f}{'!' if found.over_tdp else ''}",
@@ -55,7 +55,7 @@ def _per_token(found: Energy) -> str:
 
 
 def _power(found: Energy) -> str:
-    bound = "at least " if any(part.startswith("chip.") for part in found.absent) else ""
+    bound = "at least " if any(part.rpartition("/")[2].startswith("chip") for part in found.absent) else ""
     text = bound + ", ".join(
         f"{'idle' if name == 'none' else name} {phase.chip_watts:.0f} W" for name, phase in found.phases.items()
     )

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 from archsim.economics.spec import load_economics
 from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, bundled_path, parse_json, read_text, read_toml
-from archsim.hardware.library import load_system, system_names
+from archsim.hardware.pools import Design, design_names, load_design
 from archsim.hardware.sources import SourceRow, sources, sources_of_file
-from archsim.hardware.spec import SystemSpec
 from archsim.report.html_tables import Times, Windows, read_ledger, read_requests
 from archsim.result import SCHEMA, Cost, Result
 
@@ -40,7 +39,7 @@ class ReportRun:
     """Memory, cache or link -> what it served over time; empty without ledger.csv.gz."""
     times: Times | None
     """Latencies of the requests; None without requests.csv.gz."""
-    spec: SystemSpec | None
+    spec: Design | None
     """None without config.resolved.toml."""
     settings: Mapping[str, str]
     """Dotted key of config.resolved.toml -> its value."""
@@ -67,7 +66,7 @@ def read_run(path: Path) -> ReportRun:
     result = _read_result(path if alone else path / "result.json")
     folder = path.parent if alone and path.name == "result.json" else path
     config, ledger, requests = (folder / name for name in (_CONFIG, "ledger.csv.gz", "requests.csv.gz"))
-    spec = load_system(str(config)) if config.is_file() else None
+    spec = load_design(str(config)) if config.is_file() else None
     numbers = _numbers(result.provenance.command, config, spec)
     prices, options = _prices(result.cost)
     return ReportRun(
@@ -101,13 +100,13 @@ def _read_result(path: Path) -> Result:
         ) from None
 
 
-def _numbers(command: str, config: Path, spec: SystemSpec | None) -> _Numbers:
+def _numbers(command: str, config: Path, spec: Design | None) -> _Numbers:
     name = _asked(command)
-    if name in system_names():
+    if name in design_names():
         if spec is None:
             note = "As in the bundled files of this version; the run's own configuration is not beside its result."
             return _Numbers(sources(name), note, command)
-        if load_system(name) == spec:
+        if load_design(name) == spec:
             return _Numbers(
                 sources(name), "As in the bundled files, which give exactly the system of this run.", command
             )

@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from archsim.files import read_text
+from archsim.hardware.spec import SystemSpec
 from archsim.report import html_charts as charts
 from archsim.report import html_rows as rows
 from archsim.report.html_charts import Drawing
@@ -96,7 +97,7 @@ def report_html(runs: Sequence[ReportRun]) -> str:
 def _page(label: str, run: ReportRun) -> _Page:
     result = run.result
     picture = Markup("")
-    if run.spec is not None:
+    if isinstance(run.spec, SystemSpec):
         picture = charts.picture(svg_bytes(system_figure(run.spec)), f"Drawing of {run.spec.name}: {run.spec.title}")
     decoded = result.phases.get("decode")
     others = rows.other_rows(decoded.ledger if decoded else result.ledger)

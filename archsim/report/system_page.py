@@ -13,17 +13,31 @@ from rich.text import Text
 from archsim.hardware.area import areas_of
 from archsim.hardware.library import setting_paths
 from archsim.hardware.parts import Part, main_memory_of, parts_of
+from archsim.hardware.pools import design_settings
+from archsim.hardware.pools_spec import PoolsSpec
 from archsim.hardware.sources import SourceRow
 from archsim.hardware.spec import SystemSpec
+from archsim.report.pools_text import pools_lines, pools_row
 from archsim.report.system_text import system_lines
 from archsim.report.table import console
 from archsim.units import exact_quantity, format_quantity
 
-__all__ = ["KINDS", "json_text", "kinds_of", "print_groups", "print_system", "system_json", "system_row"]
+__all__ = [
+    "KINDS",
+    "json_text",
+    "kinds_of",
+    "pools_json",
+    "print_groups",
+    "print_pools",
+    "print_system",
+    "system_json",
+    "system_row",
+]
 
 
-KINDS = ("chip", "node", "cluster", "near-memory", "tiered")
-"""What a system may be: one chip; chips in a box; more of them; with units near its memory; with several memories."""
+KINDS = ("chip", "node", "cluster", "near-memory", "tiered", "pools")
+"""What a design may be: one chip; chips in a box; more of them; with units near its memory; with several memories;
+several systems."""
 _LARGEST_NODE = 16
 """Chips of the largest bundled box with one backplane (Trainium2)."""
 
@@ -38,6 +52,20 @@ def print_system(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> None:
     )
     screen.print(_table("area", ("piece", "number", "each", "together"), _area_rows(spec)))
     screen.print(_table("settings, for --set PATH=VALUE", ("path", "value"), _setting_rows(spec)))
+    if sources is not None:
+        rows = [(_short(row.file), row.path, row.value, row.kind, row.text) for row in sources]
+        screen.print(_table("sources", ("file", "key", "value", "kind", "text"), rows))
+
+
+def print_pools(spec: PoolsSpec, sources: Sequence[SourceRow] | None) -> None:
+    """Print the drawing of *spec*, the drawings of its systems, its settings and, where given, the *sources*."""
+    screen = console()
+    screen.print(Text(f"{spec.name}: {spec.title} ({spec.status})", style="bold"))
+    screen.print(Text("\n".join(["", *pools_lines(spec), ""])))
+    for system in {pool.system.name: pool.system for pool in spec.pools.values()}.values():
+        screen.print(Text("\n".join([f"{system.name}: {system.title}", *system_lines(system), ""])))
+    settings = [(path, value) for path, value in design_settings(spec).items() if value]
+    screen.print(_table("settings, for --set PATH=VALUE", ("path", "value"), settings))
     if sources is not None:
         rows = [(_short(row.file), row.path, row.value, row.kind, row.text) for row in sources]
         screen.print(_table("sources", ("file", "key", "value", "kind", "text"), rows))
@@ -115,6 +143,20 @@ def system_json(spec: SystemSpec, sources: Sequence[SourceRow] | None) -> str:
         "areas": [area._asdict() for area in areas_of(spec)],
         "parts": [part._asdict() for part in parts_of(spec)],
         "settings": {path: value or None for path, value in setting_paths(spec).items()},
+        "sources": None if sources is None else [row._asdict() for row in sources],
+    }
+    return json_text(page)
+
+
+def pools_json(spec: PoolsSpec, sources: Sequence[SourceRow] | None) -> str:
+    """Return *spec* as JSON: its row of the list, the row of every pool's system, its settings, the *sources*."""
+    page = pools_row(spec) | {
+        "aliases": list(spec.aliases),
+        "pools": {
+            name: {"replicas": pool.replicas, "serves": pool.serves, "system": system_row(pool.system)}
+            for name, pool in spec.pools.items()
+        },
+        "settings": {path: value or None for path, value in design_settings(spec).items()},
         "sources": None if sources is None else [row._asdict() for row in sources],
     }
     return json_text(page)

@@ -16,6 +16,7 @@ from rich.table import Table
 from archsim.report.economics_text import cost_cells, cost_lines
 from archsim.report.energy_text import energy_cells, energy_lines
 from archsim.report.interval_text import bar_cell, interval_lines, rate_of
+from archsim.report.pools_text import pool_lines
 from archsim.report.serving_text import serving_lines
 from archsim.report.views import (
     account_label,
@@ -177,9 +178,10 @@ def _fixed(names: Sequence[str], columns: Sequence[_Column], *, header: bool) ->
 def run_summary(result: Result) -> Table:
     """Return what one run came to: requests, throughput, MBU, MFU and the latencies, one line each."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    lines = summary_lines(result)
+    table.add_column(no_wrap=True, min_width=max(len(name) for name, _ in lines))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    for name, text in summary_lines(result):
+    for name, text in lines:
         table.add_row(name, text)
     return table
 
@@ -187,7 +189,7 @@ def run_summary(result: Result) -> Table:
 def summary_lines(result: Result) -> list[tuple[str, str]]:
     """Return what one run came to as (name, text), one a line."""
     counts, rate = result.requests, result.throughput
-    lines = [("parallelism", _parallelism(result))]
+    lines = [("parallelism", _parallelism(result))] if result.pools is None else pool_lines(result)
     if result.tables is None or result.tables.requests is not None:
         preempted = f", {counts.preempted:,} preemptions" if counts.preempted else ""
         lines.append(("requests", f"{counts.completed:,} completed, {counts.rejected:,} rejected{preempted}"))

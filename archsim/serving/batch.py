@@ -38,6 +38,8 @@ class Batch:
         self.used_blocks = 0
         """Blocks held by running sequences, and by those whose prefill is under way."""
         self.peak_blocks = 0
+        self.coming = 0
+        """Sequences that have a place and blocks, and whose KV cache is on its way."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -65,7 +67,7 @@ class Batch:
     @property
     def free_places(self) -> int:
         """Sequences that may still join."""
-        return self._limits.max_batch - len(self._members)
+        return self._limits.max_batch - len(self._members) - self.coming
 
     def offered(self, waiting: Iterable[Sequence]) -> Iterable[Sequence]:
         """Return *waiting*, each with what it would find in the prefix cache now."""
@@ -91,6 +93,20 @@ class Batch:
         self.used_blocks -= self._limits.blocks_for(sequence.length) - sequence.shared_blocks
         if self.prefixes is not None:
             self.used_blocks -= self.prefixes.leave(sequence)
+
+    def has_room(self, sequence: Sequence) -> bool:
+        """Return whether there are a place and blocks for *sequence*, whose KV cache is elsewhere."""
+        return self.free_places > 0 and self._limits.blocks_for(sequence.length) <= self.free_blocks
+
+    def expect(self, sequence: Sequence) -> None:
+        """Take a place and the blocks for *sequence*, whose KV cache comes from elsewhere."""
+        self.coming += 1
+        self._take(self._limits.blocks_for(sequence.length))
+
+    def land(self, sequence: Sequence) -> None:
+        """Let *sequence*, which was expected, decode from the next iteration on."""
+        self.coming -= 1
+        self.join(sequence)
 
     def join(self, sequence: Sequence) -> None:
         """Let *sequence*, whose blocks are taken, decode from the next iteration on."""

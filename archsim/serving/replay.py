@@ -84,6 +84,27 @@ class Arrivals(Protocol):
         """Return the next one, which has arrived."""
 
 
+class Mate(Protocol):
+    """What joins a server to servers of another pool (`archsim.serving.handover`)."""
+
+    rank: int
+    """Order in which servers act at one instant."""
+    wakes_ps: int | None
+    """When the server acts next; None when it never does again."""
+
+    def refusal(self, sequence: Sequence) -> str:
+        """Return why *sequence* can never be served, or an empty string."""
+
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
+        """Do what is due between two iterations; sequences are taken on only while *admitting*."""
+
+    def send(self, sequence: Sequence, now_ps: int) -> bool:
+        """Pass *sequence*, whose prompt is done, on to another server; return whether it goes."""
+
+    def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:
+        """Return when `update` may next do something, None: not before something else does; *waiting*: others do."""
+
+
 class Server:
     """One replica: a queue, a batch and a KV cache. *done* is told of each sequence that is completed or rejected."""
 
@@ -96,7 +117,9 @@ class Server:
         policy: Policy,
         done: Callable[[Sequence, int], None],
         log: WindowLog | None = None,
+        mate: Mate | None = None,
     ) -> None:
+        self._mate = mate
         self._arrivals = arrivals
         self._costs = costs
         self._limits = limits
@@ -118,21 +141,24 @@ class Server:
     def serve(self, kernel: Kernel) -> Process:
         """Serve until nothing waits, runs or arrives. The kernel's clock is the fine clock, rounded up."""
         now_ps = 0
+        rank = self._mate.rank if self._mate else 0
         while True:
             self._receive()
+            if self._mate is not None:
+                self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
             joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
             if joining is None:
                 joining = []
-                if len(self._batch):
-                    self._decode()
-                elif not self._idle():
+                if not self._decode() and not self._idle(now_ps):
                     return
             before_ps, now_ps = now_ps, ps_from_fine(self._now_fine)
             if now_ps > _LATEST_PS:
                 raise SimulationError(
                     f"the run goes on beyond {_LATEST_PS // (86400 * PS_PER_S)} days of simulated time"
                 )
-            yield kernel.wait_ps(now_ps - before_ps)
+            if self._mate is not None:
+                self._mate.wakes_ps = now_ps
+            yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
             self._finish(joining, now_ps)
 
     @property
@@ -170,7 +196,7 @@ class Server:
         arrivals = self._arrivals
         while arrivals.next_ps is not None and fine_from_ps(arrivals.next_ps) <= self._now_fine:
             sequence = arrivals.take()
-            reason = refusal(sequence, self._limits)
+            reason = self._mate.refusal(sequence) if self._mate else refusal(sequence, self._limits)
             if reason:
                 self._books.reject(sequence, reason)
             else:
@@ -247,19 +273,27 @@ class Server:
             self._waiting.appendleft(batch.preempt_youngest())
             self._preemptions += 1
 
-    def _decode(self) -> None:
+    def _decode(self) -> bool:
+        """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""
         batch = self._batch
         self._preempt_for(self._tokens_next)
+        if not len(batch):
+            return False
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
         # Nobody can be let in while others wait or the batch is full, whoever arrives.
         if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
+        if self._mate is not None:
+            mate_ps = self._mate.next_ps(ps_from_fine(self._now_fine), waiting=bool(self._waiting))
+            # The first boundary whose whole picosecond is that one, not the first one at or after its end.
+            limit_fine = limit_fine if mate_ps is None else min(limit_fine, fine_from_ps(mate_ps - 1) + 1)
         steps, tokens, run = self._jump(limit_fine - self._now_fine)
         if self._pattern is None:
             self._log.decoding(self._batch, steps)
         self._log.book("decode", steps, run, self._advance(steps, tokens))
         self._now_fine += run.time_fine
+        return True
 
     def _jump(self, left_fine: int) -> tuple[int, int, Run]:
         """Return the iterations in which nothing changes, the tokens that they yield a sequence, and their cost."""
@@ -293,10 +327,16 @@ class Server:
         self._drafted += size * tokens
         return size * tokens - batch.surplus
 
-    def _idle(self) -> bool:
-        if self._arrivals.next_ps is None:
+    def _idle(self, now_ps: int) -> bool:
+        ahead = [self._arrivals.next_ps]
+        if self._mate is not None:
+            ahead.append(self._mate.next_ps(now_ps, waiting=bool(self._waiting)))
+        known = [at_ps for at_ps in ahead if at_ps is not None]
+        if not known:
+            if self._mate is not None:
+                self._mate.wakes_ps = None
             return False
-        arrival_fine = fine_from_ps(self._arrivals.next_ps)
+        arrival_fine = fine_from_ps(min(known))
         self._log.idle(self._now_fine, arrival_fine)
         self._now_fine = arrival_fine
         return True
@@ -308,7 +348,8 @@ class Server:
             if sequence.first_token_ps < 0:
                 sequence.first_token_ps = now_ps
             if sequence.generated < sequence.output_tokens:
-                self._batch.join(sequence)
+                if self._mate is None or not self._mate.send(sequence, now_ps):
+                    self._batch.join(sequence)
             else:
                 self._batch.release(sequence)
                 self._books.complete(sequence, now_ps)

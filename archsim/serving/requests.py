@@ -106,6 +106,12 @@ class Sequence:
         self.kinks = (0, 0)
         """While it decodes: the step counters at which it fills the window, and the blocks of the window."""
 
+    def elsewhere(self) -> Sequence:
+        """Return the same request as another server gets it, with the tokens that it has."""
+        other = Sequence(self.id, Arrival(self.arrival_ps, self.prompt_tokens, self.output_tokens))
+        other.generated, other.preemptions, other.first_token_ps = self.generated, self.preemptions, self.first_token_ps
+        return other
+
     @property
     def length(self) -> int:
         """Tokens it has while it does not decode: the prompt and what it has generated."""

@@ -35,11 +35,15 @@ from archsim.serving.windows import MOST_WINDOWS
 __all__ = [
     "DEALT",
     "ROUTERS",
+    "Desk",
+    "Door",
     "Fleet",
     "Offer",
     "Router",
     "fleet_of",
     "least_tokens",
+    "merged_requests",
+    "merged_windows",
     "replay_fleet",
     "round_robin",
     "session_affinity",
@@ -97,7 +101,7 @@ class Fleet:
     """Each by itself, with its own requests, idle to the end of the last; empty where there is one."""
 
 
-class _Desk:
+class Desk:
     """Where requests arrive, and what the router knows."""
 
     def __init__(self, arrivals: Iterable[Arrival], router: Router, *, replicas: int, sessions: Sequence[int]) -> None:
@@ -131,10 +135,10 @@ class _Desk:
             self.route_until(kernel.now_ps)
 
 
-class _Door:
+class Door:
     """One replica's requests, as its server asks for them."""
 
-    def __init__(self, desk: _Desk, replica: int, kernel: Kernel) -> None:
+    def __init__(self, desk: Desk, replica: int, kernel: Kernel) -> None:
         self._desk = desk
         self._queue = desk.queues[replica]
         self._kernel = kernel
@@ -170,7 +174,7 @@ def replay_fleet(
         if name not in known:
             raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
     kernel = Kernel()
-    desk = _Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions)
+    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions)
     served = 0
 
     def done(sequence: Served, now_ps: int) -> None:
@@ -181,7 +185,7 @@ def replay_fleet(
             progress(served, now_ps)
 
     servers = [
-        Server(_Door(desk, replica, kernel), costs, limits=limits, policy=POLICIES[policy], done=done)
+        Server(Door(desk, replica, kernel), costs, limits=limits, policy=POLICIES[policy], done=done)
         for replica in range(replicas)
     ]
     kernel.process(desk.serve(kernel))
@@ -228,12 +232,12 @@ _PROGRESS_EVERY = 256
 
 
 def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Record:
-    windows = _merged_windows([record.windows for record in records])
+    windows = merged_windows([record.windows for record in records])
     total = Window(0, 0)
     for window in windows:
         total.add(window)
     return Record(
-        requests=_merged_requests([record.requests for record in records], sent),
+        requests=merged_requests([record.requests for record in records], sent),
         windows=windows,
         total=total,
         completed=sum(record.completed for record in records),
@@ -254,7 +258,7 @@ def _together_prefixes(records: Sequence[Record]) -> PrefixUse | None:
     return sum(uses[1:], uses[0]) if uses else None
 
 
-def _merged_requests(
+def merged_requests(
     tables: Sequence[RequestColumns], sent: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> RequestColumns:
     """Return the rows of all replicas in order of arrival; *sent* is the replica of each request."""
@@ -269,7 +273,7 @@ def _merged_requests(
     return RequestColumns(**columns, rejection=np.concatenate(renamed)[order], rejections=tuple(reasons))
 
 
-def _merged_windows(of_replicas: Sequence[Sequence[Window]]) -> tuple[Window, ...]:
+def merged_windows(of_replicas: Sequence[Sequence[Window]]) -> tuple[Window, ...]:
     """Return windows of the fleet: cells of time that hold the windows which start in them."""
     count = len(of_replicas)
     end = max(windows[-1].end_fine if windows else 0 for windows in of_replicas)

@@ -96,7 +96,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
     ]
     fleet = parts[0]
     if served.replicas:
-        fleet = part_of(served.steps, record.windows, record.total, replica=design.replicas[0])
+        fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
     return _result(design, served.steps, _Ledgers(parts, fleet), measured)
 
 

@@ -20,9 +20,9 @@ Asked = list[tuple[str, dict[str, Any]]]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
-    """Put a chain in the place of `archsim.run` that notes what it is asked; return its notes."""
+    """Put a chain in the place of `archsim.pools` that notes what it is asked; return its notes."""
     calls: Asked = []
-    chain = ModuleType("archsim.run")
+    chain = ModuleType("archsim.pools")
 
     def noting(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
         def verb(*given: Any, **named: Any) -> Any:
@@ -35,15 +35,15 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         made = make_result(design.name, sampled=trace == "azure-conv")
         return made if slo_s is not None else made.model_copy(update={"saturation": None})
 
-    for name, answer in {
-        "load_system": lambda name, _overrides: SimpleNamespace(name=name),
-        "load_model": lambda name: name,
-        "load_trace": lambda name, **_named: name,
-        "run": result,
-        "evaluate_step": lambda design, _model, **_named: make_result(design.name),
-    }.items():
-        setattr(chain, name, noting(name, answer))
-    monkeypatch.setitem(sys.modules, "archsim.run", chain)
+    for verb, name, answer in (
+        ("load_design", "load_system", lambda name, _overrides: SimpleNamespace(name=name)),
+        ("load_model", "load_model", lambda name: name),
+        ("load_trace", "load_trace", lambda name, **_named: name),
+        ("run_design", "run", result),
+        ("evaluate_design", "evaluate_step", lambda design, _model, **_named: make_result(design.name)),
+    ):
+        setattr(chain, verb, noting(name, answer))
+    monkeypatch.setitem(sys.modules, "archsim.pools", chain)
     monkeypatch.chdir(tmp_path)
     return calls
 
@@ -193,6 +193,6 @@ def test_interrupted_comparison_leaves_nothing_behind(asked: Asked, monkeypatch:
             raise KeyboardInterrupt
         return make_result(design.name)
 
-    monkeypatch.setattr(sys.modules["archsim.run"], "run", interrupted)
+    monkeypatch.setattr(sys.modules["archsim.pools"], "run_design", interrupted)
     assert cli.main(["compare", "a", "b", "--model", "m"]) == 130
     assert list(Path().iterdir()) == []

@@ -1,0 +1,263 @@
+"""The chain for designs of several systems: pools + model + trace -> Result.
+
+Each pool is a model placed on a system, as in `archsim.run`; the replay joins them, and the summary puts their results
+together. `run_design` takes either kind of design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from archsim.economics.assess import assessed
+from archsim.economics.spec import Economics, load_economics
+from archsim.errors import CapacityError, InputError, Problem
+from archsim.files import digest_of
+from archsim.hardware.pools import Design, design_toml, load_design, load_pools
+from archsim.hardware.pools_spec import PoolsSpec
+from archsim.hardware.spec import SystemSpec
+from archsim.placed import Placed, Traffic
+from archsim.result import ARCHSIM_VERSION, Provenance, Result
+from archsim.run import AUTO, Progress, evaluate_step, run
+from archsim.serving.configure import arrivals_of
+from archsim.serving.divide import divided, returned
+from archsim.serving.handover import TransferLaw
+from archsim.serving.pools import Crew, PoolRecords, replay_handover, replay_side_by_side
+from archsim.serving.record import Record
+from archsim.serving.requests import Arrival
+from archsim.serving.router import DEALT
+from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate, steady_part
+from archsim.summary.costs import costs_of_pools
+from archsim.summary.facts import Served, fidelity_of
+from archsim.summary.pooled import Pool, record_of_pool, result_of_pools
+from archsim.units import format_quantity
+from archsim.workload.batch import Batch
+from archsim.workload.model import Model, load_model
+from archsim.workload.trace import Trace, load_trace
+
+__all__ = [
+    "evaluate_design",
+    "load_design",
+    "load_model",
+    "load_pools",
+    "load_trace",
+    "priced_design",
+    "run_design",
+    "run_pools",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """A model placed on every pool."""
+
+    spec: PoolsSpec
+    setups: dict[str, Placed]
+    seed: int
+
+    @classmethod
+    def of(cls, spec: PoolsSpec, model: Model, precision: str | None, *, trace: Trace | None, seed: int) -> _Pools:
+        """Return it, or raise `InputError` that names the pool on which something does not divide or fit."""
+        setups = {}
+        for name, pool in spec.pools.items():
+            own = model if pool.model is None else load_model(pool.model)
+            try:
+                setups[name] = Placed.of(pool.system, own, precision, pool.parallel, trace=trace)
+            except InputError as error:
+                kind = CapacityError if isinstance(error, CapacityError) else InputError
+                raise kind(*(replace(p, key=f"pool {name}: {p.key}" if p.key else f"pool {name}")
+                             for p in error.problems)) from None  # fmt: skip
+        return cls(spec, setups, seed)
+
+    def crew(self, name: str) -> Crew:
+        """Return the servers of a pool."""
+        setup, pool = self.setups[name], self.spec.pools[name]
+        servers = pool.replicas * (len(setup.replicas) or 1)
+        router = pool.router or setup.spread.router or DEALT
+        return Crew(setup.costs, setup.limits, servers, setup.scheduler, router)
+
+    @property
+    def law(self) -> TransferLaw:
+        """How KV caches pass; replicas within a copy share its port."""
+        link = self.spec.link
+        if link is None:
+            raise AssertionError(f"{self.spec.name} hands nothing over")
+        model, precision = (getattr(self.setups[self.spec.main], key) for key in ("model", "precision"))
+        shares = max(len(setup.replicas) or 1 for setup in self.setups.values())
+        return TransferLaw(
+            bytes_per_s=link.bytes_per_s // shares,
+            latency_ps=link.latency_ps,
+            kv_bits=int(model.kv_elements_per_token * precision.kv.stored_bits) // model.reach.parts,
+            layers=model.layers if link.overlap == "layer" else 1,
+        )
+
+    def replay(self, arrivals: Iterator[Arrival], *, progress: Progress | None = None, offered: int = 1) -> PoolRecords:
+        """Serve *arrivals*."""
+
+        def replayed(done: int, _simulated_ps: int) -> None:
+            if progress is not None:
+                progress("replay", done / offered)
+
+        if self.spec.hands_over:
+            prefill, decode = self.spec.pool_that("prefill"), self.spec.pool_that("decode")
+            return replay_handover(
+                arrivals, prefill=self.crew(prefill), decode=self.crew(decode), law=self.law, progress=replayed
+            )
+        division = divided(arrivals, self.spec, seed=self.seed)
+        records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=replayed)
+        return replace(records, requests=returned(records.requests, division))
+
+    def pools(self, replayed: PoolRecords) -> list[Pool]:
+        """Return what the summary says of each pool."""
+        order = list(self.setups)
+        if self.spec.hands_over:
+            order = [self.spec.pool_that("prefill"), self.spec.pool_that("decode")]
+        found = []
+        for name, records in zip(order, replayed.pools, strict=True):
+            setup = self.setups[name]
+            if not setup.costs.records:
+                setup.costs.knot(Batch.of_decode(1, 1))
+            found.append(Pool(name, self.spec.pools[name], setup.design, setup.costs.records, records, setup.limits))
+        return found
+
+    def saturated(self, trace: Trace, slo_s: float) -> Saturation:
+        """Return the highest rate of *trace* that meets *slo_s*, with the steady part of the main pool."""
+        main, kept = self.setups[self.spec.main], dict[int, PoolRecords]()
+
+        def serve(arrivals: Iterator[Arrival]) -> Record:
+            replayed = self.replay(arrivals)
+            record = record_of_pool([record for pool in replayed.pools for record in pool], replayed.requests)
+            kept[id(record)] = replayed
+            records.append(record)
+            return record
+
+        records: list[Record] = []  # kept alive: an id is that of a living object
+        found = saturate(arrivals_of(trace), main.costs, limits=main.limits, slo_tpot_s=slo_s, policy=main.scheduler,
+                         serve=serve)  # fmt: skip
+        if found.record is None:
+            return found
+        replayed = kept[id(found.record)]
+        mine = next(pool for pool in self.pools(replayed) if pool.name == self.spec.main)
+        return replace(found, steady=steady_part(record_of_pool(mine.records, replayed.requests)))
+
+
+def run_pools(
+    spec: PoolsSpec,
+    model: Model,
+    *,
+    trace: Traffic,
+    precision: str | None = None,
+    seed: int = 0,
+    slo_s: float | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Replay *trace* with *model* on the pools of *spec*; options as of `archsim.run.run`.
+
+    Raises `InputError` for what does not fit or divide on a pool, which it names, and for a closed loop.
+    """
+    if not isinstance(trace, Trace) or trace.closed:
+        expected = "requests that do not wait for others: pools serve no closed loop and no decode trace"
+        raise InputError(Problem(spec.name, "traffic", trace.name, expected))
+    placed = _Pools.of(spec, model, precision, trace=trace, seed=seed)
+    replayed = placed.replay(arrivals_of(trace), progress=progress, offered=trace.count)
+    if not len(replayed.requests.arrival_ps):
+        raise InputError(Problem(trace.name, "", "", "at least one request"))
+    search = None
+    if slo_s:
+        if progress is not None:
+            progress("saturation", 0.0)
+        search = placed.saturated(trace, slo_s)
+    pools = placed.pools(replayed)
+    main = placed.setups[spec.main]
+    whole = record_of_pool([record for pool in pools for record in pool.records], replayed.requests)
+    served = Served(
+        record=whole,
+        steps=main.costs.records,
+        trace=trace,
+        seed=seed,
+        slo_s=slo_s,
+        search=search,
+        offered_per_search=min(SLICE_REQUESTS, trace.count),
+    )
+    toml = design_toml(spec)
+    provenance = _provenance(placed, model, served, toml=toml, events=_events(pools, replayed))
+    result = result_of_pools(spec, pools, replayed, served=served, provenance=provenance, toml=toml)
+    return priced_design(result, spec, load_economics())
+
+
+def _events(pools: Sequence[Pool], replayed: PoolRecords) -> int:
+    return replayed.pools[0][0].event_count + sum(step.event_count for pool in pools for step in pool.steps)
+
+
+def _provenance(placed: _Pools, model: Model, served: Served, *, toml: str, events: int) -> Provenance:
+    spec, trace = placed.spec, served.trace
+    main = placed.setups[spec.main]
+    slo = f" --saturate --slo '{format_quantity(served.slo_s, 's', digits=9)}'" if served.slo_s else ""
+    words = f"--model {model.name} --precision {main.precision} {trace.options} --seed {served.seed}{slo}"
+    return Provenance(
+        archsim_version=ARCHSIM_VERSION,
+        command=f"archsim run {spec.name} {words}",
+        config_digest=digest_of(toml.encode()),
+        trace_name=trace.name,
+        trace_digest=trace.digest,
+        sampled=trace.sampled,
+        seed=served.seed,
+        fidelity=fidelity_of(main.spec),
+        event_count=events,
+    )
+
+
+def priced_design(result: Result, design: Design, economics: Economics) -> Result:
+    """Return *result* of *design* with its cost and carbon by *economics*."""
+    if isinstance(design, SystemSpec):
+        return assessed(result, design, economics)
+    return costs_of_pools(result, design, economics)
+
+
+def run_design(
+    design: Design,
+    model: Model,
+    *,
+    trace: Traffic,
+    precision: str | None = None,
+    parallelism: str | None = None,
+    seed: int = 0,
+    slo_s: float | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Replay *trace* with *model* on a system or on pools; raises `InputError` for a *parallelism* of pools."""
+    if isinstance(design, SystemSpec):
+        return run(design, model, trace=trace, precision=precision, parallelism=parallelism, seed=seed, slo_s=slo_s,
+                   progress=progress)  # fmt: skip
+    _refuse_parallelism(design, parallelism)
+    return run_pools(design, model, trace=trace, precision=precision, seed=seed, slo_s=slo_s, progress=progress)
+
+
+def evaluate_design(
+    design: Design, model: Model, *, batch: int, context: int, precision: str | None = None,
+    parallelism: str | None = None,
+) -> Result:  # fmt: skip
+    """Evaluate one decode iteration; of pools, that of a copy of the system that decodes.
+
+    Raises `InputError` as `archsim.run.evaluate_step` does, and for pools that divide requests.
+    """
+    if isinstance(design, SystemSpec):
+        return evaluate_step(design, model, batch=batch, context=context, precision=precision, parallelism=parallelism)
+    _refuse_parallelism(design, parallelism)
+    if not design.hands_over:
+        expected = (
+            f"a trace: a single step runs on one system, {' or '.join(p.system.name for p in design.pools.values())}"
+        )
+        raise InputError(Problem(design.name, "--batch", str(batch), expected))
+    pool = design.pools[design.main]
+    return evaluate_step(
+        pool.system, model, batch=batch, context=context, precision=precision, parallelism=pool.parallel
+    )
+
+
+def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:
+    if parallelism is not None:
+        first = next(iter(design.pools))
+        what = "no search over pools" if parallelism == AUTO else "each pool's own"
+        expected = f"{what}: --set {first}.parallel=tp=4"
+        raise InputError(Problem(design.name, "--parallel", parallelism, expected))

@@ -1,0 +1,181 @@
+"""Pools of servers: prompts in one and decoding in another, or requests divided between whole ones.
+
+A pool is a number of equal servers (P6) behind a router. `replay_handover` joins two: every request arrives at the
+prefill pool and decodes in the other (`handover`). `replay_side_by_side` runs pools that share nothing but the clock,
+each with its own requests. All servers of a run end together: who is done first is idle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archsim.errors import InputError, Problem, did_you_mean
+from archsim.kernel import Kernel
+from archsim.result import RequestColumns
+from archsim.serving.costs import Costs
+from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transfers
+from archsim.serving.policies import POLICIES
+from archsim.serving.record import Record
+from archsim.serving.replay import Mate, Progress, Server
+from archsim.serving.requests import Arrival, Limits
+from archsim.serving.requests import Sequence as Served
+from archsim.serving.router import DEALT, ROUTERS, Desk, Door, Offer, merged_requests
+
+__all__ = ["Crew", "PoolRecords", "replay_handover", "replay_side_by_side"]
+
+_PROGRESS_EVERY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The servers of one pool."""
+
+    costs: Costs
+    limits: Limits
+    servers: int
+    policy: str = "prefill_first"
+    router: str = DEALT
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (("router", self.router, list(ROUTERS)), ("policy", self.policy, list(POLICIES))):
+            if name not in known:
+                raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecords:
+    """What a replay of pools leaves."""
+
+    requests: RequestColumns
+    """Of all pools, in order of arrival; where pools serve side by side, those of each pool one after the other."""
+    pools: tuple[tuple[Record, ...], ...]
+    """Pool -> record of each of its servers, all to the same end. A request is in the record of who ended it."""
+    ports: tuple[tuple[Port, ...], ...] = ()
+    """Pool -> the ports that KV caches passed."""
+    transfers: Transfers | None = None
+
+
+class _Tally:
+    """Who ended which request."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.ended_by: dict[int, int] = {}
+        self._progress = progress
+
+    def of(self, server: int, also: Callable[[Served], None], first: int = 0) -> Callable[[Served, int], None]:
+        """Return what *server* calls when a sequence is done; its numbers count from *first*."""
+
+        def done(sequence: Served, now_ps: int) -> None:
+            self.ended_by[first + sequence.id] = server
+            also(sequence)
+            if self._progress is not None and len(self.ended_by) % _PROGRESS_EVERY == 0:
+                self._progress(len(self.ended_by), now_ps)
+
+        return done
+
+    def requests(self, records: Sequence[Record]) -> RequestColumns:
+        """Return the requests of all *records* in the order of their numbers."""
+        sent = np.array([self.ended_by[number] for number in sorted(self.ended_by)], dtype=np.int64)
+        return merged_requests([record.requests for record in records], sent)
+
+
+def replay_handover(
+    arrivals: Iterable[Arrival],
+    *,
+    prefill: Crew,
+    decode: Crew,
+    law: TransferLaw,
+    progress: Progress | None = None,
+) -> PoolRecords:
+    """Serve *arrivals* until all are completed or rejected: prompts by *prefill*, further tokens by *decode*."""
+    kernel, sums, tally = Kernel(), Transfers(), _Tally(progress)
+    desk = Desk(arrivals, ROUTERS[prefill.router], replicas=prefill.servers, sessions=())
+    owed = [0] * decode.servers
+    went: dict[int, int] = {}
+
+    def choose(sequence: Served) -> Receiver:
+        desk.done(sequence)
+        tokens = sequence.prompt_tokens + sequence.output_tokens
+        chosen = ROUTERS[decode.router](Offer(sequence.id, sequence.id, tokens), tuple(owed))
+        owed[chosen] += tokens
+        went[sequence.id] = chosen
+        return receivers[chosen]
+
+    def decoded(sequence: Served) -> None:
+        owed[went.pop(sequence.id)] -= sequence.prompt_tokens + sequence.output_tokens
+
+    senders = [
+        Sender(rank=1 + place, limits=prefill.limits, beyond=decode.limits, choose=choose, port=Port())
+        for place in range(prefill.servers)
+    ]
+    receivers = [
+        Receiver(rank=1 + prefill.servers + place, limits=decode.limits, law=law, port=Port(), sums=sums)
+        for place in range(decode.servers)
+    ]
+    for sender in senders:
+        sender.receivers = receivers
+    for receiver in receivers:
+        receiver.senders = senders
+    doors = [Door(desk, place, kernel) for place in range(prefill.servers)]
+    servers = [
+        _server(prefill, door, tally.of(place, desk.done), mate)
+        for place, (door, mate) in enumerate(zip(doors, senders, strict=True))
+    ] + [
+        _server(decode, _NoDoor(), tally.of(prefill.servers + place, decoded), mate)
+        for place, mate in enumerate(receivers)
+    ]
+    kernel.process(desk.serve(kernel))
+    processes = [kernel.process(server.serve(kernel)) for server in servers]
+    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    records = _ended_together(servers, kernel.event_count)
+    return PoolRecords(
+        tally.requests(records),
+        (records[: prefill.servers], records[prefill.servers :]),
+        (tuple(sender.port for sender in senders), tuple(receiver.port for receiver in receivers)),
+        sums,
+    )
+
+
+def replay_side_by_side(
+    streams: Sequence[Sequence[Arrival]], crews: Sequence[Crew], *, progress: Progress | None = None
+) -> PoolRecords:
+    """Serve each of *streams* with the crew beside it until all are completed or rejected."""
+    kernel, tally = Kernel(), _Tally(progress)
+    servers: list[Server] = []
+    first = 0
+    for stream, crew in zip(streams, crews, strict=True):
+        desk = Desk(stream, ROUTERS[crew.router], replicas=crew.servers, sessions=())
+        kernel.process(desk.serve(kernel))
+        for place in range(crew.servers):
+            done = tally.of(len(servers), desk.done, first)
+            servers.append(_server(crew, Door(desk, place, kernel), done, None))
+        first += len(stream)
+    processes = [kernel.process(server.serve(kernel)) for server in servers]
+    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    records = iter(_ended_together(servers, kernel.event_count))
+    pools = tuple(tuple(next(records) for _ in range(crew.servers)) for crew in crews)
+    return PoolRecords(tally.requests([record for pool in pools for record in pool]), pools)
+
+
+class _NoDoor:
+    """Where nobody arrives but from another pool."""
+
+    next_ps: int | None = None
+
+    def take(self) -> Served:
+        """Refuse: nobody is there."""
+        raise IndexError("no request arrives here")
+
+
+def _server(crew: Crew, door: Door | _NoDoor, done: Callable[[Served, int], None], mate: Mate | None) -> Server:
+    return Server(door, crew.costs, limits=crew.limits, policy=POLICIES[crew.policy], done=done, mate=mate)
+
+
+def _ended_together(servers: Sequence[Server], event_count: int) -> tuple[Record, ...]:
+    end_fine = max(server.now_fine for server in servers)
+    for server in servers:
+        server.idle_until(end_fine)
+    return tuple(server.record(event_count) for server in servers)

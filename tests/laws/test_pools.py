@@ -1,0 +1,281 @@
+"""Pools: the fast replay equals the one that takes single iterations, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from archsim.errors import InputError
+from archsim.hardware.pools import design_toml, load_design, load_pools
+from archsim.metrics.accounts import ACCOUNTS
+from archsim.pools import run_design
+from archsim.result import Result
+from archsim.run import load_trace
+from archsim.serving.divide import Division, divided
+from archsim.serving.handover import TransferLaw
+from archsim.serving.pools import Crew, replay_handover
+from archsim.serving.record import Record
+from archsim.serving.replay import replay
+from archsim.serving.requests import Arrival, Limits
+from archsim.workload.model import load_model
+
+sys.path.append(str(Path(__file__).parents[1]))
+import pools_twin
+import replay_toy as toy
+
+LAWS = settings(phases=[Phase.generate], max_examples=60, deadline=None, derandomize=True, database=None)
+COSTS = toy.ToyCosts(
+    lambda batch, kv: 10**9 + 10**6 * batch + 1000 * kv, lambda tokens, pairs: 10**9 + 10**7 * tokens + pairs,
+    spacing_bits=10,
+)  # fmt: skip
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[Arrival]:
+    """Return arrivals, some at one instant, some too long for the limits."""
+    rows = draw(st.lists(st.tuples(st.integers(0, 3 * 10**10), st.integers(1, 60), st.integers(1, 60)), max_size=30))
+    return [Arrival(at, prompt, output) for at, prompt, output in sorted(rows)]
+
+
+@st.composite
+def crews(draw: st.DrawFn) -> Crew:
+    """Return a pool of one to three servers with little room."""
+    limits = Limits(
+        max_batch=draw(st.integers(1, 6)), max_prefill_tokens=draw(st.sampled_from([40, 100])),
+        kv_blocks=draw(st.integers(16, 40)), block_tokens=4, context_tokens=110,
+    )  # fmt: skip
+    return Crew(COSTS, limits, draw(st.integers(1, 3)))
+
+
+LAW = st.builds(
+    TransferLaw,
+    bytes_per_s=st.sampled_from([10**3, 10**6, 10**9]),
+    latency_ps=st.sampled_from([0, 1, 10**6, 10**9]),
+    kv_bits=st.sampled_from([8, 12]),
+    layers=st.sampled_from([1, 2, 32]),
+)
+
+
+def phases_of(record: Record) -> dict[str, tuple[int, int, dict[int, int]]]:
+    """Return what a server did: phase -> iterations, time, weights of knots."""
+    return {name: (use.iterations, use.time_fine, use.weights) for name, use in record.total.phases.items()}
+
+
+def twin_phases(machine: pools_twin.Machine) -> dict[str, tuple[int, int, dict[int, int]]]:
+    """Return the same of the twin's server."""
+    found: dict[str, tuple[int, int, dict[int, int]]] = {}
+    for piece in machine.pieces:
+        if piece.phase:
+            count, time, weights = found.setdefault(piece.phase, (0, 0, {}))
+            for knot, weight in piece.knots:
+                weights[knot] = weights.get(knot, 0) + weight
+            found[piece.phase] = (count + 1, time + piece.end - piece.start, weights)
+    return found
+
+
+@LAWS
+@given(arrivals=traces(), prefill=crews(), decode=crews(), law=LAW)
+def test_jumps_equal_single_iterations(arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw) -> None:
+    """Times of every request, what every server did and every port passed are the twin's, to the last unit."""
+    fast = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
+    twin = pools_twin.Pools(arrivals, prefill, decode, law)
+    table = fast.requests
+    assert table.first_token_ps.tolist() == [-1 if row.rejected else row.first_token_ps for row in twin.rows]
+    assert table.finish_ps.tolist() == [-1 if row.rejected else row.finish_ps for row in twin.rows]
+    assert table.preemptions.tolist() == [row.preemptions for row in twin.rows]
+    machines = [*twin.senders, *twin.receivers]
+    for record, machine in zip([*fast.pools[0], *fast.pools[1]], machines, strict=True):
+        assert phases_of(record) == twin_phases(machine)
+        assert record.total.end_fine == machine.pieces[-1].end
+    ports = [port.sent_bytes for of_pool in fast.ports for port in of_pool]
+    assert ports == [machine.port_bytes for machine in machines]
+
+
+@LAWS
+@given(arrivals=traces(), prefill=crews(), decode=crews(), law=LAW)
+def test_every_request_ends_once_and_every_port_is_accounted_for(
+    arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw
+) -> None:
+    """Completed and rejected are all; one cache passes for each that decodes; a port's time is sent, held or idle."""
+    replayed = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
+    records = [record for pool in replayed.pools for record in pool]
+    table, sums = replayed.requests, replayed.transfers
+    assert sum(record.completed + record.rejected for record in records) == len(arrivals)
+    assert sum(record.rejected for record in records) == int((table.rejection > 0).sum())
+    decoding = (table.rejection == 0) & (table.output_tokens > 1)
+    assert sums is not None
+    assert sums.count == int(decoding.sum())
+    assert sums.sent_bytes == sum(law.bytes_of(prompt) for prompt in table.prompt_tokens[decoding].tolist())
+    assert (table.finish_ps[decoding] > table.first_token_ps[decoding]).all()
+    end_ps = records[0].end_ps
+    for port in (port for pool in replayed.ports for port in pool):
+        assert port.sending_ps + port.held_ps + port.idle_until(end_ps) == end_ps
+    for record in records:
+        spent = record.total.idle_fine + sum(use.time_fine for use in record.total.phases.values())
+        assert spent == record.total.end_fine
+
+
+PLENTY = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=400, block_tokens=4, context_tokens=400)
+FAST = TransferLaw(bytes_per_s=10**15, latency_ps=0, kv_bits=8, layers=1)
+
+
+def test_a_cache_that_takes_no_time_loses_none() -> None:
+    """One request: a prefill here, its decode iterations there, and the transfer between, which takes 1 ps."""
+    crew = Crew(COSTS, PLENTY, 1)
+    split = replay_handover(iter([Arrival(5, 30, 20)]), prefill=crew, decode=crew, law=FAST).requests
+    alone = replay(iter([Arrival(5, 30, 20)]), COSTS, limits=PLENTY).requests
+    assert split.first_token_ps.tolist() == alone.first_token_ps.tolist()
+    assert split.finish_ps.tolist() == [alone.finish_ps[0] + 1]
+
+
+@pytest.mark.parametrize(("layers", "ahead"), [(1, False), (10, True)])
+def test_layers_that_go_ahead_leave_one_layer_to_send(layers: int, ahead: bool) -> None:
+    """A cache of 30 bytes at 1 kB/s takes 30 ms, of ten layers the last 3 ms; the prefill outlasts the others."""
+    slow = toy.ToyCosts(lambda _batch, _kv: 10**9, lambda _tokens, _pairs: 10**12, spacing_bits=10)
+    law = TransferLaw(bytes_per_s=10**3, latency_ps=7, kv_bits=8, layers=layers)
+    crew = Crew(slow, PLENTY, 1)
+    replayed = replay_handover(iter([Arrival(0, 30, 2)]), prefill=crew, decode=crew, law=law)
+    landed_ps = int(replayed.requests.finish_ps[0]) - 10**9
+    assert landed_ps == 10**12 + (3 if ahead else 30) * 10**9 + 7
+
+
+def test_caches_wait_for_a_port_that_is_taken() -> None:
+    """Two prompts done together: the second cache leaves when the first has, 30 ms later."""
+    slow = toy.ToyCosts(lambda _batch, _kv: 10**6, lambda _tokens, _pairs: 10**9, spacing_bits=10)
+    law = TransferLaw(bytes_per_s=10**3, latency_ps=0, kv_bits=8, layers=1)
+    crew = Crew(slow, PLENTY, 1)
+    arrivals = [Arrival(0, 30, 2), Arrival(0, 30, 2)]
+    replayed = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=law)
+    first, second = replayed.requests.finish_ps.tolist()
+    assert (first, second - first) == (10**9 + 30 * 10**9 + 10**6, 30 * 10**9)
+    assert replayed.transfers is not None
+    assert replayed.transfers.waited_ps == 30 * 10**9
+
+
+def test_a_prompt_that_its_pool_can_never_hold_is_rejected() -> None:
+    """The reason says which pool; what the decode pool cannot hold is rejected before its prompt is processed."""
+    small, large = (Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=blocks, block_tokens=4, context_tokens=400)
+                    for blocks in (10, 400))  # fmt: skip
+    arrivals = [Arrival(0, 60, 5)]
+    for prefill, decode, reason in ((small, large, "its pool holds 40"), (large, small, "the KV memory holds 40")):
+        crews_of = {"prefill": Crew(COSTS, prefill, 1), "decode": Crew(COSTS, decode, 1)}
+        replayed = replay_handover(iter(arrivals), **crews_of, law=FAST)
+        assert reason in replayed.requests.rejections[int(replayed.requests.rejection[0])]
+        assert not replayed.pools[0][0].total.phases
+
+
+PHONES = load_pools("phone-cloud")
+
+
+def divided_by(*overrides: str) -> Division:
+    """Return twenty requests divided by the phone's law, changed."""
+    arrivals = [Arrival(10**9 * number, 50 * (number + 1), 10) for number in range(20)]
+    return divided(iter(arrivals), load_pools("phone-cloud", overrides), seed=3)
+
+
+def test_a_bound_divides_requests_by_their_tokens() -> None:
+    """At most 512 of prompt and output: prompts of 50 to 500 are ten requests; by prompt alone as many."""
+    assert [len(stream) for stream in divided_by().streams] == [10, 10]
+    assert [len(stream) for stream in divided_by("divide.law=prompt", "divide.most_tokens=200").streams] == [4, 16]
+
+
+def test_the_way_to_the_cloud_takes_its_time() -> None:
+    """A prompt of 550 tokens is 2,200 bytes at 12.5 MB/s, and then 25 ms; the answer comes 25 ms later."""
+    division = divided_by()
+    assert division.streams[1][0].arrival_ps == 10 * 10**9 + 2200 * 10**12 // 12_500_000 + 25 * 10**9
+    assert division.back_ps.tolist() == [0] * 10 + [25 * 10**9] * 10
+
+
+def test_a_design_is_read_back_from_its_resolved_file(tmp_path: Path) -> None:
+    """One file holds both systems; overrides reach the design and, behind a pool's name, its system."""
+    given = ["decode.replicas=3", "link.latency=5 us", "prefill.hbm.stacks=4"]
+    spec = load_pools("h100-h200", given)
+    assert (spec.pools["decode"].replicas, spec.link.latency_ps if spec.link else 0) == (3, 5 * 10**6)
+    assert spec.pools["prefill"].system.chip.memory["hbm"].stacks == 4
+    path = tmp_path / "resolved.toml"
+    path.write_text(design_toml(spec))
+    assert load_design(str(path)) == spec
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["decode.serves=all"], 'one pool that serves "prefill"'),
+        (["decode.system=h100-sxm9"], "bundled names"),
+        (["link.overlap=layers"], "'none' or 'layer'"),
+        (["divide.law=share", "divide.first=decode", "divide.share=50 %"], "for pools that serve all of a request"),
+        (["decode.replicas=1000"], "at most 256 copies"),
+        (["decode.nothing=1"], "a setting as `archsim show` prints it"),
+    ],
+)
+def test_a_wrong_design_is_refused_by_key(overrides: list[str], expected: str) -> None:
+    """Each problem names what was expected."""
+    with pytest.raises(InputError, match=re.escape(expected)):
+        load_pools("h100-h200", overrides)
+
+
+def test_a_pool_that_can_never_hold_the_model_is_named() -> None:
+    """Two Llama-3.1-405B in 16 bits on eight H100: the pool, the bytes that are missing."""
+    with pytest.raises(InputError, match="pool prefill: hbm of each of 8 chips"):
+        run_design(load_pools("h100-h200"), load_model("llama-3.1-405b"), trace=load_trace("azure-conv", limit=2))
+
+
+@pytest.fixture(scope="module")
+def split() -> Result:
+    """A run of forty requests on H100 for prompts and two copies of H200, of two replicas each, for decoding."""
+    spec = load_pools("h100-h200", ["decode.replicas=2", "decode.parallel=tp=4,dp=2"])
+    return run_design(spec, load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=40))
+
+
+def test_books_of_pools_balance(split: Result) -> None:
+    """Every scope's shares sum to one, in the run and in each phase; phases sum to the time."""
+    for ledger in (split.ledger, *(phase.ledger for phase in split.phases.values())):
+        for scope, book in ledger.items():
+            assert math.fsum(book.accounts.values()) == pytest.approx(1.0, rel=1e-9), scope
+    assert math.fsum(phase.time_s for phase in split.phases.values()) == pytest.approx(split.simulated_s, rel=1e-9)
+    for pool in (split.pools or {}).values():
+        assert math.fsum(phase.time_share for phase in pool.phases.values()) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_pools_sum_to_the_design(split: Result) -> None:
+    """Chips, peaks, joules and dollars are the sums of the pools', and the tokens are counted once."""
+    pools = split.pools or {}
+    assert split.system.chips == sum(pool.system.chips for pool in pools.values()) == 24
+    assert split.ledger["decode/chip0-7.hbm"].peak_per_s == pools["decode"].system.memory_bytes_per_s
+    assert split.energy is not None
+    linked = split.energy.by_part["link.kv"]
+    energies = [pool.energy.joules for pool in pools.values() if pool.energy is not None]
+    assert split.energy.joules == pytest.approx(math.fsum(energies) + linked, rel=1e-12)
+    assert split.kv_transfers is not None
+    assert linked == pytest.approx(8 * split.kv_transfers.bytes * 20e-12, rel=1e-12)
+    assert split.requests.completed == 40 == sum(pool.completed for pool in pools.values())
+    assert split.cost is not None
+    whole = math.fsum(part.mid for part in split.cost.by_part.values())
+    assert split.cost.usd_per_million_output_tokens == pytest.approx(whole, rel=1e-12)
+    assert split.cost.capital_usd["decode/chip"].mid == pytest.approx(2 * split.cost.capital_usd["prefill/chip"].mid,
+                                                                      rel=0.5)  # fmt: skip
+
+
+def test_each_pool_runs_its_own_phase(split: Result) -> None:
+    """Prompts on one, decoding on the other; the headline is the decode pool's."""
+    pools = split.pools or {}
+    assert set(pools["prefill"].phases) == {"prefill", "none"}
+    assert set(pools["decode"].phases) == {"decode", "none"}
+    assert split.system.main_memory == "decode/chip0-7.hbm"
+    assert split.mbu == pools["decode"].phases["decode"].mbu
+
+
+def test_useful_bytes_of_the_main_memory_stand_in_its_table(split: Result) -> None:
+    """The ledger table's rows of the main memory sum to the shares of the result times peak and time."""
+    assert split.tables is not None
+    table, scope = split.tables.ledger, split.system.main_memory
+    rows = (table.scope == table.scopes.index(scope)) & (table.account == ACCOUNTS.index("useful_weights"))
+    book = split.ledger[scope]
+    expected = book.accounts["useful_weights"] * book.peak_per_s * split.simulated_s
+    assert math.fsum(table.amount[rows].tolist()) == pytest.approx(expected, rel=1e-6)
