@@ -2,16 +2,21 @@
 
 One file a command, each with a click command object named `command`; a command's module is imported when it is
 called or when the list of commands is printed, and at its top it imports click alone. `main` is the one place that
-turns errors into exit codes: 0 done, 1 the simulation or a check failed, 2 the input is wrong, 130 interrupted.
+turns errors into exit codes: 0 done, 1 the simulation or a check failed, 2 the input is wrong, 130 interrupted, 143
+asked to end. Both leave as an error does, so that nothing half-written stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 import click
 
@@ -26,8 +31,12 @@ COMMANDS = (
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
+_INTERRUPTED, _TERMINATED = 130, 143
+"""128 + SIGINT and 128 + SIGTERM, as shells report them."""
+
+
+class _TerminatedError(BaseException):
+    """The process was asked to end. Like KeyboardInterrupt, no error of a program."""
 
 
 class _LazyGroup(click.Group):
@@ -88,13 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line *arguments* (default: those of the process) and return its exit code."""
     session = _Session()
     try:
-        code = group.main(args=arguments, prog_name="archsim", standalone_mode=False, obj=session)
-        sys.stdout.flush()
+        with _terminable():
+            code = group.main(args=arguments, prog_name="archsim", standalone_mode=False, obj=session)
+            sys.stdout.flush()
     except BrokenPipeError:
         return _closed_pipe()
     except (click.Abort, KeyboardInterrupt):
         click.echo("archsim: interrupted", err=True)
         return _INTERRUPTED
+    except _TerminatedError:
+        click.echo("archsim: terminated", err=True)
+        return _TERMINATED
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -104,6 +117,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(_message(error), err=True)
         return error.exit_code if isinstance(error, ArchsimError) else 1
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM raise in the block, as SIGINT does; handlers can be set in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _message(error: Exception) -> str:
