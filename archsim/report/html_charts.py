@@ -141,7 +141,7 @@ def bandwidth(windows: Windows, name: str) -> Drawing:
     x = Axis("simulated time", 0.0, end, [(end * part, _time(end * part)) for part in (0, 0.25, 0.5, 0.75, 1)])
     y = Axis("share of peak", 0.0, 1.0, [(part, f"{100 * part:.0f} %") for part in (0, 0.25, 0.5, 0.75, 1)])
     keys = [(swatch(area.colour), area.name) for area in areas]
-    return Drawing(chart(Chart(f"Bytes served by {name} over time", x, y, areas=areas)), keys)
+    return Drawing(chart(Chart(f"Bytes served by {name} over time", x, y, areas=areas, zooms=True)), keys)
 
 
 def _layer_name(layer: str) -> str:

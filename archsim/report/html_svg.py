@@ -17,7 +17,7 @@ __all__ = ["Area", "Axis", "Chart", "Line", "Mark", "bar", "chart", "swatch"]
 Point = tuple[float, float]
 
 _WIDTH, _HEIGHT = 640.0, 300.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 92.0, 34.0, 12.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 100.0, 34.0, 12.0, 46.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Chart:
     areas: Sequence[Area] = field(default=())
     lines: Sequence[Line] = field(default=())
     marks: Sequence[Mark] = field(default=())
+    zooms: bool = False
+    """The page's script may show a part of a linear x axis that begins at zero, and read values off the areas."""
 
 
 def bar(start: float, length: float, colour: str) -> Markup:
@@ -106,13 +108,23 @@ def swatch(colour: str, *, dash: str = "", shape: str = "") -> Markup:
 
 def chart(drawn: Chart) -> Markup:
     """Return *drawn* as an SVG element."""
-    parts = [*_frame(drawn), *(_area(drawn, area) for area in drawn.areas)]
-    parts += [_line(drawn, line) for line in drawn.lines]
-    parts += [_mark(drawn, mark) for mark in drawn.marks]
-    opened = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        f"{_WIDTH:.0f}", f"{_HEIGHT:.0f}", drawn.title
-    )
-    return opened + Markup("").join(parts) + Markup("</svg>")
+    inside = [_area(drawn, area) for area in drawn.areas]
+    inside += [_line(drawn, line) for line in drawn.lines]
+    inside += [_mark(drawn, mark) for mark in drawn.marks]
+    opened = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    if drawn.zooms:
+        opened = Markup('<svg class="chart zoom" viewBox="0 0 {} {}" role="img" aria-label="{}" data-end="{!r}">')
+        inside = [_plot(), *inside, Markup("</svg>")]
+    size = (f"{_WIDTH:.0f}", f"{_HEIGHT:.0f}", drawn.title)
+    head = opened.format(*size, drawn.x.high) if drawn.zooms else opened.format(*size)
+    return head + Markup("").join([*_frame(drawn), *inside]) + Markup("</svg>")
+
+
+def _plot() -> Markup:
+    """Open the part of a chart that is inside its axes, as a drawing of its own: what is shown of it may change."""
+    box = [_number(each) for each in (_LEFT, _TOP, _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)]
+    element = Markup('<svg class="plot" x="{}" y="{}" width="{}" height="{}" viewBox="{}" preserveAspectRatio="none">')
+    return element.format(*box, " ".join(box))
 
 
 def _x(axis: Axis, value: float) -> float:
@@ -140,7 +152,8 @@ def _frame(drawn: Chart) -> list[Markup]:
         parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(_number(_LEFT), y, _number(right)))
         parts.append(_text(_LEFT - 6, _y(drawn.y, value) + 4, text, anchor="end"))
     for value, text in drawn.x.ticks:
-        parts.append(_text(_x(drawn.x, value), base + 17, text, anchor="middle"))
+        label = _text(_x(drawn.x, value), base + 17, text, anchor="middle")
+        parts.append(Markup('<g class="tick">') + label + Markup("</g>") if drawn.zooms else label)
     parts.append(_text((_LEFT + right) / 2, _HEIGHT - 8, drawn.x.title, anchor="middle"))
     middle = (_TOP + base) / 2
     turned = Markup('<text transform="translate(13 {}) rotate(-90)" text-anchor="middle">{}</text>')

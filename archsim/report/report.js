@@ -24,3 +24,75 @@ for (const when of ["beforeprint", "afterprint"]) {
     }
   });
 }
+for (const svg of document.querySelectorAll("svg.zoom")) {
+  const plot = svg.querySelector("svg.plot");
+  const [left, top, width, height] = plot.getAttribute("viewBox").split(" ").map(Number);
+  const end = Number(svg.dataset.end);
+  const ticks = [...svg.querySelectorAll("g.tick text")];
+  const layers = [...plot.querySelectorAll("path")].map((path) => {
+    const points = path.getAttribute("d").match(/[\d.]+ [\d.]+/g).map((pair) => pair.split(" ").map(Number));
+    const upper = points.slice(0, points.length / 2);
+    return { name: path.querySelector("title").textContent, upper, lower: points.slice(points.length / 2).reverse() };
+  });
+  let [from, to, began] = [0, 1, null];
+  const time = (seconds) => {
+    if (seconds === 0) return "0";
+    const [unit, factor] = seconds >= 1 ? ["s", 1] : seconds >= 1e-3 ? ["ms", 1e3] : ["us", 1e6];
+    return `${Number((seconds * factor).toPrecision(to - from < 0.05 ? 6 : 3))} ${unit}`;
+  };
+  const said = document.createElement("output");
+  const cursor = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  cursor.setAttribute("class", "cursor");
+  for (const [name, value] of [["y", top], ["height", height], ["width", 0]]) cursor.setAttribute(name, value);
+  svg.append(cursor);
+  const show = (low, high) => {
+    const span = Math.min(1, Math.max(high - low, 1e-4));
+    from = Math.min(Math.max(low, 0), 1 - span);
+    to = from + span;
+    plot.setAttribute("viewBox", `${left + from * width} ${top} ${span * width} ${height}`);
+    ticks.forEach((tick, number) => { tick.textContent = time(end * (from + span * number / (ticks.length - 1))); });
+    said.value = `${time(end * from)} to ${time(end * to)}`;
+  };
+  const read = (share) => {
+    const x = left + (from + share * (to - from)) * width;
+    const height_at = (points) => { let y = points[0][1]; for (const [px, py] of points) { if (px > x) break; y = py; } return y; };
+    const shares = layers.map((layer) => `${layer.name} ${(100 * (height_at(layer.lower) - height_at(layer.upper)) / height).toFixed(1)} %`);
+    said.value = `${time(end * (from + share * (to - from)))}: ${shares.join("; ")}`;
+  };
+  const place = (event) => {
+    const box = svg.getBoundingClientRect();
+    return ((event.clientX - box.left) / box.width * svg.viewBox.baseVal.width - left) / width;
+  };
+  const inside = (share) => Math.min(Math.max(share, 0), 1);
+  svg.addEventListener("pointerdown", (event) => { began = inside(place(event)); });
+  svg.addEventListener("pointermove", (event) => {
+    const share = place(event);
+    if (began === null && (share < 0 || share > 1)) return;
+    const [low, high] = began === null ? [share, share] : [Math.min(began, inside(share)), Math.max(began, inside(share))];
+    cursor.setAttribute("x", left + low * width);
+    cursor.setAttribute("width", Math.max((high - low) * width, 1));
+    read(inside(share));
+  });
+  svg.addEventListener("pointerup", (event) => {
+    const [low, high] = [began ?? 0, inside(place(event))].sort((a, b) => a - b);
+    if (began !== null && high - low > 0.01) show(from + low * (to - from), from + high * (to - from));
+    began = null;
+    cursor.setAttribute("width", 0);
+  });
+  svg.addEventListener("pointerleave", () => { began = null; cursor.setAttribute("width", 0); });
+  svg.addEventListener("dblclick", () => show(0, 1));
+  const bar = document.createElement("p");
+  bar.className = "zoomer";
+  const around = (factor) => { const middle = (from + to) / 2, half = (to - from) * factor / 2; show(middle - half, middle + half); };
+  const step = (share) => { const by = (to - from) * share; show(from + by, to + by); };
+  for (const [name, act] of [["Zoom in", () => around(0.5)], ["Zoom out", () => around(2)], ["Earlier", () => step(-0.5)],
+    ["Later", () => step(0.5)], ["Whole run", () => show(0, 1)]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.addEventListener("click", act);
+    bar.append(button);
+  }
+  bar.append(said);
+  svg.closest("figure").append(bar);
+}
