@@ -26,8 +26,8 @@ __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
     "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "show",
-    "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "calibrate", "cache", "schema",
-    "completion", "doctor",
+    "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "calibrate", "measure", "cache",
+    "schema", "completion", "doctor",
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 

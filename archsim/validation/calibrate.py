@@ -105,17 +105,20 @@ class Calibration:
         return tuple(each.setting(value) for each, value in zip(self.parameters, self.values, strict=True))
 
 
-def calibrate(suite: str, reference: Path | None, *, where: Sequence[tuple[str, str]], names: str) -> Calibration:
+def calibrate(
+    suite: str, reference: Path | None, *, where: Sequence[tuple[str, str]], names: str, fixed: tuple[str, ...] = ()
+) -> Calibration:
     """Fit the parameters *names* (`PATH[=START],...`) on the rows of *suite* in *reference* that meet *where*.
 
-    Raises `InputError` for a suite that cannot be fitted, a parameter that is none, and rows that are too few.
+    Settings that are *fixed* hold throughout.
+        Raises `InputError` for a suite that cannot be fitted, a parameter that is none, and rows that are too few.
     """
     if suite not in FITTABLE:
         raise InputError(Problem("", "--on", suite, f"one of {', '.join(FITTABLE)}"))
     module = importlib.import_module(f"archsim.validation.{suite}")
 
     def rows_with(settings: tuple[str, ...]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = module.suite(reference, Selection(tuple(where), settings))
+        rows: list[dict[str, Any]] = module.suite(reference, Selection(tuple(where), (*fixed, *settings)))
         return rows
 
     compared = [row for row in rows_with(()) if row["error"] is not None]
@@ -125,7 +128,7 @@ def calibrate(suite: str, reference: Path | None, *, where: Sequence[tuple[str, 
         raise InputError(Problem("", "--rows", f"{len(compared)} rows", expected))
     origin = compared[0]["origin"]
     system = str(compared[0]["origin"]["system"])
-    spec = load_system(system, [f"runtime={origin['runtime']}"])
+    spec = load_system(system, [f"runtime={origin['runtime']}", *fixed])
     paths = setting_paths(spec)
     parameters = tuple(Parameter.of(text, paths) for text in texts)
     wanted = [row["id"] for row in compared]

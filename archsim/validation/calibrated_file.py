@@ -8,7 +8,7 @@ from archsim.files import digest_of, read_bytes
 from archsim.hardware.library import load_system, resolved_toml
 from archsim.validation.calibrate import Calibration
 
-__all__ = ["calibrated_toml", "report_lines"]
+__all__ = ["annotated", "calibrated_toml", "report_lines"]
 
 _LOOSE = 0.3
 """Relative standard error beyond which the rows hardly say what a parameter is."""
@@ -47,10 +47,10 @@ def calibrated_toml(found: Calibration, *, suite: str, reference: Path | None, r
         f"# Mean |error| on {found.before['n']} rows of {table}: {before} before, {after} after.",
         "# Other numbers: as in the bundled files.",
     ]
-    return "\n".join([*head, *_annotated(resolved_toml(spec), sources), ""])
+    return "\n".join([*head, *annotated(resolved_toml(spec), sources), ""])
 
 
-def _annotated(text: str, sources: dict[str, str]) -> list[str]:
+def annotated(text: str, sources: dict[str, str]) -> list[str]:
     """Return the lines of *text* with the sources of their dotted keys behind them."""
     lines, table = [], ""
     for line in text.rstrip("\n").split("\n"):
