@@ -36,6 +36,8 @@ _STEP = 0.02
 _MOST_ROUNDS = 20
 _ENOUGH = 1e-4
 """Share of the sum of squares by which a round must still improve it."""
+_EXACT = 5e-4
+"""Mean residual below which nothing is left to fit."""
 _FARTHEST = 1.0
 """Most that a logarithm moves in a round."""
 _WHOLE = {"s": ("ps", 10**12), "bytes": ("B", 1), "bytes/s": ("B/s", 1), "flop/s": ("FLOP/s", 1)}
@@ -176,7 +178,7 @@ def least_squares(residuals: Callable[[Vector], Vector | None], start: Vector) -
             break
         gained = 1 - (better[1] @ better[1]) / (found @ found)
         at, found = better
-        if gained < _ENOUGH:
+        if gained < _ENOUGH or found @ found < len(found) * _EXACT**2:
             break
     return at, _standard_errors(_jacobian(residuals, at, found), found)
 
