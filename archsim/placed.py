@@ -5,7 +5,7 @@ What is replayed is traffic: requests, a closed loop of users, or decode iterati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from archsim.mapping.replicas import Replica, replicas_of
 from archsim.mapping.sharding import Cut
 from archsim.mapping.spread import Spread
 from archsim.serving.closed_loop import replay_closed_loop
-from archsim.serving.configure import arrivals_of, check_names, techniques_of
+from archsim.serving.configure import arrivals_of, check_names, sessions_of, techniques_of
 from archsim.serving.decode_only import Recorder, replay_decode
 from archsim.serving.drafts import blocks_beside, drafting_of
 from archsim.serving.replay import replay
@@ -146,7 +146,7 @@ class Placed:
             return self.serve_loop(trace, progress=progress)
         if trace.closed:
             return self.serve_sessions(trace, progress=progress)
-        return self.serve(arrivals_of(trace), progress=progress)
+        return self.serve(arrivals_of(trace), sessions=sessions_of(trace), progress=progress)
 
     def _decode_only(self, trace: DecodeTrace) -> Fleet:
         if self.drafting is not None:
@@ -170,8 +170,17 @@ class Placed:
             loop, self.costs, limits=self.limits, replicas=replicas, policy=self.scheduler, progress=progress
         )
 
-    def serve(self, arrivals: Iterator[Arrival], *, progress: Callable[[int, int], None] | None = None) -> Fleet:
-        """Return the record of serving *arrivals*, and that of each replica where there are several."""
+    def serve(
+        self,
+        arrivals: Iterator[Arrival],
+        *,
+        sessions: Sequence[int] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Fleet:
+        """Return the record of serving *arrivals*, and that of each replica where there are several.
+
+        *sessions* are those of the requests in order, for a router that keeps them together.
+        """
         if not self.replicas:
             record = replay(arrivals, self.costs, limits=self.limits, policy=self.scheduler, progress=progress)
             return Fleet(record, ())
@@ -182,6 +191,7 @@ class Placed:
             replicas=len(self.replicas),
             router=self.spread.router or DEALT,
             policy=self.scheduler,
+            sessions=sessions,
             progress=progress,
         )
 
@@ -203,7 +213,7 @@ class Placed:
             limits=self.limits,
             slo_tpot_s=slo_s,
             policy=self.scheduler,
-            serve=lambda a: self.serve(a).record,
+            serve=lambda a: self.serve(a, sessions=sessions_of(trace)).record,
         )
 
     @property

@@ -94,7 +94,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     spread: dict[str, str | None] = {design.name: parallel for design in designs}
     if parallel == AUTO:
         spread |= {d.name: chosen(d, model, precision=precision, of=trace, stderr=as_json) for d in designs}
-    slo_s = None if no_saturation else slo_seconds(slo)
+    # The rate of a closed loop is its own: there is none to search.
+    slo_s = None if no_saturation or trace.closed else slo_seconds(slo)
 
     def replay(design: Design, *, progress: Progress | None) -> Result:
         result = run_design(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],

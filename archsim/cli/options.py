@@ -77,7 +77,7 @@ out_option = click.option("--out", metavar="DIR", type=click.Path(path_type=Path
 def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give *command* `--trace`, `--limit`, `--rate-scale` and `--seed`."""
     options = (
-        click.option("--trace", "trace_name", metavar="T", help="Bundled name or a CSV or JSONL file, .gz or not.",
+        click.option("--trace", "trace_name", metavar="T", help="Bundled name or a file (docs/traces.md).",
                      shell_complete=bundled("workloads", "samplers", ".toml")),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests."),
         click.option("--rate-scale", metavar="X", help="Let requests arrive X times as fast."),

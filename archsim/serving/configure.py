@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.serving_spec import PrefixCacheSpec, SpeculationSpec
@@ -17,9 +17,10 @@ from archsim.serving.techniques import PLAIN, DraftRule, PrefixRule, Techniques
 from archsim.step.stages import PIPELINES
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
+from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
-__all__ = ["arrivals_of", "check_names", "known", "techniques_of"]
+__all__ = ["arrivals_of", "check_names", "known", "sessions_of", "techniques_of"]
 
 
 def arrivals_of(trace: Trace) -> Iterator[Arrival]:
@@ -28,6 +29,11 @@ def arrivals_of(trace: Trace) -> Iterator[Arrival]:
     if not size:
         return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens) for r in trace)
     return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens, r.blocks[: r.prompt_tokens // size]) for r in trace)
+
+
+def sessions_of(trace: Trace) -> Sequence[int]:
+    """Return the session of every request of *trace*, its own id where it stands alone; nothing where all do."""
+    return [at if own == NONE else own for at, own in enumerate(trace.sessions)]
 
 
 def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | None) -> Techniques:

@@ -23,6 +23,8 @@ from archsim.workload.text_rows import Place, Text, text_rows
 __all__ = ["open_requests"]
 
 _LATEST_PS = 2**63 - 1
+_SLACK_PS = 10**9
+"""A millisecond by which a tick may lie beside a multiple of its length: Mooncake's do, by rounding."""
 _MOST_IN_A_TICK = 10**6
 
 
@@ -65,7 +67,7 @@ def _spread(path: Path, places: Iterator[Place], tick_ps: int, seed: int) -> Ite
     for (arrival_ps, tick), later in itertools.pairwise(itertools.chain(groups, [None])):  # type: ignore[misc]
         if len(tick) > _MOST_IN_A_TICK:
             raise InputError(Problem(str(path), tick[-1][0], "", f"at most {_MOST_IN_A_TICK:,} rows of one time"))
-        if arrival_ps % tick_ps:
+        if (arrival_ps + _SLACK_PS) % tick_ps > 2 * _SLACK_PS:
             yield from tick
             continue
         room_ps = tick_ps if later is None else max(0, min(tick_ps, later[0] - arrival_ps))

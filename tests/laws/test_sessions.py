@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_toy import ToyCosts
 
+from archsim.serving.configure import sessions_of
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.serving.router import replay_fleet
 from archsim.serving.sessions import replay_sessions
 from archsim.workload.trace import Trace
 
@@ -82,6 +84,18 @@ def test_without_waits_it_is_the_open_replay(rows: list[tuple[int, int, int, int
     assert closed.total == open_.total
     for name in ("arrival_ps", "first_token_ps", "finish_ps"):
         assert getattr(closed.requests, name).tolist() == getattr(open_.requests, name).tolist()
+
+
+def test_an_affine_router_keeps_open_sessions_together() -> None:
+    """Session s goes to replica s mod n, a request without a session where its own number says."""
+    trace = trace_of([(number * 1000, 50 + number, 5, number % 3 - 1, -1) for number in range(12)])
+    arrivals = (Arrival(*request[:3]) for request in trace)
+    fleet = replay_fleet(
+        arrivals, COSTS, limits=LIMITS, replicas=2, router="session_affinity", sessions=sessions_of(trace)
+    )
+    mine = [record.requests.prompt_tokens.tolist() for record in fleet.replicas]
+    owner = [request.id if request.session < 0 else request.session for request in trace]
+    assert mine == [[50 + at for at in range(12) if owner[at] % 2 == replica] for replica in range(2)]
 
 
 @pytest.mark.parametrize("replicas", [2, 3])
