@@ -20,6 +20,7 @@ CLOCK = r"(\d{4}-\d\d-\d\d)[ T]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,12}
 FRACTION_OF = {digits: 10 ** (12 - digits) for digits in range(1, 13)}
 """Digits behind the point -> picoseconds of the last, of a second."""
 _LONGEST_CELL = 64
+_PLAIN_CELL = 32
 _MOST_TOKENS = 10**9
 _MOST_WHOLE = 2**63
 _MOST_BLOCKS = 2**20
@@ -52,6 +53,10 @@ def careful_clock(text: str) -> int:
 
 def duration_ps(text: str, unit_ps: int) -> int:
     """Return a decimal number of units of *unit_ps* in picoseconds, rounded half up."""
+    whole, _, part = text.partition(".")
+    if whole and len(text) < _PLAIN_CELL and text.isascii() and (whole + part).isdigit():
+        scale = 10 ** len(part)
+        return (2 * int(whole + part) * unit_ps + scale) // (2 * scale)
     if len(text) > _LONGEST_CELL or not _NUMBER.fullmatch(text):
         unit = {PS_PER_S: "seconds"}.get(unit_ps, "milliseconds")
         raise ValueError(f"an arrival in {unit}, a decimal number from 0 on")
