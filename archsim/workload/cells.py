@@ -55,7 +55,7 @@ def duration_ps(text: str, unit_ps: int) -> int:
     """Return a decimal number of units of *unit_ps* in picoseconds, rounded half up."""
     whole, _, part = text.partition(".")
     if whole and len(text) < _PLAIN_CELL and text.isascii() and (whole + part).isdigit():
-        scale = 10 ** len(part)
+        scale: int = 10 ** len(part)
         return (2 * int(whole + part) * unit_ps + scale) // (2 * scale)
     if len(text) > _LONGEST_CELL or not _NUMBER.fullmatch(text):
         unit = {PS_PER_S: "seconds"}.get(unit_ps, "milliseconds")
