@@ -238,6 +238,8 @@ class RuntimeSpec(Spec):
     """Further serial work of the host for each sequence of an iteration. 0 where it hides behind the chip's work."""
     widening_operations: int = Field(default=0, strict=True, ge=0, le=1000)
     """Operations of the vector engine for each stored weight that is widened to the multiplied type."""
+    kv_widening_operations: int = Field(default=0, strict=True, ge=0, le=1000)
+    """The same for each element of a cache narrower than 16 bits, where heads are not grouped: vector units attend."""
     prefetch: Literal["kernel", "stream"]
     """`kernel`: operand reads wait for the kernel before. `stream`: next kernels' weights flow ahead into staging."""
     collective: Text

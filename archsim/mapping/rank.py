@@ -39,6 +39,8 @@ _BY_HEADS = frozenset(
     }
 )  # fmt: skip
 """Kernels cut by heads over the tensor ranks alone: every context rank has them for its tensor rank's heads."""
+_WIDE_BITS = 16
+"""Of a cache that is attended to as it is stored."""
 _LOG_SUM_BITS = 32
 """A context rank hands on the logarithm of a softmax's sum in fp32."""
 
@@ -108,6 +110,8 @@ class Rank:
     """Of activations, where they are cut otherwise than weights are."""
     key_copies: int = 0
     """Times that a context's keys are copied in memory before they are attended to (A39)."""
+    kv_widening: int = 0
+    """Vector operations for each element that attention reads of a narrow cache (A48)."""
     held: Shares | None = None
     """Of weights, where a rank reads others than those of its share of the work."""
 
@@ -141,6 +145,7 @@ class Rank:
             packed_ratio=chip.decompression.ratio if chip.decompression else Fraction(1),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv.bits), dtypes, what=chip.name),
             key_copies=system.runtime.key_copies,
+            kv_widening=_kv_widening(model, precision, system),
         )
 
     def placed(self, stage: Holding, placement: PlacementSpec, *, kv_tokens: int, context_tokens: int) -> Rank:
@@ -209,7 +214,13 @@ class Rank:
             ),
             matrix_flops=flops,
             replica_flops=flops - useful_flops,
-            vector_flops=of_products.total(operator.vector_flops)[0] + stored.widening_operations * widened,
+            vector_flops=of_products.total(operator.vector_flops)[0]
+            + stored.widening_operations * widened
+            + (
+                self.kv_widening * self.cache_shares.of(Amount(operator.kv_read, "kv_heads"))[0]
+                if operator.reads_kv
+                else 0
+            ),
             matrix_dtype=self.kv_dtype if operator.reads_kv else stored.dtype,
             matrix_rows=-(-operator.matrix_rows // self.ways.tp) if operator.rows_by_heads else operator.matrix_rows,
             widening_flops=stored.widening_operations * widened,
@@ -306,6 +317,11 @@ class Rank:
             last = self.activations_in[-1][0]
             transfers += _transfers(last, "activations", left, write=write, run_bytes=left[0])
         return tuple(transfers)
+
+
+def _kv_widening(model: Model, precision: Precision, system: SystemSpec) -> int:
+    grouped = model.heads > model.kv_heads or model.latent
+    return 0 if grouped or precision.kv.bits >= _WIDE_BITS else system.runtime.kv_widening_operations
 
 
 def _activation_levels(chip: ChipSpec) -> Parts:

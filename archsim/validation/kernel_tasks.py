@@ -37,6 +37,8 @@ __all__ = [
 
 _PROCESSORS = 132
 """Streaming multiprocessors of an H100."""
+_WIDE_BITS = 16
+"""Of a cache that is attended to as it is stored."""
 _SPLIT_FROM = 512
 _SOFTMAX = 5
 """Vector operations a query-key pair: scale, maximum, exponential, sum, divide."""
@@ -162,11 +164,19 @@ def attention(made: Bench, heads: Heads, *, kv_bits: int, extra: int, waves: int
         (made.read("kv_read", size, run=min(block, size)), *made.activations(row, write=False),
          *made.activations(row, write=True)),
         matrix_flops=4 * pairs * heads.width,
-        vector_flops=_SOFTMAX * pairs,
+        vector_flops=_SOFTMAX * pairs + _widening(made, heads, kv_bits),
         matrix_dtype=made.dtype(16),
         matrix_rows=max(heads.query // heads.kv, 1),
     )  # fmt: skip
     return made.time_s((*made.small(extra, row), task)) + (waves - 1) * made.first_access_s
+
+
+def _widening(made: Bench, heads: Heads, kv_bits: int) -> int:
+    """Return the vector operations that widen the cache: groups of heads are multiplied by the matrix engine."""
+    if kv_bits >= _WIDE_BITS or heads.query > heads.kv:
+        return 0
+    elements = 2 * heads.batch * heads.context * heads.kv * heads.width
+    return made.system.runtime.kv_widening_operations * elements
 
 
 class Cut(NamedTuple):
@@ -178,17 +188,18 @@ class Cut(NamedTuple):
     """Turns in which processors take parts; each begins with an access to memory that nothing hides."""
 
 
-def trtllm_cut(heads: Heads) -> Cut:
+def trtllm_cut(heads: Heads, kv_bits: int = 16) -> Cut:
     """Return how TensorRT-LLM cuts *heads* on an H100, by the constants of its decoderXQAConstants.h.
 
-    Its kernel for groups of heads merges within. It is taken where pieces of 128 tokens, times 4, fill the processors
+    Its kernel for groups of heads merges within. It is taken for caches of 8 bits, and where pieces of 128 tokens,
+    times 4, fill the processors
     (`kMinHistoryTokensPerBlock`, `kEnableMinBlockFactor`), and cuts sequences until its pieces fill them 8 times
     (`kTargetWaveFactor`). The other kernel splits sequences from 512 tokens on where sequences and heads alone do not
     fill the processors.
     """
     whole = heads.batch * heads.kv
     pieces = whole * max(heads.context // 128, 1)
-    if heads.query > heads.kv and pieces * 4 >= _PROCESSORS:
+    if heads.query > heads.kv and (pieces * 4 >= _PROCESSORS or kv_bits < _WIDE_BITS):
         most = max(8, -(-whole // _PROCESSORS))
         return Cut(merges=False, waves=min(-(-pieces // _PROCESSORS), most))
     return Cut(merges=heads.context >= _SPLIT_FROM and whole < _PROCESSORS, waves=1)

@@ -180,7 +180,7 @@ def _attention_question(record: Record, where: tuple[str, str], kind: str, heads
     system, engine = where
     bits = _TYPES[kind].bits
     extra = _EXTRA.get(("attention", engine, bits), 1)
-    cut = trtllm_cut(heads) if engine == "trtllm" else Cut(merges=False, waves=1)
+    cut = trtllm_cut(heads, bits) if engine == "trtllm" else Cut(merges=False, waves=1)
     extra += cut.merges
     size = heads.batch * heads.context * 2 * heads.kv * heads.width * bits / 8
     time = number(record, "latency_us")

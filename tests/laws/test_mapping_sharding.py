@@ -157,6 +157,23 @@ def test_keys_are_copied_as_often_as_the_runtime_says() -> None:
         assert one == dataclasses.replace(other, transfers=tuple(t for t in other.transfers if t not in moved))
 
 
+def test_vector_units_widen_narrow_caches_of_ungrouped_heads() -> None:
+    """7 operations an element of keys and values, for fp8 and heads of their own; none for groups or for 16 bits."""
+    runtime = H100.runtime.model_copy(update={"kv_widening_operations": 7})
+    widening, plain = system(1).model_copy(update={"runtime": runtime}), system(1)
+    narrow = Precision.parse("w16a16kv8")
+    for name, bits, share in (("llama-2-7b", narrow, 7), ("llama-3.1-8b", narrow, 0), ("llama-2-7b", W16, 0)):
+        model, batch = MODELS[name], Batch.of_decode(3, 777)
+        more = [
+            sum(task.vector_flops for task in tasks(plan_iteration(model, bits, Parallelism(1), a_system, batch)))
+            for a_system in (
+                widening,
+                plain.model_copy(update={"runtime": runtime.model_copy(update={"kv_widening_operations": 0})}),
+            )
+        ]
+        assert more[0] - more[1] == share * 3 * 777 * 2 * model.kv_width * model.layers
+
+
 def test_vocabulary_is_padded_to_equal_ranks() -> None:
     """GPT-3's 50,257 rows over 8 ranks are 6,283 each: 7 rows and their FLOPs beyond the model's."""
     model = MODELS["gpt3-175b"]
