@@ -27,7 +27,7 @@ from archsim.serving.costs import FINE_BITS, fine_from_ps, ps_from_fine
 from archsim.serving.replay import replay
 from archsim.serving.sessions import replay_sessions
 from archsim.serving.watch import Seen, Watch, WatchedCosts, WindowPassed, iterations_between
-from archsim.step.timeline import pipeline_slices, step_slices
+from archsim.step.timeline import in_turn_slices, pipeline_slices, step_slices
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
@@ -98,7 +98,12 @@ def timeline_of_replay(
     tables = result.tables
     if tables is None or tables.requests is None:
         raise InputError(Problem("", "--timeline", "", "a result that `run` has just returned, with its tables"))
-    level = ask.level or ("operator" if ask.window else "iteration")
+    bench = Bench(system, model, precision=precision, parallelism=parallelism, trace=traffic)
+    whole = ask.window is None or bench.setup.drafting is not None
+    level = ask.level or ("iteration" if whole else "operator")
+    if level != "iteration" and bench.setup.drafting is not None:
+        expected = "iteration where guesses make iterations differ; --batch and --context show one of them by part"
+        raise InputError(Problem("", "--timeline-level", level, expected))
     if level != "iteration" and ask.window is None:
         expected = "a --timeline-window beside it: a whole replay is shown by iteration"
         raise InputError(Problem("", "--timeline-level", level, expected))
@@ -106,7 +111,6 @@ def timeline_of_replay(
     window = _checked(ask.window or Span(0, end_ps), end_ps)
     slices = [*_request_slices(tables.requests)]
     counts = [*_ledger_counts(tables.ledger), *_waiting_counts(tables.requests)]
-    bench = Bench(system, model, precision=precision, parallelism=parallelism, trace=traffic)
     if not bench.setup.replicas:
         watch = _watched(bench, traffic, window)
         slices += _iteration_slices(watch.rows, end_ps)
@@ -117,6 +121,24 @@ def timeline_of_replay(
 
 
 def _exact(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
+    """Return what happens when in one iteration of *batch*: what drafts passes before the model verifies (S4)."""
+    drafting = bench.setup.drafting
+    if drafting is None:
+        return _alone(bench, batch)
+    drafter = drafting.drafter
+    passes = [] if drafter is None else [
+        (step_slices(plan, drafter.system), times) for plan, times in drafting.plans(batch)
+    ]  # fmt: skip
+    own, took_ps = _alone(bench, drafting.verified(batch))
+    if drafter is None or drafter.hop_ps is None:
+        return in_turn_slices([*passes, ((own, took_ps), 1)])
+    away_ps = 2 * drafter.hop_ps + sum(times * took for (_, took), times in passes)
+    waits = {each.track: replace(each, name="bubble", start_ps=0, end_ps=away_ps, accounts={}, waiting=True)
+             for each in own if each.accounts}  # fmt: skip
+    return in_turn_slices([(([*waits.values()], away_ps), 1), ((own, took_ps), 1)])
+
+
+def _alone(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
     setup = bench.setup
     if setup.spread.parallelism.pp > 1:
         return pipeline_slices(setup.cut.pipeline(batch), setup.system)

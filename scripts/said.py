@@ -238,6 +238,32 @@ def paging() -> Table:
     return served(model, trace, ways)
 
 
+def speculation() -> Table:
+    """Idle FLOPs verify what something cheap has guessed."""
+    guesses = {
+        "no guesses": [],
+        "n-grams, 2": ["method=ngram", "depth=2", 'profile=["45 %", "30 %"]'],
+        "EAGLE, 3": ["method=eagle", "depth=3", "acceptance=eagle3-llama-3.1-8b"],
+    }
+    lines, series = ["batch  guesses      tokens/s  faster"], {}
+    for batch in BATCHES:
+        first = 0.0
+        for name, keys in guesses.items():
+            system = archsim.load_system(H100, [f"serving.speculation.{key}" for key in keys])
+            result = Bench(system, archsim.load_model(SMALL)).step(batch=batch, context=2048, tables=False)
+            rate = result.throughput.output_tokens_per_s or 0.0
+            first = first or rate
+            series.setdefault(name, []).append(rate / first)
+            lines.append(f"{batch:>5}  {name:<10} {rate:>10,.0f}  {rate / first:>4.2f} x")
+    drawn, axes = figure()
+    for place, (name, faster) in enumerate(series.items()):
+        axes.plot(BATCHES, faster, marker="os^"[place], ms=3.5, ls=style.LINE_STYLES[place], label=name,
+                  color=style.LINE_COLOURS[place])  # fmt: skip
+    axes.set(xscale="log", xlabel="batch", ylabel="tokens/s, no guesses = 1", ylim=(0, None))
+    axes.legend(fontsize=style.SMALL_PT, frameon=False)
+    return lines, drawn
+
+
 def served(model: Model, trace: Trace, ways: dict[str, list[str]]) -> Table:
     """Return what requests of *trace* feel on an H100 system with each way's settings."""
     lines, bars = ["server             E2E p50    E2E p99  output tokens/s"], []
@@ -309,6 +335,7 @@ CLAIMS: dict[str, Callable[[], Table]] = {
     "reasoning": reasoning,
     "batching": batching,
     "paging": paging,
+    "speculation": speculation,
     "lifecycle": lifecycle,
     "users": users,
 }

@@ -62,14 +62,17 @@ class Drafting:
         drafter = self.drafter
         if drafter is None:
             return record
-        passes = list(self._passes(batch, drafter))
+        passes = [(simulate_step(plan, drafter.system), times) for plan, times in self.plans(batch)]
         if drafter.hop_ps is None:
             return in_turn(record, passes)
         time_ps = 2 * drafter.hop_ps + sum(times * part.time_ps for part, times in passes)
         return waited(record, time_ps, "bubble")
 
-    def _passes(self, batch: Batch, drafter: Drafter) -> list[tuple[StepRecord, int]]:
-        """Return (iteration of what drafts, how often it runs)."""
+    def plans(self, batch: Batch) -> list[tuple[Plan, int]]:
+        """Return (plan of what drafts, how often it runs) for *batch*; nothing where guessing costs nothing."""
+        drafter = self.drafter
+        if drafter is None:
+            return []
         passes = []
         if batch.decode:
             guess = replace(
@@ -77,13 +80,8 @@ class Drafting:
                 drafted=self.branch - 1,
             )
             wrong = 1 - sum(self.shares, Fraction(0)) / (len(self.shares) * self.branch)
-            plan = without(drafter.cut.plan(guess), wrong)
-            passes.append((_simulated(plan, drafter), len(self.shares)))
+            passes.append((without(drafter.cut.plan(guess), wrong), len(self.shares)))
         if batch.prefill_tokens:
             prompt = replace(batch, decode=0, kv_tokens=0, window_tokens=0)
-            passes.append((replace(_simulated(drafter.cut.plan(prompt), drafter), phase=batch.phase), 1))
+            passes.append((drafter.cut.plan(prompt), 1))
         return passes
-
-
-def _simulated(plan: Plan, drafter: Drafter) -> StepRecord:
-    return simulate_step(plan, drafter.system)

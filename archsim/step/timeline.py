@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archsim.hardware.system import System
@@ -26,7 +26,7 @@ from archsim.step.offload import offloaded
 from archsim.step.stages import drained_runs
 from archsim.step.work import Work, landings_of, works_of
 
-__all__ = ["pipeline_slices", "step_slices"]
+__all__ = ["in_turn_slices", "pipeline_slices", "step_slices"]
 
 _HOST = ("host", "launch")
 _NETWORK = "network"
@@ -98,6 +98,17 @@ def pipeline_slices(pipeline: Pipeline, system: System) -> tuple[list[Slice], in
             if each.group != _NETWORK:
                 slices += _waits(drain.waits[stage], each.group, track, each.facts)
     return slices, drain.time_ps
+
+
+def in_turn_slices(parts: Sequence[tuple[tuple[list[Slice], int], int]]) -> tuple[list[Slice], int]:
+    """Return (slices, time) of *parts*, each (slices, time) and how often it runs, one after the other."""
+    slices: list[Slice] = []
+    at = 0
+    for (rows, took_ps), times in parts:
+        for _ in range(times):
+            slices += (_moved(each, at) for each in rows)
+            at += took_ps
+    return slices, at
 
 
 def _moved(each: Slice, by_ps: int) -> Slice:

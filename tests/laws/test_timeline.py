@@ -33,8 +33,16 @@ CASES = {
     "near memory": ("h100-sxm8-pnm", "llama-3.1-8b", None, 4, 512),
     "flash ahead": ("h100-hbf", "llama-3.1-8b", None, 4, 512),
     "overlap, dataflow": ("tpu-v6e-8", "llama-3.1-8b", None, 4, 512),
+    "guesses": ("h100-sxm8", "llama-3.1-8b", None, 4, 512),
     "unequal experts": ("h100-sxm8", "gpt-oss-20b", "tp=1,dp=2,ep=2,experts=zipf:1", 4, 512),
 }
+SETTINGS = {
+    "guesses": [
+        "serving.speculation.method=eagle", "serving.speculation.depth=3",
+        "serving.speculation.acceptance=eagle3-llama-3.1-8b",
+    ],
+    "unequal experts": ["chips=2"],
+}  # fmt: skip
 
 
 def events(text: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -75,8 +83,7 @@ def step() -> tuple[Result, str]:
 def test_slices_of_a_step_add_up_to_its_ledger(case: str) -> None:
     """For every scope and account: sum of slices = books of the same iteration, to 1e-9 of peak x time."""
     name, model_name, ways, batch, context = CASES[case]
-    few = ["chips=2"] if ways else []
-    system, model = load_system(name, few), load_model(model_name)
+    system, model = load_system(name, SETTINGS.get(case, [])), load_model(model_name)
     result = evaluate_step(system, model, batch=batch, context=context, parallelism=ways)
     timeline = timeline_of_step(system, model, batch=batch, context=context, parallelism=ways)
     setup = Bench(system, model, parallelism=ways).setup
