@@ -79,11 +79,16 @@ _EXTRA = {
     ("attention", "vllm", 16): 3,
     ("mla", 16): 3,
     ("mla", 8): 3,
-    ("experts",): 4,
+    ("experts", 16): 4,
+    ("experts", 8): 5,
+    ("experts", 4): 5,
+    ("experts", "w4a16_mxfp4"): 20,
 }
 """Small kernels beside the main one. Products: scale and quantise the input (per tensor two kernels, per block one), or
 zero and add up split sums; attention: append and rotate, add up the parts (of latents
-also to quantise or schedule); experts: sort, permute, activate, add up."""
+also to quantise or schedule); experts: sort, permute, activate, add up, and quantise what the second product takes;
+Triton's for MXFP4 route and sort in 16 more."""
+_TRITON = frozenset({"w4a16_mxfp4"})
 
 
 def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
@@ -235,7 +240,7 @@ def _experts(record: Record) -> _Question:
         _int(record, "expert_intermediate") // _int(record, "moe_tensor_parallel"),
     )  # fmt: skip
     size = float(distinct * 3 * layer.hidden * layer.width * held.weight_bits / 8)
-    extra = _EXTRA[("experts",)]
+    extra = _EXTRA[("experts", kind if kind in _TRITON else held.bits)]
     return _Question(
         group, system, size,
         lambda made: experts(made, layer, weight_bits=held.weight_bits, bits=held.bits, extra=extra), time,
