@@ -242,6 +242,12 @@ class Tables:
     """None where a single step was evaluated."""
     view: View | None = None
     """Who draws it, for `Result.plot` and notebooks."""
+    series: tuple[tuple[int, int, float, float, float], ...] = ()
+    """(start ps, length ps, mean waiting, running, KV blocks held) of stretches of the run, where they are measured."""
+    joules: tuple[float, ...] = ()
+    """Energy of each request, where that is measured."""
+    time_shares: tuple[float, ...] = ()
+    """Share of each request in the time of the run, and so in its cost, where that is measured."""
 
 
 class Result(_Row):

@@ -37,6 +37,7 @@ class Row:
     prefilled: int = 0
     cached: int = 0
     shared: list[int] = field(default_factory=list)
+    emitted: int = -1
 
     @property
     def length(self) -> int:
@@ -67,6 +68,7 @@ class Twin:
     largest_batch: int = 0
     preemptions: int = 0
     decodes: int = 0
+    gaps: list[int] = field(default_factory=list)
     drafted: int = 0
 
 
@@ -328,6 +330,8 @@ def _iterate(
     yielded = sum(min(tokens, row.output - row.generated) for row in growing) + len(joining)
     end_ps = -(-end // 2**FINE_BITS)
     for row in serving:
+        twin.gaps += [end - row.emitted] if row.emitted >= 0 else []
+        row.emitted = end
         row.generated += 1 if row in joining else tokens
         if row.first_token_ps < 0:
             row.first_token_ps = end_ps

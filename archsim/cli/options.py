@@ -27,6 +27,8 @@ __all__ = [
     "json_option",
     "loop_of",
     "loop_options",
+    "metrics_options",
+    "metrics_overrides",
     "model_option",
     "out_option",
     "overrides_option",
@@ -149,6 +151,33 @@ def loop_of(
     from archsim.workload.closed_loop import ClosedLoop
 
     return ClosedLoop(concurrency or 0, prompt or 0, output or 0, rounds or _ROUNDS, together)
+
+
+def metrics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* `--metrics`, `--slo-ttft` and `--slo-tpot`; `metrics_overrides` reads them."""
+
+    def keep(ctx: click.Context, option: click.Parameter, value: object) -> None:
+        ctx.meta[f"archsim.{option.name}"] = value
+
+    options = (
+        click.option("--metrics", is_flag=True, expose_value=False, callback=keep,
+                     help="Measure times between tokens, queues over time, fairness, energy of requests, too."),
+        click.option("--slo-ttft", metavar="TIME", expose_value=False, callback=keep,
+                     help="Time to first token that goodput asks for."),
+        click.option("--slo-tpot", metavar="TIME", expose_value=False, callback=keep,
+                     help="Time of each further token that goodput asks for."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def metrics_overrides() -> tuple[str, ...]:
+    """Return the settings that the options of the running command stand for."""
+    meta = click.get_current_context().meta
+    levels = {key: meta.get(f"archsim.{key}") for key in ("slo_ttft", "slo_tpot")}
+    found = [f"serving.metrics.{key}={value}" for key, value in levels.items() if value is not None]
+    return ("serving.metrics.detail=tokens", *found) if found or meta.get("archsim.metrics") else ()
 
 
 def system_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> SystemSpec:

@@ -17,6 +17,8 @@ from archsim.cli.options import (
     json_option,
     loop_of,
     loop_options,
+    metrics_options,
+    metrics_overrides,
     model_option,
     out_option,
     overrides_option,
@@ -58,6 +60,7 @@ _DEFAULT_SLO = "50 ms"
 @assume_option
 @click.option("--saturate", is_flag=True, help="Search the highest rate that meets the service level, too.")
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
+@metrics_options
 @economics_options
 @timeline_options
 @out_option
@@ -107,7 +110,7 @@ def command(  # noqa: PLR0913  # one parameter an option
         "decode": {"--decode-only": decoding.only},
     })  # fmt: skip
     decoding.check(mode, timeline=timeline is not None)
-    given = (design_of(system, overrides, assume=assume), load_model(model_name))
+    given = (design_of(system, (*overrides, *metrics_overrides()), assume=assume), load_model(model_name))
     traffic: Trace | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
     if decoding.only is not None:
         result = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)

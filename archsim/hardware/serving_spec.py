@@ -5,12 +5,14 @@ Names of policies are checked where the policies are (`archsim.serving.configure
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from archsim.hardware.memory_spec import Spec, refusal
-from archsim.hardware.quantities import Count, Picoseconds, Text
+from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Text
 
-__all__ = ["PrefixCacheSpec", "ServingSpec", "SpeculationSpec"]
+__all__ = ["MetricsSpec", "PrefixCacheSpec", "ServingSpec", "SpeculationSpec"]
 
 
 class PrefixCacheSpec(Spec):
@@ -71,8 +73,22 @@ class SpeculationSpec(Spec):
         return self.tokens or self.depth
 
 
+class MetricsSpec(Spec):
+    """What is measured beyond latencies, table `[serving.metrics]`."""
+
+    detail: Literal["tokens"]
+    """`tokens`: times between tokens, what waits, runs and is held over time, energy of requests."""
+    slo_ttft_ps: PositivePicoseconds | None = Field(alias="slo_ttft", default=None)
+    """Time to the first token within which a request counts as served."""
+    slo_tpot_ps: PositivePicoseconds | None = Field(alias="slo_tpot", default=None)
+    """Time of each further token within which it does."""
+
+
 class ServingSpec(Spec):
     """Techniques of the server, table `[serving]`."""
+
+    metrics: MetricsSpec | None = None
+    """Measure more."""
 
     prefix_cache: PrefixCacheSpec | None = None
     """Keep what prompts have in common."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-__all__ = ["DraftFacts", "PrefixFacts", "ServingFacts"]
+__all__ = ["DraftFacts", "EnergyFacts", "GapFacts", "GoodputFacts", "MetricFacts", "PrefixFacts", "ServingFacts"]
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
@@ -42,8 +42,52 @@ class DraftFacts(_Row):
     """Of a replica, beside what guesses."""
 
 
+class GapFacts(_Row):
+    """Time between one emission of a running sequence and its next; percentiles from bins of 0.8 %, lower edges."""
+
+    count: Count
+    mean: FiniteFloat | None
+    p50: FiniteFloat | None
+    p90: FiniteFloat | None
+    p95: FiniteFloat | None
+    p99: FiniteFloat | None
+
+
+class GoodputFacts(_Row):
+    """Requests that were served as well as promised."""
+
+    slo_ttft_s: FiniteFloat | None
+    slo_tpot_s: FiniteFloat | None
+    requests_per_s: FiniteFloat | None
+    share: Fraction | None
+    """Of all requests offered."""
+
+
+class EnergyFacts(_Row):
+    """Energy of the completed requests, all of the run's together."""
+
+    mean: FiniteFloat
+    p50: FiniteFloat
+    p99: FiniteFloat
+
+
+class MetricFacts(_Row):
+    """What was measured beyond latencies."""
+
+    inter_token_s: GapFacts
+    goodput: GoodputFacts | None
+    fairness: dict[str, FiniteFloat | None]
+    """Jain's index of output tokens per second from arrival to last token: of `requests`, of `classes`."""
+    joules_per_request: EnergyFacts | None
+    mean_waiting: FiniteFloat | None
+    """Requests, over the time of the run."""
+    mean_running: FiniteFloat | None
+    mean_kv_blocks: FiniteFloat | None
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
     prefix_cache: PrefixFacts | None = None
     speculation: DraftFacts | None = None
+    metrics: MetricFacts | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from archsim.metrics.techniques import MetricFacts
 from archsim.report.views import percent
 from archsim.result import Result
+from archsim.units import format_quantity
 
 __all__ = ["serving_lines"]
 
@@ -22,4 +24,20 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
         lines.append(
             ("speculation", f"{drafts.method}, {drafts.verified_tokens} guesses verified, {tokens} tokens a step")
         )
+    if (measured := found.metrics) is not None:
+        lines += _metric_lines(measured)
+    return lines
+
+
+def _metric_lines(found: MetricFacts) -> list[tuple[str, str]]:
+    gaps, lines = found.inter_token_s, []
+    if gaps.p50 is not None and gaps.p99 is not None and gaps.mean is not None:
+        times = (("mean", gaps.mean), ("p50", gaps.p50), ("p99", gaps.p99))
+        lines.append(("between tokens", ", ".join(f"{name} {format_quantity(value, 's')}" for name, value in times)))
+    if (good := found.goodput) is not None and good.share is not None and good.requests_per_s is not None:
+        lines.append(("goodput", f"{good.requests_per_s:.3g} requests/s, {percent(good.share)} of all offered"))
+    if (index := found.fairness.get("requests")) is not None:
+        lines.append(("fairness", f"{index:.3f} (Jain's index of tokens/s, over requests)"))
+    if (spent := found.joules_per_request) is not None:
+        lines.append(("J a request", f"mean {spent.mean:.3g}, p50 {spent.p50:.3g}, p99 {spent.p99:.3g}"))
     return lines

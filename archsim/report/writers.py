@@ -7,9 +7,10 @@ is quoted with an apostrophe.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archsim.errors import InputError, Problem
@@ -28,6 +29,8 @@ _REQUEST_HEADER = (
     "request,arrival_s,prompt_tokens,output_tokens,first_token_s,finish_s,preemptions,status,reason,origin"
 )
 _LEDGER_HEADER = "start_s,end_s,phase,scope,account,amount,unit,peak_per_s"
+_SPENT_HEADER = ",joules,usd"
+_SERIES_HEADER = "start_s,end_s,waiting,running,kv_blocks"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -78,8 +81,12 @@ def _write_tables(result: Result, folder: Path) -> None:
     write_gzip_atomically(folder / "ledger.csv.gz", _table(_LEDGER_HEADER, _ledger_rows(result.tables.ledger)))
     if result.tables.requests is not None:
         origin = "sampled" if result.provenance.sampled else "recorded"
-        rows = _request_rows(result.tables.requests, origin)
-        write_gzip_atomically(folder / "requests.csv.gz", _table(_REQUEST_HEADER, rows))
+        header, rows = _REQUEST_HEADER, _request_rows(result.tables.requests, origin)
+        if result.tables.time_shares:
+            header, rows = header + _SPENT_HEADER, _with_spent(rows, result)
+        write_gzip_atomically(folder / "requests.csv.gz", _table(header, rows))
+    if result.tables.series:
+        write_gzip_atomically(folder / "series.csv.gz", _table(_SERIES_HEADER, _series_rows(result.tables.series)))
 
 
 def _write_figures(results: Sequence[Result], folder: Path) -> None:
@@ -116,6 +123,21 @@ def _request_rows(columns: RequestColumns, origin: str) -> Iterable[str]:
             f"{number},{_seconds(arrival)},{prompt},{output},{_seconds(first)},{_seconds(finish)},{preempted},"
             f"{status},{reasons[rejection]},{origin}"
         )
+
+
+def _with_spent(rows: Iterable[str], result: Result) -> Iterator[str]:
+    """Yield *rows* with the energy and the cost of each request, empty where nobody knows them."""
+    tables, cost, tokens = result.tables, result.cost, result.tokens.output
+    if tables is None:
+        return
+    usd = None if cost is None else cost.usd_per_million_output_tokens * tokens / 1e6
+    for row, joules, share in zip(rows, tables.joules or itertools.repeat(None), tables.time_shares, strict=False):
+        yield f"{row},{'' if joules is None else repr(joules)},{'' if usd is None else repr(usd * share)}"
+
+
+def _series_rows(series: Iterable[tuple[int, int, float, float, float]]) -> Iterator[str]:
+    for start_ps, length_ps, *levels in series:
+        yield ",".join((_seconds(start_ps), _seconds(start_ps + length_ps), *map(repr, levels)))
 
 
 def _ledger_rows(columns: LedgerColumns) -> Iterable[str]:

@@ -48,6 +48,7 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
     return Techniques(
         prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None,
         drafts=_draft_rule(serving.speculation) if serving.speculation else None,
+        watched=serving.metrics is not None,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from archsim.result import RequestColumns
 from archsim.serving.costs import ps_from_fine
+from archsim.serving.observe import Observer
 from archsim.serving.prefix import PrefixUse
 
 __all__ = ["PHASES", "PhaseUse", "Record", "Window"]
@@ -78,6 +79,8 @@ class Record:
     peak_kv_blocks: int
     event_count: int
     """Events of the simulation kernel."""
+    observer: Observer | None = None
+    """What was seen between tokens and over time; None where nobody asked."""
     draft_tokens: int | None = None
     """Tokens that decode iterations yield with guesses, those beyond a last one too; None where none are made."""
     prefixes: PrefixUse | None = None

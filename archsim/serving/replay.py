@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from archsim.errors import InputError, Problem, SimulationError, did_you_mean
@@ -25,6 +26,7 @@ from archsim.serving.batch import Batch
 from archsim.serving.books import RequestBooks
 from archsim.serving.chunks import Chunks, cut
 from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
+from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
@@ -137,6 +139,7 @@ class Server:
         """Decode iterations so far, where drafts make their tokens differ."""
         self._drafted = 0
         self._preemptions = 0
+        self._observer = Observer() if limits.techniques.watched else None
 
     def serve(self, kernel: Kernel) -> Process:
         """Serve until nothing waits, runs or arrives. The kernel's clock is the fine clock, rounded up."""
@@ -146,11 +149,16 @@ class Server:
             self._receive()
             if self._mate is not None:
                 self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
+            start_fine = self._now_fine
             joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
             if joining is None:
                 joining = []
                 if not self._decode() and not self._idle(now_ps):
                     return
+            if self._observer is not None:
+                running = len(self._batch) + len(self._under_way) + len(joining)
+                levels = (len(self._waiting), running, self._batch.used_blocks)
+                self._observer.series.add(start_fine, self._now_fine, levels)
             before_ps, now_ps = now_ps, ps_from_fine(self._now_fine)
             if now_ps > _LATEST_PS:
                 raise SimulationError(
@@ -188,6 +196,7 @@ class Server:
             decode_tokens=self._decode_tokens,
             peak_kv_blocks=self._batch.peak_blocks,
             event_count=event_count,
+            observer=self._observer,
             draft_tokens=self._drafted if self._pattern else None,
             prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
         )
@@ -250,6 +259,10 @@ class Server:
         yielded = self._advance(1, self._tokens_next) if decoding else 0
         self._log.book(phase, 1, run, yielded + len(chunks.done))
         self._now_fine += run.time_fine
+        if self._observer is not None:
+            self._observer.decoded(
+                self._now_fine, 1, lambda _: run.time_fine, since_fine=self._now_fine - run.time_fine
+            )
         return chunks.done
 
     def _admit_chunks(self, budget: int) -> None:
@@ -270,17 +283,23 @@ class Server:
     def _preempt_for(self, steps: int) -> None:
         batch = self._batch
         while batch.demand(steps) > batch.free_blocks:
-            self._waiting.appendleft(batch.preempt_youngest())
+            sequence = batch.preempt_youngest()
+            self._waiting.appendleft(sequence)
             self._preemptions += 1
+            if self._observer is not None:
+                sequence.emitted_fine = self._observer.preempted()
 
     def _decode(self) -> bool:
         """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""
-        batch = self._batch
+        batch, before = self._batch, self._preemptions
         self._preempt_for(self._tokens_next)
         if not len(batch):
             return False
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
+        if self._preemptions > before and (self._policy.chunked or self._pattern):
+            # Tokens of the budget, or blocks that a long step would have taken, may let someone in at once.
+            limit_fine = self._now_fine + 1
         # Nobody can be let in while others wait or the batch is full, whoever arrives.
         if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
@@ -288,17 +307,25 @@ class Server:
             mate_ps = self._mate.next_ps(ps_from_fine(self._now_fine), waiting=bool(self._waiting))
             # The first boundary whose whole picosecond is that one, not the first one at or after its end.
             limit_fine = limit_fine if mate_ps is None else min(limit_fine, fine_from_ps(mate_ps - 1) + 1)
-        steps, tokens, run = self._jump(limit_fine - self._now_fine)
+        span, start = Span(len(batch), batch.kv_tokens, batch.growth), self._iterations
+        steps, tokens, run = self._jump(span, limit_fine - self._now_fine)
         if self._pattern is None:
             self._log.decoding(self._batch, steps)
         self._log.book("decode", steps, run, self._advance(steps, tokens))
         self._now_fine += run.time_fine
+        if self._observer is not None:
+            gap_of = partial(self._gap, span, start)
+            self._observer.decoded(self._now_fine, steps, gap_of, since_fine=self._now_fine - run.time_fine)
         return True
 
-    def _jump(self, left_fine: int) -> tuple[int, int, Run]:
+    def _gap(self, span: Span, start: int, step: int) -> int:
+        """Return the time of iteration *step* of a jump of *span*, whose first one is the server's number *start*."""
+        before = step if self._pattern is None else self._pattern.tokens(start, step)
+        return self._costs.decode(span.batch, span.kv_tokens + before * span.growth, 1).time_fine
+
+    def _jump(self, span: Span, left_fine: int) -> tuple[int, int, Run]:
         """Return the iterations in which nothing changes, the tokens that they yield a sequence, and their cost."""
         batch, pattern = self._batch, self._pattern
-        span = Span(len(batch), batch.kv_tokens, batch.growth)
         if pattern is None:
             most = batch.steps_within_blocks(batch.steps_to_change())
             steps = self._costs.decode_steps_until(span.batch, span.kv_tokens, left_fine, most, growth=span.growth)
@@ -347,11 +374,18 @@ class Server:
             sequence.generated += 1
             if sequence.first_token_ps < 0:
                 sequence.first_token_ps = now_ps
+            if self._observer is not None:
+                self._observer.joined(self._now_fine, sequence.emitted_fine)
             if sequence.generated < sequence.output_tokens:
                 if self._mate is None or not self._mate.send(sequence, now_ps):
                     self._batch.join(sequence)
             else:
                 self._batch.release(sequence)
-                self._books.complete(sequence, now_ps)
+                self._complete(sequence, now_ps)
         for sequence in self._batch.pop_finished():
-            self._books.complete(sequence, now_ps)
+            self._complete(sequence, now_ps)
+
+    def _complete(self, sequence: Sequence, now_ps: int) -> None:
+        if self._observer is not None:
+            self._observer.left()
+        self._books.complete(sequence, now_ps)

@@ -71,6 +71,7 @@ class Sequence:
     __slots__ = (
         "arrival_ps",
         "cached",
+        "emitted_fine",
         "finish_step",
         "first_token_ps",
         "generated",
@@ -99,6 +100,8 @@ class Sequence:
         self.prefilled = 0
         """Tokens that chunks of its prefill have processed; 0 when no prefill is under way."""
         self.first_token_ps = -1
+        self.emitted_fine: int | None = None
+        """When it emitted last before it was preempted, where that is watched."""
         self.length_offset = 0
         """While it decodes: its tokens, prompt and generated, less the batch's step counter."""
         self.finish_step = 0

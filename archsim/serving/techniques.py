@@ -39,6 +39,8 @@ class Techniques:
     """Cache what prompts have in common."""
     drafts: DraftRule | None = None
     """Guess tokens and verify them together."""
+    watched: bool = False
+    """Note the time between tokens, and what waits, runs and is held over time."""
 
 
 PLAIN = Techniques()

@@ -46,6 +46,7 @@ from archsim.summary.facts import (
     system_facts,
 )
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
+from archsim.summary.service import with_metrics
 from archsim.summary.serving import serving_facts
 from archsim.summary.tables import ledger_columns
 from archsim.summary.tiers import tier_facts
@@ -97,7 +98,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
     fleet = parts[0]
     if served.replicas:
         fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
-    return _result(design, served.steps, _Ledgers(parts, fleet), measured)
+    return with_metrics(_result(design, served.steps, _Ledgers(parts, fleet), measured), design.spec, record)
 
 
 def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:

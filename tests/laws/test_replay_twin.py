@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from math import isqrt
@@ -14,6 +15,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
+from archsim.serving.observe import bin_of
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
 from archsim.serving.replay import replay
@@ -95,9 +97,11 @@ def test_the_replay_equals_its_token_by_token_twin(
 ) -> None:
     """Every request time, counter, window and knot weight is the same integer, whoever is served next."""
     closed, loop = pair
+    limits = replace(limits, techniques=Techniques(watched=True))
     record = replay(iter(arrivals), closed, limits=limits, policy=policy)
     slow = twin.twin_replay(arrivals, loop, limits, policy)
     _assert_same_requests(record, slow)
+    _assert_same_gaps(record, slow)
     assert _windows(record.windows) == twin.twin_windows(slow.pieces)
     assert record.peak_kv_blocks == slow.peak_blocks <= limits.kv_blocks
     assert slow.largest_batch <= limits.max_batch
@@ -163,7 +167,7 @@ def test_with_drafts_the_replay_equals_its_twin_too(
     arrivals, limits = case
     rule = DraftRule(shares, len(shares) + beyond)
     prefix = limits.techniques.prefix if beyond % 2 else None
-    limits = replace(limits, techniques=Techniques(prefix=prefix, drafts=rule))
+    limits = replace(limits, techniques=Techniques(prefix=prefix, drafts=rule, watched=True))
     record = replay(iter(arrivals), closed, limits=limits, policy=policy)
     slow = twin.twin_replay(arrivals, loop, limits, policy)
     _assert_same_requests(record, slow)
@@ -173,6 +177,7 @@ def test_with_drafts_the_replay_equals_its_twin_too(
     assert record.draft_tokens == slow.drafted
     served = record.requests.output_tokens[record.requests.finish_ps >= 0]
     assert record.total.output_tokens == served.sum()
+    _assert_same_gaps(record, slow)
 
 
 def test_a_long_draft_run_jumps_over_whole_periods_and_equals_its_twin() -> None:
@@ -250,6 +255,13 @@ def test_a_long_run_keeps_its_windows_equal_to_the_twin_through_many_merges() ->
     assert 256 <= len(record.windows) <= 512
     _assert_same_requests(record, slow)
     assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+
+
+def _assert_same_gaps(record: Any, slow: Any) -> None:
+    """Bin by bin, and to the last bit in their sum."""
+    gaps = record.observer.gaps
+    assert gaps.bins == Counter(bin_of(gap) for gap in slow.gaps)
+    assert gaps.total_fine == sum(slow.gaps)
 
 
 def _assert_same_requests(record: Any, slow: Any) -> None:
