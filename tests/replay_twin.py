@@ -119,9 +119,10 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
     while pending or waiting or running or partly:
         _receive(pending, waiting, limits, clock)
         budget = limits.max_prefill_tokens - len(running) * (1 + limits.ahead)
-        if budget > 0 or not (waiting or partly):
+        wanted = bool(waiting or partly)
+        if budget > 0 or not wanted:
             _preempt(twin, running, partly, waiting, limits)
-        parts = _parts(twin, waiting, partly, running, limits, budget) if budget > 0 else []
+        parts = _parts(twin, waiting, partly, running, limits, budget) if budget > 0 and wanted else []
         if parts:
             clock = _mixed(twin, parts, running, partly, costs, limits, clock)
         elif running:
