@@ -33,6 +33,7 @@ def _changes(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--limit", {"type": click.IntRange(min=1), "metavar": "N", "help": "Take the first N requests."}),
         ("--start", {"metavar": "TIME", "help": "Leave out what arrives before: 10min."}),
         ("--span", {"metavar": "TIME", "help": "Take what arrives within: 5min."}),
+        ("--poisson", {"metavar": "RATE", "help": "Draw arrivals at a rate instead: '5 req/s'."}),
         ("--rate-scale", {"metavar": "X", "help": "Let requests arrive X times as fast."}),
         ("--prompt-scale", {"metavar": "X", "help": "Prompts X times as long, what they share with them."}),
         ("--output-scale", {"metavar": "X", "help": "Outputs X times as long."}),
@@ -124,7 +125,7 @@ def _rows(name: str) -> Rows:
 
     meta = click.get_current_context().meta
     given = {key.removeprefix(_META): value for key, value in meta.items() if key.startswith(_META)}
-    rows = open_trace(name, given["limit"], given["rate_scale"], given["seed"]).rows()
+    rows = open_trace(name, given["limit"], given["rate_scale"], given["seed"], per_s=_rate(given["poisson"])).rows()
     if given["start"] is not None or given["span"] is not None:
         start_ps = _time_ps("--start", given["start"]) or 0
         rows = transforms.sliced(rows, start_ps, _time_ps("--span", given["span"]))
@@ -157,6 +158,20 @@ def _number(option: str, text: str, *, most: int) -> Fraction:
     if not Fraction(1, 10**6) <= number <= most:
         raise InputError(Problem("", option, text, f"a number from 0.000001 to {most}"))
     return number
+
+
+def _rate(text: str | None) -> Fraction | None:
+    from archsim.units import parse_quantity
+
+    if text is None:
+        return None
+    try:
+        rate = parse_quantity(text, "1/s")
+    except ValueError as error:
+        raise InputError(Problem("", "--poisson", text, str(error))) from None
+    if not Fraction(1, 1000) <= rate <= 10**6:
+        raise InputError(Problem("", "--poisson", text, "from 0.001 req/s to 1,000,000 req/s"))
+    return rate
 
 
 def _time_ps(option: str, text: str | None) -> int | None:

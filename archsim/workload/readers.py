@@ -28,13 +28,18 @@ _SLACK_PS = 10**9
 _MOST_IN_A_TICK = 10**6
 
 
-def open_requests(path: Path, seed: int = 0) -> Rows:
+def open_requests(path: Path, seed: int = 0, *, timed: bool = True) -> Rows:
     """Return the requests of the file at *path*, read while they are taken; *seed* spreads what came in ticks.
+
+    Where the file states lengths alone all arrive at zero, which only who is not *timed* may take.
 
     Raises `InputError` naming file and line, now or when the row is taken: an unknown header, a malformed row, arrivals
     that go back, tokens below 1, more blocks than the prompt fills, or no row at all.
     """
     schema, block_tokens, places, sessions = _open(path)
+    if timed and not schema.arrival:
+        expected = "arrivals, or --poisson RATE of archsim trace convert, which draws some"
+        raise InputError(Problem(str(path), "header", ", ".join(schema.needed), expected))
     if schema.clock:
         places = _from_zero(places)
     if schema.tick_ps:

@@ -23,6 +23,7 @@ class Schema:
 
     name: str
     arrival: str
+    """Empty: it has lengths alone, and arrivals must be drawn."""
     prompt: str
     output: str
     unit_ps: int = PS_PER_S
@@ -43,9 +44,9 @@ class Schema:
         return not self.unit_ps
 
     @property
-    def needed(self) -> tuple[str, str, str]:
+    def needed(self) -> tuple[str, ...]:
         """Columns without which it is another kind."""
-        return self.arrival, self.prompt, self.output
+        return tuple(name for name in (self.arrival, self.prompt, self.output) if name)
 
     def extras(self, names: list[str]) -> tuple[str, ...]:
         """Return the further columns that it reads and that *names* hold."""
@@ -64,8 +65,9 @@ SCHEMAS = (
     Schema("mooncake", "timestamp", "input_length", "output_length", unit_ps=_PS_PER_MS, blocks="hash_ids",
            block_tokens=512, tick_ps=3 * PS_PER_S),
     Schema("vllm", "arrival_s", "input_toks", "output_toks"),
+    Schema("lengths", "", "num_prefill_tokens", "num_decode_tokens"),
 )  # fmt: skip
-"""Azure LLM inference traces; plain columns; Mooncake; requests of a vLLM benchmark."""
+"""Azure LLM inference traces; plain columns; Mooncake; requests of a vLLM benchmark; lengths of Vidur's traces."""
 
 
 def schema_of(path: Path, names: list[str]) -> Schema:

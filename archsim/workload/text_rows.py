@@ -75,7 +75,7 @@ def _csv_rows(path: Path, header: str, lines: Iterator[tuple[int, str]]) -> Text
     names = [name.strip() for name in next(csv.reader([header]))]
     schema = schema_of(path, names)
     extras = schema.extras(names)
-    if not extras and not schema.tick_ps:
+    if schema.arrival and not extras and not schema.tick_ps:
         return Text(schema, 0, _plain_rows(path, schema, names, lines))
     wanted = {name: names.index(name) for name in (*schema.needed, *extras)}
     places = ((f"line {number}", _cells_of(path, number, line, wanted)) for number, line in lines)
@@ -111,7 +111,8 @@ def cells_row(path: Path, place: str, cells: Mapping[str, Any], schema: Schema, 
 
     def read() -> Row:
         # A cell of JSON may be a list; only blocks are to be one.
-        arrival, prompt, output = (str(cells[name]) for name in schema.needed)
+        prompt, output = str(cells[schema.prompt]), str(cells[schema.output])
+        arrival = str(cells[schema.arrival]) if schema.arrival else "0"
         session = str(cells[schema.session]) if schema.session in extras else ""
         wait = str(cells[schema.wait]) if schema.wait in extras else ""
         if wait and not session:

@@ -24,6 +24,7 @@ from archsim.workload.readers import open_requests
 from archsim.workload.request import NONE, Request, Row, Rows
 from archsim.workload.sampler import read_sampler
 from archsim.workload.servegen import is_servegen, read_clients
+from archsim.workload.transforms import retimed
 
 __all__ = ["DEFAULT_TRACE", "LONGEST_PS", "OpenTrace", "Request", "Trace", "bundled_traces", "load_trace", "open_trace"]
 
@@ -176,12 +177,15 @@ def open_trace(
     limit: int | None = None,
     rate_scale: float | str | Fraction | None = None,
     seed: int = 0,
+    *,
+    per_s: Fraction | None = None,
 ) -> OpenTrace:
     """Return the first *limit* requests (default: all) with their rate multiplied by *rate_scale* (default: 1).
 
     Without a name the trace is `DEFAULT_TRACE`. *rate_scale* is taken as the decimal number it is written as; arrivals
     are divided by it and rounded to a picosecond. *seed* is that of a sampler, and of what spreads arrivals that were
-    recorded in ticks. Raises `InputError` for what is no trace; what is wrong further on is found when it is read.
+    recorded in ticks. With *per_s* arrivals are drawn instead, a Poisson process of that rate. Raises `InputError` for
+    what is no trace; what is wrong further on is found when it is read.
     """
     scale = Fraction(1) if rate_scale is None else _scale(rate_scale)
     if limit is not None and limit < 1:
@@ -202,8 +206,13 @@ def open_trace(
         seed=seed if sampled else None,
         limit=limit,
         rate_scale=scale,
-        opened=partial(open_requests, path, seed) if law is None else partial(law.rows, seed),
+        opened=partial(_opened, path, seed, law, per_s),
     )
+
+
+def _opened(path: Path, seed: int, law: Law | None, per_s: Fraction | None) -> Rows:
+    rows = open_requests(path, seed, timed=per_s is None) if law is None else law.rows(seed)
+    return rows if per_s is None else retimed(rows, per_s, seed)
 
 
 def load_trace(

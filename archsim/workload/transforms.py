@@ -2,6 +2,7 @@
 
 lengths times a factor     rounded half up, at least 1; blocks keep their identity and grow with the prompt, so that
                            what prompts share stays what it is
+Poisson arrivals           of a rate, in place of those that a file has or has not
 context cut by retrieval   a prompt beyond head + passages tokens keeps its head and gets that many tokens of
                            passages instead of the rest; only the head can equal that of another prompt
 share                      whole sessions, and single requests, each by a draw of its own
@@ -11,17 +12,22 @@ merge                      in order of arrival; sessions and blocks of different
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from numpy.random import PCG64
+
 from archsim.errors import InputError, Problem
+from archsim.workload.draws import exponential, from_words
 from archsim.workload.request import NONE, Row, Rows
 
-__all__ = ["Retrieval", "merged", "scaled_lengths", "shared_out", "sliced", "with_retrieval"]
+__all__ = ["Retrieval", "merged", "retimed", "scaled_lengths", "shared_out", "sliced", "with_retrieval"]
 
 _MOST_TOKENS = 10**9
+_AT_ONCE = 4096
 _LARGEST = 2**63
 
 
@@ -72,6 +78,25 @@ def with_retrieval(rows: Rows, law: Retrieval) -> Rows:
             yield (row[0], most, row[2], row[3], row[4], kept)
 
     return rows._replace(rows=cut())
+
+
+def retimed(rows: Rows, per_s: Fraction, seed: int) -> Rows:
+    """Return *rows* at the arrivals of a Poisson process of *per_s* requests a second, in their order.
+
+    Raises `InputError` for sessions, whose requests wait for one another.
+    """
+    if rows.sessions:
+        raise InputError(Problem("", "--poisson", str(per_s), "requests without sessions"))
+
+    def timed() -> Iterator[Row]:
+        bits, at_ns = PCG64(seed), 0
+        while together := list(itertools.islice(rows.rows, _AT_ONCE)):
+            gaps = exponential(from_words(bits.random_raw(len(together)))) * 1e9 / float(per_s)
+            for gap_ns, row in zip(gaps.tolist(), together, strict=True):
+                at_ns += round(gap_ns)
+                yield (at_ns * 1000, *row[1:])
+
+    return rows._replace(rows=timed())
 
 
 def shared_out(rows: Rows, share: Fraction, seed: int) -> Rows:

@@ -7,6 +7,7 @@ import http.server
 import itertools
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -90,6 +91,36 @@ def test_lengths_scale_and_keep_what_prompts_share(tmp_path: Path) -> None:
     assert [(row[1], row[2], row[5]) for row in rows.rows][:2] == [(2060, 3, (1, 2, 3)), (1400, 3, (1, 4))]
     with pytest.raises(InputError, match="whole tokens of a block"):
         transforms.scaled_lengths(open_trace(mooncake(tmp_path)).rows(), Fraction(1, 3), Fraction(1))
+
+
+def test_lengths_without_arrivals_get_some(tmp_path: Path) -> None:
+    """By a Poisson process of the rate that is asked for; without one the file is refused by its header."""
+    path = tmp_path / "lengths.csv"
+    path.write_text("num_prefill_tokens,num_decode_tokens\n" + "".join(f"{n},{n + 1}\n" for n in range(1, 3001)))
+    with pytest.raises(InputError, match="--poisson RATE"):
+        load_trace(str(path))
+    drawn = list(open_trace(str(path), per_s=Fraction(5)))
+    assert [request.prompt_tokens for request in drawn] == list(range(1, 3001))
+    gaps = [after.arrival_ps - before.arrival_ps for before, after in itertools.pairwise(drawn)]
+    mean = sum(gaps) / len(gaps)
+    assert mean == pytest.approx(10**12 / 5, rel=0.06)
+    assert (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 == pytest.approx(mean, rel=0.08)
+    with pytest.raises(InputError, match="without sessions"):
+        open_trace("agents", per_s=Fraction(5)).rows()
+
+
+def test_a_long_trace_streams_in_little_memory() -> None:
+    """Ten thousand of 27 million requests, and closed sessions, within two megabytes."""
+    tracemalloc.start()
+    try:
+        for name in ("azure-week", "multi-turn"):
+            last = None
+            for request in open_trace(name, limit=10_000):
+                last = request
+            assert last is not None
+            assert tracemalloc.get_traced_memory()[1] < 2 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_retrieval_cuts_long_prompts_to_head_and_passages(tmp_path: Path) -> None:
