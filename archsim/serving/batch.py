@@ -11,6 +11,7 @@ from length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
@@ -128,6 +129,8 @@ class Batch:
 
     def pop_finished(self) -> list[Sequence]:
         """Take those out whose last token is there, those who have had it longest first, then by number."""
+        if not self._finishes or self._finishes[0][0] > self.step:
+            return []
         done: dict[int, Sequence] = {}
         while self._finishes and self._finishes[0][0] <= self.step:
             sequence = self._members.get(heappop(self._finishes)[1])
@@ -163,6 +166,16 @@ class Batch:
         first = self.step % self._limits.block_tokens
         return rounds * self._round + sum(self._crossings[first : first + rest])
 
+    def holds_more(self, steps: int) -> bool:
+        """Return whether the free blocks hold the next *steps* tokens of every sequence."""
+        return self._at_most(steps) <= self.free_blocks or self.demand(steps) <= self.free_blocks
+
+    def _at_most(self, steps: int) -> float:
+        """Return a bound on `demand` that takes no sum: in a round of tokens every sequence fills a block."""
+        if self._narrow is not None:
+            return math.inf
+        return len(self._members) * -(-steps // self._limits.block_tokens)
+
     def _rise(self, sequence: Sequence, steps: int) -> int:
         length = sequence.length_offset + self.step
         return self._limits.blocks_for(length + steps) - self._limits.blocks_for(length)
@@ -176,7 +189,7 @@ class Batch:
 
     def steps_within_blocks(self, most: int) -> int:
         """Return how many iterations of one token, at most *most*, the free blocks allow."""
-        if self.demand(most) <= self.free_blocks:
+        if self.holds_more(most):
             return most
         block_tokens = self._limits.block_tokens
         rounds, free = divmod(self.free_blocks, self._round)

@@ -166,7 +166,9 @@ class Server:
                 )
             if self._mate is not None:
                 self._mate.wakes_ps = now_ps
-            yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
+                yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
+            elif (wait := kernel.pass_ps(now_ps - before_ps)) is not None:
+                yield wait
             self._finish(joining, now_ps)
 
     @property
@@ -282,7 +284,7 @@ class Server:
 
     def _preempt_for(self, steps: int) -> None:
         batch = self._batch
-        while batch.demand(steps) > batch.free_blocks:
+        while not batch.holds_more(steps):
             sequence = batch.preempt_youngest()
             self._waiting.appendleft(sequence)
             self._preemptions += 1

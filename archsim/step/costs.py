@@ -219,6 +219,8 @@ class StepCosts:
 
     def _context_bits(self, kv_tokens: int) -> int:
         bits = _spacing_bits(kv_tokens, CONTEXT_BITS, _WIDEST_OTHER)
+        if not self._bends:
+            return bits
         finest = max(bits - _BEND_BITS, 0)
         while bits > finest and any(bend >> bits == kv_tokens >> bits and bend % (1 << bits) for bend in self._bends):
             bits -= 1
@@ -242,7 +244,8 @@ class StepCosts:
 
 def _spacing_bits(value: int, bits: int, widest: int) -> int:
     """Return log2 of the spacing of knots around *value*: 2**bits knots an octave, at least one apart."""
-    return min(max(value.bit_length() - 1 - bits, 0), widest)
+    octave = value.bit_length() - 1 - bits
+    return 0 if octave < 0 else widest if octave > widest else octave  # noqa: FURB136  # twice as fast as min and max
 
 
 def _row_bits(rows: int) -> int:
