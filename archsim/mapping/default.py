@@ -3,6 +3,8 @@
 Tensor parallelism over as many chips of one domain as divide the model, as few pipeline stages as hold `SEQUENCES`
 sequences of `CONTEXT` tokens, and data parallelism over what is left: over all chips of a box of eight, `tp=8,dp=9`
 on 72 chips. A domain is what the fastest links join: a node of `two_level`, a group of a dragonfly, else all chips.
+Where the most stages of one domain's ranks hold not even one sequence, tensor parallelism spans as few domains as hold
+as many sequences, or one.
 Nothing is timed here; `--parallel auto` does that.
 """
 
@@ -29,8 +31,8 @@ CONTEXT = 1024
 def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
     """Return the ways that hold where nobody names any, as `--parallel` reads them.
 
-    They are the system's own (`parallel`) where those divide *model*. Where no number of stages holds it, they have the
-    most stages: what is missing is told by `place`.
+    They are the system's own (`parallel`) where those divide *model*. Where nothing holds it, they have the most stages
+    of one domain: what is missing is told by `place`.
     """
     if system.parallel is not None:
         sizes = ",".join(word for word in system.parallel.split(",") if word.partition("=")[0].strip() not in WORDS)
@@ -38,14 +40,26 @@ def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
             return system.parallel
     chips = len(system.working_chips)
     domain = math.gcd(_domain(system), chips)
-    tensor = max(tp for tp in tensor_parallel_sizes(model) if domain % tp == 0)
+    sizes = tensor_parallel_sizes(model)
+    tensor = max(tp for tp in sizes if domain % tp == 0)
+    within = _staged(tensor, chips, model)
+    beyond = [ways for tp in sizes if tp > tensor and tp % domain == 0 and chips % tp == 0
+              for ways in _staged(tp, chips, model)]  # fmt: skip
+    for options, sequences in ((within, SEQUENCES), (within[-1:], 1), (beyond, SEQUENCES), (beyond, 1)):
+        for ways in options:
+            if _holds(ways, system, model, precision, sequences=sequences):
+                return str(ways)
+    return str(within[-1])
+
+
+def _staged(tensor: int, chips: int, model: Model) -> list[Parallelism]:
+    """Return *tensor* ranks in every number of stages that divides the *chips*, with replicas of what is left."""
     rest = chips // tensor
-    options = [
+    return [
         Parallelism(tensor, pp=stages, dp=rest // stages)
         for stages in range(1, min(rest, model.layers) + 1)
         if rest % stages == 0
     ]
-    return str(next((ways for ways in options if _holds(ways, system, model, precision)), options[-1]))
 
 
 def _domain(system: SystemSpec) -> int:
@@ -59,7 +73,7 @@ def _domain(system: SystemSpec) -> int:
     return len(system.working_chips)
 
 
-def _holds(ways: Parallelism, system: SystemSpec, model: Model, precision: Precision) -> bool:
+def _holds(ways: Parallelism, system: SystemSpec, model: Model, precision: Precision, *, sequences: int) -> bool:
     placement = Demand(model, precision, system, ways).over(ways.tp)
-    blocks = placement.blocks_for(SEQUENCES, min(CONTEXT, model.max_context))
+    blocks = placement.blocks_for(sequences, min(CONTEXT, model.max_context))
     return placement.missing_bytes_per_chip(blocks) <= 0

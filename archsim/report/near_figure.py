@@ -27,7 +27,10 @@ def near_lines(study: Mapping[str, Any]) -> list[str]:
     lines = [f"{'us an iteration'.ljust(width)}{'  '.join(f'{batch:>9}' for batch in batches)}  faster near the memory"]
     for curve in study["operators"]:
         host = "  ".join(f"{1e6 * value:9.1f}" for value in curve["host_s"])
-        near = "  ".join("        -" if value is None else f"{1e6 * value:9.1f}" for value in curve["near_s"])
+        if None in curve["near_s"]:
+            lines += [f"{curve['name']} host".ljust(width) + host + f"  {curve['near_where']}"]
+            continue
+        near = "  ".join(f"{1e6 * value:9.1f}" for value in curve["near_s"])
         lines += [f"{curve['name']} host".ljust(width) + host]
         lines += [f"{curve['name']} near".ljust(width) + near + f"  {curve['near_where']}"]
     return lines

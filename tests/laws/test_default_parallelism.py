@@ -57,3 +57,11 @@ def test_a_model_that_one_node_cannot_hold_takes_stages_over_nodes() -> None:
     big = load_model("llama-3.1-405b")
     ways = default_ways(big, Precision.parse("w16a16kv16"), load_system("h100-sxm8x2"))
     assert Parallelism.parse(ways) == Parallelism(8, pp=2)
+
+
+def test_tensor_ranks_span_domains_where_no_stages_of_one_hold_the_model() -> None:
+    """A layer of 70e9 / 80 parameters is 0.86 GB; an eighth of it twice, in 72 stages, is more than a chip's 214 MB."""
+    big, system = load_model("llama-3.1-70b"), load_system("groq-576")
+    ways = Parallelism.parse(default_ways(big, BITS, system))
+    assert (ways.tp > 8, ways.chips) == (True, 576)
+    assert place(big, BITS, system, ways).kv_tokens >= 1024
