@@ -28,12 +28,13 @@ from archsim.metrics.accounts import ACCOUNTS
 from archsim.result import Result
 from archsim.run import ClosedLoop, evaluate_step, load_model, load_trace, run
 from archsim.units import parse_quantity
+from archsim.workload.decode_trace import DecodeTrace, open_decode_trace
 from archsim.workload.trace import Trace
 
 __all__ = ["Asked", "LedgerChange", "asked_of", "changed", "ledger_changes", "load_run", "prices_of", "system_of"]
 
 
-_WAYS = ("--batch", "--trace", "--concurrency")
+_WAYS = ("--batch", "--trace", "--concurrency", "--decode-only")
 """Options of which one says what was asked."""
 _LOOP = ("--concurrency", "--prompt", "--output", "--rounds")
 
@@ -152,10 +153,15 @@ def _loop(options: dict[str, str]) -> ClosedLoop:
     return ClosedLoop(users, prompt, output, rounds, together="--together" in options)
 
 
-def _trace(result: Result, options: dict[str, str], *, file: str | None, seed: int) -> Trace:
-    limit = int(options["--limit"]) if "--limit" in options else None
-    name = file or options["--trace"]
-    trace = load_trace(name, limit=limit, rate_scale=options.get("--rate-scale"), seed=seed)
+def _trace(result: Result, options: dict[str, str], *, file: str | None, seed: int) -> Trace | DecodeTrace:
+    trace: Trace | DecodeTrace
+    if "--decode-only" in options:
+        name = file or options["--decode-only"]
+        trace = open_decode_trace(name)
+    else:
+        limit = int(options["--limit"]) if "--limit" in options else None
+        name = file or options["--trace"]
+        trace = load_trace(name, limit=limit, rate_scale=options.get("--rate-scale"), seed=seed)
     if trace.digest != result.provenance.trace_digest:
         raise InputError(
             Problem(name, "trace", trace.digest, f"the trace of the run, {result.provenance.trace_digest}")

@@ -18,6 +18,7 @@ from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import replay_fleet
+from archsim.study.whatif import asked_of, changed
 from archsim.workload.decode_trace import open_decode_trace
 from archsim.workload.layers import Reach
 
@@ -157,3 +158,16 @@ def test_a_written_trace_gives_the_same_decode_ledger(scheduler: str, tmp_path: 
     assert again.provenance.command.endswith("--decode-only d.jsonl --seed 0")
     with pytest.raises(InputError, match="does not exist yet"):
         run(system, model, trace=Recorded(ClosedLoop(1, 5, 5, 1), path))
+
+
+def test_a_replayed_decode_trace_can_be_asked_again(tmp_path: Path) -> None:
+    """Its command names the file, which must be the same one: another changes the digest and is refused."""
+    path = tmp_path / "hand.jsonl"
+    by_hand(tmp_path, '{"ids": [0, 1], "contexts": [90, 700], "steps": 4}')
+    system = load_system("m4-max")
+    result = run(system, load_model("llama-3.1-8b"), trace=open_decode_trace(str(path)))
+    again = changed(result, asked_of(result, tmp_path), system, trace_file=str(path))
+    assert again.to_json() == result.to_json()
+    by_hand(tmp_path, '{"ids": [0, 1], "contexts": [90, 700], "steps": 5}')
+    with pytest.raises(InputError, match="the trace of the run"):
+        changed(result, asked_of(result, tmp_path), system, trace_file=str(path))
