@@ -40,10 +40,10 @@ def default_ways(model: Model, precision: Precision, system: SystemSpec) -> str:
             return system.parallel
     chips = len(system.working_chips)
     domain = math.gcd(_domain(system), chips)
-    sizes = tensor_parallel_sizes(model)
-    tensor = max(tp for tp in sizes if domain % tp == 0)
+    ranks = tensor_parallel_sizes(model)
+    tensor = max(tp for tp in ranks if domain % tp == 0)
     within = _staged(tensor, chips, model)
-    beyond = [ways for tp in sizes if tp > tensor and tp % domain == 0 and chips % tp == 0
+    beyond = [ways for tp in ranks if tp > tensor and tp % domain == 0 and chips % tp == 0
               for ways in _staged(tp, chips, model)]  # fmt: skip
     for options, sequences in ((within, SEQUENCES), (within[-1:], 1), (beyond, SEQUENCES), (beyond, 1)):
         for ways in options:
