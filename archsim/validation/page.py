@@ -12,7 +12,9 @@ from typing import Any
 
 from archsim.files import bundled_path
 from archsim.hardware.sources import SourceRow, sources_of_file
+from archsim.uncertainty.widths import shipped_widths
 from archsim.validation.dram import beyond
+from archsim.validation.page_parts import coverage_lines, meaning_lines
 from archsim.validation.summary import summary
 
 __all__ = ["fitted_parameters", "page"]
@@ -41,15 +43,20 @@ in view. The tables' errors are therefore in sample, or close to it, wherever a 
 """
 
 
-def page(results: Sequence[Mapping[str, Any]], notes: str) -> str:
-    """Return the page as Markdown: *results* as `summary.run_suite` gives them, then *notes*, then the fits."""
+def page(results: Sequence[Mapping[str, Any]], notes: str, intervals: Mapping[str, Any] | None = None) -> str:
+    """Return the page as Markdown: *results* as `summary.run_suite` gives them, then *notes*, then the fits.
+
+    *intervals* is the result of the suite of that name.
+    """
     parts = [
         _HEAD,
         _overview(results),
         _bounds(results),
+        *(["\n".join(coverage_lines(intervals, shipped_widths()))] if intervals else []),
         *(_section(result) for result in results),
         notes,
         _FITTED,
+        "\n".join(meaning_lines(fitted_parameters())),
         _fits(),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)

@@ -12,7 +12,7 @@ import pytest
 
 from archsim import cli
 from archsim.hardware.library import load_system
-from archsim.validation import torch_device
+from archsim.validation import measure, torch_device
 from archsim.validation.device import Attention, DeviceInfo
 from archsim.validation.kernel_tasks import bench, matmul
 
@@ -58,6 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command writes for the toy."""
     out = tmp_path_factory.mktemp("measure") / "toy"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "WEIGHTS", ((4096, 4096), (8192, 8192), (16384, 16384)))
+        patch.setattr(measure, "ROWS", (1, 64))
         patch.setattr(torch_device, "open_device", ToyDevice)
         assert cli.main(["measure", "h100-sxm8", "--out", str(out)]) == 0
     return out
@@ -87,7 +89,7 @@ def test_all_figures_are_kept(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert {timing["what"] for timing in kept["timings"]} == {"stream", "product", "attention", "graph", "launched"}
     assert kept["device"]["driver"] == "555.42"
     cli.main(["validate", "kernels", "--reference", str(folder / "kernels.csv"), "--json"])
-    assert json.loads(capsys.readouterr().out)[0]["n"] == 21
+    assert json.loads(capsys.readouterr().out)[0]["n"] == 7
 
 
 @pytest.mark.parametrize("present", [False, True])

@@ -12,7 +12,8 @@ from archsim.report.parity_figure import parity_figure, write_parity_figure
 from archsim.report.style import svg_bytes
 from archsim.validation.network import row
 from archsim.validation.page import fitted_parameters, page
-from archsim.validation.summary import summary
+from archsim.validation.page_parts import meaning_of
+from archsim.validation.summary import run_suite, summary
 
 ROWS = [row("a time", "g", 2.0, 3.0), row("b time", "g", 4.0, 3.0), row("c power", "h", 1.0, None, "no time")]
 RESULT = {"suite": "decode", "reference": "folder/rows.csv", **summary(ROWS), "rows": ROWS}
@@ -58,6 +59,20 @@ def test_the_page_of_the_docs_lists_the_fits_of_today() -> None:
     text = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
     missing = [found for found in fitted_parameters() if f"`{found.path}` | {found.value} | {found.text} |" not in text]
     assert missing == []
+
+
+def test_every_fitted_key_has_a_meaning() -> None:
+    """No parameter is listed that the page does not explain."""
+    unexplained = {found.path for found in fitted_parameters() if not meaning_of(found.path)}
+    assert unexplained == set()
+
+
+def test_the_page_says_whether_error_bars_hold() -> None:
+    """A line a silicon left out, one over all, and each mechanism's width; the docs have those of today."""
+    text = page([], "", run_suite("intervals", reference=None, params=None))
+    section = text[text.index("## Error bars") : text.index("## Every fitted")]
+    assert "| attention | 0." in section
+    assert section.rstrip() in (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
 
 
 def test_parity_is_drawn_to_the_same_bytes() -> None:
