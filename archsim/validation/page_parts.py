@@ -53,12 +53,16 @@ def coverage_lines(intervals: Mapping[str, Any], widths: Widths) -> list[str]:
     """Return the section on error bars: the rows inside, silicon by silicon, and the widths."""
     lines = [
         "## Error bars", "",
-        f"Share of the rows inside their {LEVEL:.0%} interval, from widths derived without any row of the silicon"
-        " ([uncertainty.md](uncertainty.md)):", "",
+        f"Share of the rows inside their {LEVEL:.0%} interval, from widths derived without rows of that silicon:", "",
         "| left out | inside |", "|---|---|",
     ]  # fmt: skip
     lines += [f"| {row['id'].removesuffix(' inside')} | {row['predicted']:.0%} |" for row in intervals["rows"]]
-    lines += ["", "Half-widths of ln(measured / predicted), of all rows:", "", "| part | half-width | rows | silicon |"]
+    lines += [
+        "",
+        "Half-widths of ln(measured / predicted), of all rows ([uncertainty.md](uncertainty.md)):",
+        "",
+        "| part | half-width | rows | silicon |",
+    ]
     lines.append("|---|---|---|---|")
     parts = [*widths.within.items(), ("between silicons", widths.between)]
     lines += [f"| {name} | {width.half_width} | {width.rows} | {', '.join(width.silicon)} |" for name, width in parts]

@@ -16,6 +16,7 @@ _SPLITWISE = "Splitwise, ISCA 2024, figures by Mutinifni/splitwise-sim (MIT)"
 _LLAMA_CPP = "llama.cpp discussion 4167"
 _ARGONNE = "LLM-Inference-Bench, SC24 workshop, argonne-lcf; TensorRT-LLM"
 _POPE = "Pope et al. 2022, arXiv 2211.05102"
+_NEURON = "AWS Neuron SDK benchmarks, Inf2.48xlarge, Transformers NeuronX, Neuron 2.18.1"
 _A100, _M2, _TPU = "A100-SXM4-80GB-330W", "Apple M2 Ultra (76-core GPU, 800 GB/s)", "TPU v4"
 
 _FIGURES = (
@@ -32,6 +33,7 @@ _FIGURES = (
     (_M2, 1, "LLaMA-7B", "Q4_0", 1, 0, 128, "decode_tokens_per_s", 94.27, "tok/s", _LLAMA_CPP),
     ("Nvidia A100 GPU", 1, "Llama-3-8B", "fp16", 1, 1024, 1024, "e2e_latency", 14.86, "s", _ARGONNE),
     ("Nvidia H100 GPU", 1, "Llama-3-8B", "fp16", 1, 1024, 1024, "e2e_latency", 7.73, "s", _ARGONNE),
+    ("Inferentia2", 12, "Llama-3-8B", "int8", 1, 2048, 2048, "tpot_p50", 6.5, "ms", _NEURON),
     (_TPU, 64, "PaLM-540B", "int8", 64, 2048, 64, "latency_decode_64_tokens", 1.82, "s", _POPE),
     (_TPU, 64, "PaLM-540B", "bf16", 512, 2048, 64, "latency_decode_64_tokens", 6.0, "s", _POPE),
 )
@@ -51,21 +53,41 @@ _POWERS = tuple(
 POWER: tuple[Record, ...] = tuple(dict(zip(_COLUMNS, map(str, cells), strict=True)) for cells in _POWERS)
 """Figures of the power suite as rows of the decode schema."""
 
-_KERNEL_COLUMNS = ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us")
-_PRODUCTS = (
-    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 26.214),
-    ("A100-SXM4-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 320.683),
-    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 4096, 4096, "", 16.56),
-    ("H100-SXM5-80GB", "gemm", "bfloat16", 1, 16384, 16384, "", 186.144),
+_KERNEL_COLUMNS = ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "q_heads", "kv_heads", "head_dim",
+                   "kv_dtype", "latency_us")  # fmt: skip
+_PRODUCTS = tuple(
+    (system, "gemm", dtype, rows, columns, inner, "", "", "", "", "", latency_us)
+    for system, dtype, rows, columns, inner, latency_us in (
+        ("A100-SXM4-80GB", "bfloat16", 1, 4096, 4096, 26.214),
+        ("A100-SXM4-80GB", "bfloat16", 1, 16384, 16384, 320.683),
+        ("A100-SXM4-80GB", "int4_wo", 1, 8192, 8192, 37.888),
+        ("H100-SXM5-80GB", "bfloat16", 1, 4096, 4096, 16.56),
+        ("H100-SXM5-80GB", "bfloat16", 1, 16384, 16384, 186.144),
+        ("H100-SXM5-80GB", "fp8", 1, 4096, 4096, 18.491),
+        ("H100-SXM5-80GB", "fp8", 16, 8192, 8192, 37.707),
+    )
 )
-KERNELS: tuple[Record, ...] = tuple(dict(zip(_KERNEL_COLUMNS, map(str, cells), strict=True)) for cells in _PRODUCTS)
-"""Products of one row: ai-dynamo/aiconfigurator (Apache-2.0), TensorRT-LLM measurements."""
+_ATTENTIONS = tuple(
+    ("H100-SXM5-80GB", "decode_attention", "bfloat16", batch, "", "", context, 32, 8, 128, "bfloat16", latency_us)
+    for batch, times in (
+        (1, (12.619, 15.184, 24.011)),
+        (16, (48.331, 105.456, 190.779)),
+        (64, (107.589, 365.333, 715.376)),
+    )
+    for context, latency_us in zip((1024, 4096, 8192), times, strict=True)
+)
+KERNELS: tuple[Record, ...] = tuple(
+    dict(zip(_KERNEL_COLUMNS, map(str, cells), strict=True)) for cells in (*_PRODUCTS, *_ATTENTIONS)
+)
+"""Products of few rows and decode attention: ai-dynamo/aiconfigurator (Apache-2.0), TensorRT-LLM measurements."""
 
 _SERVING_COLUMNS = ("model", "gpu_system", "weight_precision", "engine", "input_tokens", "output_tokens", "concurrency",
                     "tensor_parallel", "measured_ttft_ms", "measured_tpot_ms")  # fmt: skip
 _LOOPS = (
     ("Qwen/Qwen3-32B", "h100_sxm", "fp8", "trtllm", 1024, 128, 8, 1, 271.983, 18.652),
     ("Qwen/Qwen3-32B", "h100_sxm", "fp8", "trtllm", 1024, 128, 64, 4, 230.844, 24.6527),
+    ("Qwen/Qwen3-32B", "h100_sxm", "", "vllm", 1024, 128, 16, 2, 187.938, 22.1835),
+    ("Qwen/Qwen3-32B", "h100_sxm", "", "sglang", 1024, 128, 16, 4, 492.761, 10.5506),
 )
 SERVING: tuple[Record, ...] = tuple(dict(zip(_SERVING_COLUMNS, map(str, cells), strict=True)) for cells in _LOOPS)
 """Closed loops: ai-dynamo/aiconfigurator (Apache-2.0), silicon_sample.csv."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from archsim import cli
 from archsim.errors import InputError
 from archsim.validation.decode import suite
 
@@ -29,7 +30,7 @@ def mean_abs_error(rows: list[dict[str, object]], *groups: str) -> float:
 
 
 def test_published_figures_of_decode_are_met() -> None:
-    """Without a file: 15 published figures, mean error below 10 %, none skipped for want of a name."""
+    """Without a file: 16 published figures, mean error below 10 %, none skipped for want of a name."""
     rows = suite(None)
     assert mean_abs_error(rows) < 0.10
     assert [row["skipped"] for row in rows if row["skipped"] and "bytes" not in row["skipped"]] == []
@@ -87,3 +88,16 @@ def test_a_table_of_another_schema_is_refused(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="system, chips, model"):
         suite(path)
+
+
+def test_decode_faster_than_its_weights_can_be_read_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """138 GB of weights at 100 tokens/s on two A100 of 2 TB/s each are no measurement: refused, counted, and said."""
+    path = tmp_path / "rows.csv"
+    cells = "a100-80gb,2,llama2-70b,fp16,1,512,128,decode_tokens_per_s,{},tok/s,splitwise"
+    lines = ["system,chips,model,precision,batch,input_len,output_len,metric,value,unit,source"]
+    path.write_text("\n".join([*lines, cells.format(100), cells.format(18), ""]), encoding="utf-8")
+    assert cli.main(["validate", "decode", "--reference", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "refused as reference: 1 rows: impossible: weights read at so many TB/s a chip" in said

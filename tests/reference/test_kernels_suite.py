@@ -29,8 +29,12 @@ def rows_of(columns: str) -> int:
 
 
 def test_published_products_are_met() -> None:
-    """Without a file: four products of one row on A100 and H100, below 6 %."""
-    assert mean_abs_error(suite(None)) < 0.06
+    """Without a file: seven products of few rows on A100 and H100 below 6 %, attention on a grid of nine below 10 %."""
+    found = suite(None)
+    products = [row for row in found if str(row["group"]).startswith("gemm")]
+    assert (len(products), len(found)) == (7, 16)
+    assert mean_abs_error(products) < 0.06
+    assert mean_abs_error([row for row in found if row not in products]) < 0.10
 
 
 @pytest.mark.parametrize(
