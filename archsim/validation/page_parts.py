@@ -22,6 +22,7 @@ MEANINGS = {
     "host_sequence": "further work of the host for each sequence of an iteration",
     "host_time": "how much slower or faster a system's host is than the one its runtime's times are of",
     "widening_operations": "vector operations for a stored weight that is widened to the multiplied type",
+    "kv_widening_operations": "vector operations for an element of an 8-bit cache that attention widens",
     "collective_software": "software time of a collective beside its transfers",
     "key_copies": "times that the keys of a cache are moved to be transposed",
     "link_bandwidth": "rate of a link, each way",
@@ -35,8 +36,8 @@ MEANINGS = {
 
 
 def meaning_of(path: str) -> str:
-    """Return the key of `MEANINGS` that the dotted *path* is of: its last part that is one, empty where none is."""
-    return next((part for part in reversed(path.split(".")) if part in MEANINGS), "")
+    """Return the key of `MEANINGS` that the dotted *path* is of: its last part that is one, else its last."""
+    return next((part for part in reversed(path.split(".")) if part in MEANINGS), path.rpartition(".")[2])
 
 
 def meaning_lines(fitted: Iterable[SourceRow]) -> list[str]:
@@ -53,10 +54,10 @@ def coverage_lines(intervals: Mapping[str, Any], widths: Widths) -> list[str]:
     """Return the section on error bars: the rows inside, silicon by silicon, and the widths."""
     lines = [
         "## Error bars", "",
-        f"Share of the rows inside their {LEVEL:.0%} interval, from widths derived without rows of that silicon:", "",
+        f"Share of the rows inside their {100 * LEVEL:.0f} % interval, from widths derived without rows of that silicon:", "",
         "| left out | inside |", "|---|---|",
     ]  # fmt: skip
-    lines += [f"| {row['id'].removesuffix(' inside')} | {row['predicted']:.0%} |" for row in intervals["rows"]]
+    lines += [f"| {row['id'].removesuffix(' inside')} | {100 * row['predicted']:.0f} % |" for row in intervals["rows"]]
     lines += [
         "",
         "Half-widths of ln(measured / predicted), of all rows ([uncertainty.md](uncertainty.md)):",
