@@ -6,7 +6,8 @@ The replay alone runs on the tests' toy cost model (closed form between knots of
 of Llama-3.1-70B on eight H100: its own cost, without that of the step floor. Outputs 10 and 100 times as long must
 hardly cost more, as it jumps from event to event and not from token to token. With `--system` the same on iterations of
 that system, after a first replay has simulated those that it needs. The whole job is `archsim run`, start-up,
-reading the trace and simulating the steps included. The best of several is printed: noise only adds.
+reading the trace and simulating the steps included. The best of several is printed: noise only adds. The whole job is
+in wall time, all else in the time of its one core.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ def serve(arrivals: list[Arrival]) -> Record:
     return replay(arrivals, ToyCosts(decode_ps, prefill_ps, spacing_bits=14), limits=LIMITS)
 
 
-def best_of(times: int, work: Callable[[], object]) -> float:
-    """Return the shortest wall time of *work*, in seconds."""
-    walls_s = []
+def best_of(times: int, work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """Return the shortest time of *work* in seconds: of its core, whoever else wants it, unless *clock* is another."""
+    taken_s = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = clock()
         work()
-        walls_s.append(time.perf_counter() - started)
-    return min(walls_s)
+        taken_s.append(clock() - started)
+    return min(taken_s)
 
 
 def report(name: str, wall_s: float, *, requests: int, tokens: int, events: int) -> None:
@@ -113,7 +114,7 @@ def whole_job(trace: str, system: str, model: str) -> None:
     def work() -> None:
         outputs.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    wall_s = best_of(2, work)
+    wall_s = best_of(2, work, time.perf_counter)
     result = json.loads(outputs[-1])
     requests, tokens = result["requests"]["offered"], result["tokens"]["output"]
     report(

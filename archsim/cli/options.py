@@ -230,9 +230,24 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
     if not screen.is_terminal:
         yield None
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    left = TextColumn("left")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        left,
+    )
     with Progress(*columns, console=screen, transient=True) as bars:
         task = bars.add_task(label, total=1.0)
-        yield lambda stage, done: bars.update(task, description=f"{label}: {stage}", completed=done)
+
+        def told(stage: str, done: float) -> None:
+            named = f"{label}: {stage}"
+            if bars.tasks[0].description != named:
+                # The pace of another stage says nothing about this one.
+                bars.reset(task, description=named)
+            bars.update(task, completed=done)
+
+        yield told
