@@ -62,6 +62,7 @@ class _Pools:
         for name, pool in spec.pools.items():
             own = model if pool.model is None else load_model(pool.model)
             try:
+                _check_techniques(pool.system)
                 setups[name] = Placed.of(pool.system, own, precision, pool.parallel, trace=trace)
             except InputError as error:
                 kind = CapacityError if isinstance(error, CapacityError) else InputError
@@ -261,3 +262,11 @@ def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:
         what = "no search over pools" if parallelism == AUTO else "each pool's own"
         expected = f"{what}: --set {first}.parallel=tp=4"
         raise InputError(Problem(design.name, "--parallel", parallelism, expected))
+
+
+def _check_techniques(spec: SystemSpec) -> None:
+    """Raise `InputError` for techniques that know of one server's queue and batch alone."""
+    serving = spec.serving
+    if serving is not None and (serving.metrics or serving.priority or serving.admission):
+        expected = "no metrics, priority and admission of a pool: its sequences come from others, or go to them"
+        raise InputError(Problem(spec.name, "serving", "", expected))

@@ -38,6 +38,7 @@ class Row:
     cached: int = 0
     shared: list[int] = field(default_factory=list)
     emitted: int = -1
+    rank: int = 0
 
     @property
     def length(self) -> int:
@@ -70,6 +71,8 @@ class Twin:
     decodes: int = 0
     gaps: list[int] = field(default_factory=list)
     drafted: int = 0
+    chunked: bool = False
+    partly: list[Row] = field(default_factory=list)
 
 
 @dataclass
@@ -93,7 +96,10 @@ def twin_replay(arrivals: list[Any], costs: Any, limits: Any, policy: str = "pre
     clock = 0
     while pending or waiting or running:
         _receive(pending, waiting, limits, clock)
+        if policy != "static":
+            _make_room(twin, waiting, running, [], limits)
         fitting = [] if policy == "static" and running else _fitting(twin, waiting, running, limits)
+        fitting = _quick(twin, fitting, running, costs, limits)
         if fitting:
             waiting = waiting[len(fitting) :]
             clock = _prefill(twin, fitting, running, costs, limits, clock)
@@ -115,14 +121,15 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
     pending, clock = list(twin.rows), 0
     waiting: list[Row] = []
     running: list[Row] = []
-    partly: list[Row] = []
+    twin.chunked = True
+    partly = twin.partly
     while pending or waiting or running or partly:
         _receive(pending, waiting, limits, clock)
         budget = limits.max_prefill_tokens - len(running) * (1 + limits.ahead)
         wanted = bool(waiting or partly)
         if budget > 0 or not wanted:
             _preempt(twin, running, partly, waiting, limits)
-        parts = _parts(twin, waiting, partly, running, limits, budget) if budget > 0 and wanted else []
+        parts = _parts(twin, waiting, partly, running, costs, limits, budget) if budget > 0 and wanted else []
         if parts:
             clock = _mixed(twin, parts, running, partly, costs, limits, clock)
         elif running:
@@ -144,7 +151,58 @@ def _receive(pending: list[Row], waiting: list[Row], limits: Any, clock: int) ->
         total = row.prompt + row.output
         row.rejected = total > limits.context_tokens or _blocks(total + limits.ahead, limits) > limits.kv_blocks
         if not row.rejected:
+            row.rank = _class(row.id, limits)
             waiting.append(row)
+            waiting.sort(key=lambda row: row.rank)
+    ttft = limits.techniques.ttft_ps
+    for row in list(waiting):
+        if ttft is not None and row.first_token_ps < 0 and clock > row.arrival_ps + ttft << FINE_BITS:
+            row.rejected = True
+            waiting.remove(row)
+
+
+def _class(number: int, limits: Any) -> int:
+    """Deal classes by the fractional part of (number + 1/2) golden ratios, as a fraction of 2**64."""
+    golden = 0x9E3779B97F4A7C15
+    place = Fraction((number * golden + golden // 2) % 2**64, 2**64)
+    ends = [Fraction(sum(limits.techniques.classes[: rank + 1]), 100) for rank in range(len(limits.techniques.classes))]
+    return sum(place >= end for end in ends)
+
+
+def _give_up(twin: Twin, running: list[Row], waiting: list[Row]) -> None:
+    """Preempt who joined last of the least urgent class."""
+    worst = max(row.rank for row in running)
+    row = [row for row in running if row.rank == worst][-1]
+    running.remove(row)
+    twin.cache.leave(row)
+    row.preemptions += 1
+    twin.preemptions += 1
+    waiting.insert(0, row)
+    waiting.sort(key=lambda row: row.rank)
+
+
+def _make_room(twin: Twin, waiting: list[Row], running: list[Row], partly: list[Row], limits: Any) -> None:
+    if not limits.techniques.class_preempts:
+        return
+    while waiting and running and max(row.rank for row in running) > waiting[0].rank:
+        taken = _next(twin, running, partly, limits) if twin.chunked else _held(twin, partly, running, limits)
+        free = limits.kv_blocks - taken
+        need = twin.cache.would_take(waiting[0], _blocks(waiting[0].length + 1, limits))
+        if len(running) + len(partly) < limits.max_batch and need <= free:
+            return
+        _give_up(twin, running, waiting)
+
+
+def _quick(twin: Twin, fitting: list[Row], running: list[Row], costs: Any, limits: Any) -> list[Row]:
+    """Return who of *fitting* may join without making an iteration too long."""
+    bound = limits.techniques.tpot_ps
+    for count in range(len(fitting)) if bound is not None else ():
+        rows = [*running, *fitting[: count + 1]]
+        lengths = [row.length if row in running and row not in twin.partly else row.length + 1 for row in rows]
+        time = costs.decode(len(rows), sum(_attended(length, limits) for length in lengths), 1).time_fine
+        if time > bound << FINE_BITS and len(rows) > 1:
+            return fitting[:count]
+    return fitting
 
 
 def _held(twin: Twin, growing: list[Row], still: list[Row], limits: Any) -> int:
@@ -173,11 +231,7 @@ def _tokens(twin: Twin, limits: Any) -> int:
 
 def _preempt(twin: Twin, running: list[Row], partly: list[Row], waiting: list[Row], limits: Any) -> None:
     while running and _next(twin, running, partly, limits) > limits.kv_blocks:
-        youngest = running.pop()
-        twin.cache.leave(youngest)
-        youngest.preemptions += 1
-        twin.preemptions += 1
-        waiting.insert(0, youngest)
+        _give_up(twin, running, waiting)
 
 
 def _reserve(twin: Twin, row: Row, others: tuple[list[Row], list[Row]], limits: Any) -> None:
@@ -188,7 +242,7 @@ def _reserve(twin: Twin, row: Row, others: tuple[list[Row], list[Row]], limits: 
 
 
 def _parts(
-    twin: Twin, waiting: list[Row], partly: list[Row], running: list[Row], limits: Any, budget: int
+    twin: Twin, waiting: list[Row], partly: list[Row], running: list[Row], costs: Any, limits: Any, budget: int
 ) -> list[tuple[Row, int]]:
     """Return what of whose prompt the iteration processes, after letting in those for whom tokens are left."""
     parts = []
@@ -196,7 +250,8 @@ def _parts(
         if budget > 0:
             parts.append((row, min(row.length - row.prefilled, budget)))
             budget -= parts[-1][1]
-    fitting = _in_order(twin, waiting, running, partly, limits)
+    _make_room(twin, waiting, running, partly, limits)
+    fitting = _quick(twin, _in_order(twin, waiting, running, partly, limits), [*running, *partly], costs, limits)
     for row in fitting:
         if budget <= 0 or (partly and (row.generated > 0) != (partly[0].generated > 0)):
             break

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from archsim.hardware.memory_spec import Spec, refusal
 from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Text
 
-__all__ = ["MetricsSpec", "PrefixCacheSpec", "ServingSpec", "SpeculationSpec"]
+__all__ = ["AdmissionSpec", "MetricsSpec", "PrefixCacheSpec", "PrioritySpec", "ServingSpec", "SpeculationSpec"]
 
 
 class PrefixCacheSpec(Spec):
@@ -84,8 +84,37 @@ class MetricsSpec(Spec):
     """Time of each further token within which it does."""
 
 
+class PrioritySpec(Spec):
+    """Classes of requests, table `[serving.priority]`."""
+
+    shares: tuple[Count, ...] = Field(min_length=2)
+    """Shares of requests in percent by class, the most urgent first."""
+    preempt: Literal["never", "recompute"]
+    """Whether an urgent request takes the place of a less urgent one that runs, which recomputes what it loses."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PrioritySpec:
+        if sum(self.shares) != 100:
+            raise refusal("shares", list(self.shares), "shares that sum to 100 percent")
+        return self
+
+
+class AdmissionSpec(Spec):
+    """Bounds by which requests are let in, table `[serving.admission]`."""
+
+    ttft_ps: PositivePicoseconds | None = Field(alias="ttft", default=None)
+    """A request that has waited longer for its first token is turned away."""
+    tpot_ps: PositivePicoseconds | None = Field(alias="tpot", default=None)
+    """Nobody joins who would make an iteration of the running sequences longer."""
+
+
 class ServingSpec(Spec):
     """Techniques of the server, table `[serving]`."""
+
+    priority: PrioritySpec | None = None
+    """Serve urgent requests first."""
+    admission: AdmissionSpec | None = None
+    """Let in only who can be served well."""
 
     metrics: MetricsSpec | None = None
     """Measure more."""

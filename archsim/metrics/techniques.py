@@ -6,7 +6,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-__all__ = ["DraftFacts", "EnergyFacts", "GapFacts", "GoodputFacts", "MetricFacts", "PrefixFacts", "ServingFacts"]
+__all__ = [
+    "ClassFacts",
+    "DraftFacts",
+    "EnergyFacts",
+    "GapFacts",
+    "GoodputFacts",
+    "MetricFacts",
+    "PrefixFacts",
+    "ServingFacts",
+]
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
@@ -85,9 +94,22 @@ class MetricFacts(_Row):
     mean_kv_blocks: FiniteFloat | None
 
 
+class ClassFacts(_Row):
+    """How requests of one class were served."""
+
+    share: Fraction
+    """Of all requests, as asked for."""
+    completed: Count
+    ttft_p50_s: FiniteFloat | None
+    ttft_p99_s: FiniteFloat | None
+    e2e_p50_s: FiniteFloat | None
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
     prefix_cache: PrefixFacts | None = None
     speculation: DraftFacts | None = None
     metrics: MetricFacts | None = None
+    classes: list[ClassFacts] | None = None
+    """The most urgent first."""

@@ -120,9 +120,18 @@ class Batch:
         self._count(sequence, self._weight(sequence))
         heappush(self._finishes, (sequence.finish_step, sequence.id))
 
-    def preempt_youngest(self) -> Sequence:
-        """Take the sequence that joined last out of the batch, without its blocks."""
-        sequence = next(reversed(self._members.values()))
+    @property
+    def least_urgent(self) -> Sequence | None:
+        """The sequence that joined last among those of the least urgent class; None of nobody."""
+        if not self._limits.techniques.classes:
+            return next(reversed(self._members.values()), None)
+        return max(reversed(self._members.values()), key=lambda sequence: sequence.rank, default=None)
+
+    def preempt(self) -> Sequence:
+        """Take the least urgent sequence out of the batch, without its blocks."""
+        sequence = self.least_urgent
+        if sequence is None:
+            raise AssertionError("nobody is there to be preempted")
         self._leave(sequence)
         sequence.preemptions += 1
         return sequence

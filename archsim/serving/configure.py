@@ -44,10 +44,17 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
     serving = spec.serving
     if serving is None:
         return PLAIN
+    if serving.priority and serving.priority.preempt != "never" and spec.runtime.scheduler == "static":
+        expected = "never with runtime.scheduler static, whose batches nobody joins"
+        raise InputError(Problem(spec.name, "serving.priority.preempt", serving.priority.preempt, expected))
     prefix = serving.prefix_cache if trace is not None else None
     return Techniques(
         prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None,
         drafts=_draft_rule(serving.speculation) if serving.speculation else None,
+        classes=serving.priority.shares if serving.priority else (),
+        class_preempts=serving.priority is not None and serving.priority.preempt == "recompute",
+        ttft_ps=serving.admission.ttft_ps if serving.admission else None,
+        tpot_ps=serving.admission.tpot_ps if serving.admission else None,
         watched=serving.metrics is not None,
     )
 

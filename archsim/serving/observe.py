@@ -115,36 +115,37 @@ class Observer:
     def __init__(self) -> None:
         self.gaps = Gaps()
         self.series = Series()
-        self._last: dict[int, int] = {}
-        """When running sequences emitted last -> how many of them."""
+        self._fresh: dict[int, int] = {}
+        """When sequences emitted that have not decoded since, by number."""
+        self._running = 0
+        """The other running sequences, which all emitted at the end of the last iteration that decoded."""
+        self._end_fine = 0
 
-    def joined(self, now_fine: int, since_fine: int | None) -> None:
-        """Note a sequence that decodes from now on; one that was preempted emitted last at *since_fine*."""
+    def joined(self, number: int, now_fine: int, since_fine: int | None) -> None:
+        """Note that a sequence decodes from now on; one that was preempted emitted last at *since_fine*."""
         if since_fine is not None:
             self.gaps.add(now_fine - since_fine, 1)
-        self._last[now_fine] = self._last.get(now_fine, 0) + 1
+        self._fresh[number] = now_fine
 
-    def preempted(self) -> int:
-        """Note that the sequence leaves which has emitted last, and return when that was."""
-        at = max(self._last)
-        self._last[at] -= 1
-        if not self._last[at]:
-            del self._last[at]
-        return at
+    def left(self, number: int) -> int:
+        """Note that a sequence is done or preempted, and return when it emitted last."""
+        at = self._fresh.pop(number, None)
+        if at is None:
+            self._running -= 1
+        return self._end_fine if at is None else at
 
     def decoded(self, end_fine: int, steps: int, gap_of: Callable[[int], int], *, since_fine: int) -> None:
         """Note *steps* iterations of all that run, from *since_fine* on; the i-th, from 0 on, takes *gap_of* (i)."""
         first_fine = since_fine + gap_of(0)
-        size = sum(self._last.values())
-        for at, count in self._last.items():
-            self.gaps.add(first_fine - at, count)
+        size = self._running + len(self._fresh)
+        if self._running:
+            self.gaps.add(first_fine - self._end_fine, self._running)
+        for at in self._fresh.values():
+            self.gaps.add(first_fine - at, 1)
         self.gaps.add_rising(gap_of, 1, steps - 1, size)
         self.gaps.total_fine += size * (end_fine - first_fine)
-        self._last = {end_fine: size} if size else {}
-
-    def left(self) -> None:
-        """Note that a sequence is done, which emitted its last token just now."""
-        self.preempted()
+        self._fresh.clear()
+        self._running, self._end_fine = size, end_fine
 
     def with_others(self, others: Sequence[Observer]) -> Observer:
         """Return what was seen of this server and of *others* together."""

@@ -18,19 +18,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from archsim.errors import InputError, Problem, SimulationError, did_you_mean
 from archsim.kernel import Kernel, Process
+from archsim.serving.admission import make_room, within_tpot
 from archsim.serving.batch import Batch
 from archsim.serving.books import RequestBooks
 from archsim.serving.chunks import Chunks, cut
 from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
 from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
+from archsim.serving.queue import LATE, Queue
 from archsim.serving.record import Record, Window
-from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence, refusal
-from archsim.serving.speculation import Pattern, Span
+from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits, Sequence, refusal
+from archsim.serving.speculation import Pattern, Span, jump
+from archsim.serving.techniques import PLAIN
 from archsim.serving.windows import WindowLog
 from archsim.units import PS_PER_S
 
@@ -75,17 +79,6 @@ def replay(
     return server.record(kernel.event_count)
 
 
-class Arrivals(Protocol):
-    """Where a server gets its requests."""
-
-    @property
-    def next_ps(self) -> int | None:
-        """When the next one arrives, or the earliest time at which one can; None after the last."""
-
-    def take(self) -> Sequence:
-        """Return the next one, which has arrived."""
-
-
 class Mate(Protocol):
     """What joins a server to servers of another pool (`archsim.serving.handover`)."""
 
@@ -126,7 +119,7 @@ class Server:
         self._costs = costs
         self._limits = limits
         self._policy = policy
-        self._waiting: deque[Sequence] = deque()
+        self._waiting = Queue(limits.techniques)
         self._under_way: deque[Sequence] = deque()
         self._batch = Batch(limits)
         self._now_fine = 0
@@ -212,6 +205,24 @@ class Server:
                 self._books.reject(sequence, reason)
             else:
                 self._waiting.append(sequence)
+        for sequence in self._waiting.late(self._now_fine):
+            self._books.reject(sequence, LATE)
+
+    def _admitted(self, places_taken: int, blocks_taken: int) -> int:
+        """Return how many of those who wait begin now, beside prompts that are under way."""
+        batch, waiting, rules = self._batch, self._waiting, self._limits.techniques
+
+        def admits(most: int | None = None) -> int:
+            offered = islice(batch.offered(waiting), most)
+            places, blocks = batch.free_places - places_taken, batch.free_blocks - blocks_taken
+            return self._policy.admit(offered, places, blocks, self._limits)
+
+        if rules.class_preempts:
+            make_room(waiting, batch, partial(admits, 1), self._preempt)
+        count = admits()
+        if rules.tpot_ps is None:
+            return count
+        return within_tpot(self._costs, batch, (self._under_way, waiting), count, limits=self._limits)
 
     def _start_prefill(self) -> list[Sequence] | None:
         """Run one iteration on whole prompts and return who joins; None where nobody is let in."""
@@ -219,7 +230,7 @@ class Server:
         batch = self._batch
         if not waiting:
             return None
-        count = self._policy.admit(batch.offered(waiting), batch.free_places, batch.free_blocks, self._limits)
+        count = self._admitted(0, 0)
         joining = [waiting.popleft() for _ in range(count)]
         if not joining:
             return None
@@ -272,8 +283,7 @@ class Server:
         batch, waiting, under_way = self._batch, self._waiting, self._under_way
         left = budget - sum(sequence.length - sequence.prefilled for sequence in under_way)
         kind = bool(under_way[0].generated) if under_way else None
-        places, blocks = batch.free_places - len(under_way), batch.free_blocks - batch.demand(self._tokens_next)
-        count = self._policy.admit(batch.offered(waiting), places, blocks, self._limits)
+        count = self._admitted(len(under_way), batch.demand(self._tokens_next))
         while count and left > 0 and (kind is None or bool(waiting[0].generated) == kind):
             sequence = waiting.popleft()
             batch.reserve(sequence)
@@ -285,11 +295,14 @@ class Server:
     def _preempt_for(self, steps: int) -> None:
         batch = self._batch
         while not batch.holds_more(steps):
-            sequence = batch.preempt_youngest()
-            self._waiting.appendleft(sequence)
-            self._preemptions += 1
-            if self._observer is not None:
-                sequence.emitted_fine = self._observer.preempted()
+            self._preempt()
+
+    def _preempt(self) -> None:
+        sequence = self._batch.preempt()
+        self._waiting.appendleft(sequence)
+        self._preemptions += 1
+        if self._observer is not None:
+            sequence.emitted_fine = self._observer.left(sequence.id)
 
     def _decode(self) -> bool:
         """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""
@@ -299,18 +312,22 @@ class Server:
             return False
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
-        if self._preemptions > before and (self._policy.chunked or self._pattern):
-            # Tokens of the budget, or blocks that a long step would have taken, may let someone in at once.
+        if self._preemptions > before and (self._policy.chunked or self._limits.techniques != PLAIN):
+            # Tokens of the budget, or blocks and time that others would have taken, may let someone in at once.
             limit_fine = self._now_fine + 1
         # Nobody can be let in while others wait or the batch is full, whoever arrives.
-        if not self._waiting and batch.free_places and self._arrivals.next_ps is not None:
+        open_door = self._limits.techniques.classes or (not self._waiting and batch.free_places)
+        if open_door and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
+        if self._waiting and (late_fine := self._waiting.next_late_fine) is not None:
+            limit_fine = min(limit_fine, late_fine)
         if self._mate is not None:
             mate_ps = self._mate.next_ps(ps_from_fine(self._now_fine), waiting=bool(self._waiting))
             # The first boundary whose whole picosecond is that one, not the first one at or after its end.
             limit_fine = limit_fine if mate_ps is None else min(limit_fine, fine_from_ps(mate_ps - 1) + 1)
         span, start = Span(len(batch), batch.kv_tokens, batch.growth), self._iterations
-        steps, tokens, run = self._jump(span, limit_fine - self._now_fine)
+        left_fine = limit_fine - self._now_fine
+        steps, tokens, run = jump(batch, self._costs, span, self._pattern, start=start, left_fine=left_fine)
         if self._pattern is None:
             self._log.decoding(self._batch, steps)
         self._log.book("decode", steps, run, self._advance(steps, tokens))
@@ -324,20 +341,6 @@ class Server:
         """Return the time of iteration *step* of a jump of *span*, whose first one is the server's number *start*."""
         before = step if self._pattern is None else self._pattern.tokens(start, step)
         return self._costs.decode(span.batch, span.kv_tokens + before * span.growth, 1).time_fine
-
-    def _jump(self, span: Span, left_fine: int) -> tuple[int, int, Run]:
-        """Return the iterations in which nothing changes, the tokens that they yield a sequence, and their cost."""
-        batch, pattern = self._batch, self._pattern
-        if pattern is None:
-            most = batch.steps_within_blocks(batch.steps_to_change())
-            steps = self._costs.decode_steps_until(span.batch, span.kv_tokens, left_fine, most, growth=span.growth)
-            return steps, steps, self._costs.decode(span.batch, span.kv_tokens, steps, growth=span.growth)
-        start = self._iterations
-        most = pattern.steps_for(start, batch.steps_to_change())
-        if batch.demand(pattern.tokens(start, most)) > batch.free_blocks:
-            most = pattern.most_steps(start, lambda tokens: batch.demand(tokens) <= batch.free_blocks)
-        steps, run = pattern.steps_until(self._costs, span, start=start, limit_fine=left_fine, most=most)
-        return steps, pattern.tokens(start, steps), run
 
     @property
     def _tokens_next(self) -> int:
@@ -377,7 +380,7 @@ class Server:
             if sequence.first_token_ps < 0:
                 sequence.first_token_ps = now_ps
             if self._observer is not None:
-                self._observer.joined(self._now_fine, sequence.emitted_fine)
+                self._observer.joined(sequence.id, self._now_fine, sequence.emitted_fine)
             if sequence.generated < sequence.output_tokens:
                 if self._mate is None or not self._mate.send(sequence, now_ps):
                     self._batch.join(sequence)
@@ -389,5 +392,5 @@ class Server:
 
     def _complete(self, sequence: Sequence, now_ps: int) -> None:
         if self._observer is not None:
-            self._observer.left()
+            self._observer.left(sequence.id)
         self._books.complete(sequence, now_ps)

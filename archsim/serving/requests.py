@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from archsim.errors import InputError, Problem
 from archsim.serving.techniques import PLAIN, Techniques
@@ -13,7 +13,7 @@ from archsim.workload.layers import ALL, Reach
 if TYPE_CHECKING:
     from archsim.serving.windows import WindowLog
 
-__all__ = ["Arrival", "ArrivalStream", "Limits", "Sequence", "refusal"]
+__all__ = ["Arrival", "ArrivalStream", "Arrivals", "Limits", "Sequence", "refusal"]
 
 
 class Arrival(NamedTuple):
@@ -83,6 +83,7 @@ class Sequence:
         "prefilled",
         "prefix",
         "prompt_tokens",
+        "rank",
         "shared_blocks",
         "shared_units",
     )
@@ -100,6 +101,8 @@ class Sequence:
         self.prefilled = 0
         """Tokens that chunks of its prefill have processed; 0 when no prefill is under way."""
         self.first_token_ps = -1
+        self.rank = 0
+        """Its class: 0 is the most urgent."""
         self.emitted_fine: int | None = None
         """When it emitted last before it was preempted, where that is watched."""
         self.length_offset = 0
@@ -128,6 +131,17 @@ class Sequence:
     def own_blocks(self, limits: Limits) -> int:
         """Return the blocks that it takes with the next token, beside those that are shared."""
         return limits.blocks_for(self.length + 1) - self.shared_blocks
+
+
+class Arrivals(Protocol):
+    """Where a server gets its requests."""
+
+    @property
+    def next_ps(self) -> int | None:
+        """When the next one arrives, or the earliest time at which one can; None after the last."""
+
+    def take(self) -> Sequence:
+        """Return the next one, which has arrived."""
 
 
 class ArrivalStream:

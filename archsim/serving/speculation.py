@@ -16,10 +16,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
+from archsim.serving.batch import Batch
 from archsim.serving.costs import Costs, Run
 from archsim.serving.techniques import Techniques
 
-__all__ = ["PERIOD", "Jump", "Pattern", "Span", "pattern_of"]
+__all__ = ["PERIOD", "Jump", "Leap", "Pattern", "Span", "jump", "pattern_of"]
 
 PERIOD = 64
 """Iterations after which the accepted numbers repeat."""
@@ -40,6 +41,15 @@ class Jump(NamedTuple):
 
     time_fine: int
     knots: tuple[tuple[int, int], ...]
+
+
+class Leap(NamedTuple):
+    """Iterations in which nothing changes."""
+
+    steps: int
+    tokens: int
+    """Of every running sequence."""
+    run: Run
 
 
 class Pattern:
@@ -116,6 +126,22 @@ class Pattern:
             run = costs.decode(span.batch, kv_tokens, rounds, growth=rise)
             runs.append(run)
         return runs
+
+
+def jump(batch: Batch, costs: Costs, span: Span, pattern: Pattern | None, *, start: int, left_fine: int) -> Leap:
+    """Return the iterations of *batch*, which is *span*, in which nothing changes, up to *left_fine*.
+
+    *start* is the number of the first of them.
+    """
+    if pattern is None:
+        most = batch.steps_within_blocks(batch.steps_to_change())
+        steps = costs.decode_steps_until(span.batch, span.kv_tokens, left_fine, most, growth=span.growth)
+        return Leap(steps, steps, costs.decode(span.batch, span.kv_tokens, steps, growth=span.growth))
+    most = pattern.steps_for(start, batch.steps_to_change())
+    if batch.demand(pattern.tokens(start, most)) > batch.free_blocks:
+        most = pattern.most_steps(start, lambda tokens: batch.demand(tokens) <= batch.free_blocks)
+    steps, run = pattern.steps_until(costs, span, start=start, limit_fine=left_fine, most=most)
+    return Leap(steps, pattern.tokens(start, steps), run)
 
 
 def pattern_of(techniques: Techniques) -> Pattern | None:

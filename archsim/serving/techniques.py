@@ -39,6 +39,14 @@ class Techniques:
     """Cache what prompts have in common."""
     drafts: DraftRule | None = None
     """Guess tokens and verify them together."""
+    classes: tuple[int, ...] = ()
+    """Shares of requests in percent by class, the most urgent first; empty: all are alike."""
+    class_preempts: bool = False
+    """An urgent request takes the place of a less urgent one that runs."""
+    ttft_ps: int | None = None
+    """Turn away who has waited longer for its first token; None: nobody."""
+    tpot_ps: int | None = None
+    """Let nobody join who would make an iteration longer; None: whatever happens."""
     watched: bool = False
     """Note the time between tokens, and what waits, runs and is held over time."""
 

@@ -180,6 +180,35 @@ def test_with_drafts_the_replay_equals_its_twin_too(
     _assert_same_gaps(record, slow)
 
 
+rules = st.builds(
+    Techniques,
+    classes=st.sampled_from([(), (50, 50), (20, 30, 50)]),
+    class_preempts=st.booleans(),
+    ttft_ps=st.none() | st.integers(0, 10**9),
+    tpot_ps=st.none() | st.integers(1, 10**7),
+    watched=st.just(True),
+)
+
+
+@given(costs_pairs(), cached_cases(), rules, st.booleans(), st.sampled_from(["prefill_first", "decode_first"]))
+@quiet
+def test_with_classes_and_service_levels_the_replay_equals_its_twin_too(
+    pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], rule: Techniques, extra: bool, policy: str
+) -> None:
+    """Urgent requests first, with and without taking others' places; late ones turned away; nobody slowed too much."""
+    closed, loop = pair
+    arrivals, limits = case
+    if extra:
+        rule = replace(rule, prefix=limits.techniques.prefix, drafts=DraftRule(SHARES, 3))
+    limits = replace(limits, techniques=rule)
+    record = replay(iter(arrivals), closed, limits=limits, policy=policy)
+    slow = twin.twin_replay(arrivals, loop, limits, policy)
+    _assert_same_requests(record, slow)
+    assert _windows(record.windows) == twin.twin_windows(slow.pieces)
+    assert record.preemptions == slow.preemptions
+    _assert_same_gaps(record, slow)
+
+
 def test_a_long_draft_run_jumps_over_whole_periods_and_equals_its_twin() -> None:
     """Thousands of iterations of one sequence and of three, with arrivals and windows' borders in between."""
     closed, loop = (

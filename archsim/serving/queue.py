@@ -1,0 +1,88 @@
+"""Who waits, and in which order: by class, then by arrival; a sequence that was preempted is first of its class.
+
+S6: classes are dealt to requests by their number in shares that a system states, through the multiples of the golden
+ratio: as evenly mixed as can be, without a seed. S7: where a bound on the time to the first token is stated, a request
+that has waited longer is turned away when the server next looks at the queue; one that has a token never is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import accumulate
+
+from archsim.serving.costs import fine_from_ps
+from archsim.serving.requests import Sequence
+from archsim.serving.techniques import Techniques
+
+__all__ = ["LATE", "Queue", "class_of"]
+
+LATE = "it waited longer than serving.admission.ttft allows"
+"""Why a request is turned away."""
+_GOLDEN = 0x9E3779B97F4A7C15
+"""2**64 over the golden ratio."""
+
+
+def class_of(number: int, shares: tuple[int, ...]) -> int:
+    """Return the class of request *number* where classes have *shares* in percent, the first the most urgent."""
+    place = (number * _GOLDEN + (_GOLDEN >> 1)) % 2**64 * 100
+    return next((rank for rank, upto in enumerate(accumulate(shares)) if place < upto << 64), len(shares) - 1)
+
+
+class Queue:
+    """Sequences that wait."""
+
+    def __init__(self, techniques: Techniques) -> None:
+        self._classes = techniques.classes
+        self._ttft_fine = None if techniques.ttft_ps is None else fine_from_ps(techniques.ttft_ps)
+        self._waiting: deque[Sequence] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(self._waiting)
+
+    def __getitem__(self, place: int) -> Sequence:
+        return self._waiting[place]
+
+    def popleft(self) -> Sequence:
+        """Take out who is first."""
+        return self._waiting.popleft()
+
+    def append(self, sequence: Sequence) -> None:
+        """Let *sequence* wait behind all of its class."""
+        if not self._classes:
+            self._waiting.append(sequence)
+            return
+        sequence.rank = class_of(sequence.id, self._classes)
+        place = len(self._waiting)
+        while place and self._waiting[place - 1].rank > sequence.rank:
+            place -= 1
+        self._waiting.insert(place, sequence)
+
+    def appendleft(self, sequence: Sequence) -> None:
+        """Let *sequence*, which was preempted, wait before all of its class."""
+        place = 0
+        while place < len(self._waiting) and self._waiting[place].rank < sequence.rank:
+            place += 1
+        self._waiting.insert(place, sequence)
+
+    @property
+    def next_late_fine(self) -> int | None:
+        """When the next of them will have waited too long; None where none can."""
+        if self._ttft_fine is None:
+            return None
+        arrivals = [sequence.arrival_ps for sequence in self._waiting if sequence.first_token_ps < 0]
+        return fine_from_ps(min(arrivals)) + self._ttft_fine + 1 if arrivals else None
+
+    def late(self, now_fine: int) -> list[Sequence]:
+        """Take out those who have waited too long for their first token."""
+        if self._ttft_fine is None:
+            return []
+        bound = now_fine - self._ttft_fine
+        late = [s for s in self._waiting if s.first_token_ps < 0 and fine_from_ps(s.arrival_ps) < bound]
+        if late:
+            gone = {sequence.id for sequence in late}
+            self._waiting = deque(sequence for sequence in self._waiting if sequence.id not in gone)
+        return late
