@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
 from archsim.hardware.answers import answer_of
-from archsim.hardware.spec import ChipSpec, MemorySpec
+from archsim.hardware.spec import CacheSpec, ChipSpec, MemorySpec
 from archsim.units import PS_PER_S
 
 __all__ = ["UNPACKING", "Level", "levels_of", "memory_level"]
@@ -81,7 +81,7 @@ class Level:
 def levels_of(chip: ChipSpec) -> dict[str, Level]:
     """Return the memory levels of *chip* by name: its memories, then its caches."""
     memories = {name: memory_level(name, spec, chip) for name, spec in chip.memory.items()}
-    caches = {name: _port_level(name, spec.bytes_per_s) for name, spec in chip.cache.items()}
+    caches = {name: _port_level(name, _clocked(spec, chip)) for name, spec in chip.cache.items()}
     if chip.decompression is not None:
         # H3: what is unpacked passes one engine at its rate, beside the memory that the packed bytes come from.
         caches[UNPACKING] = _port_level(UNPACKING, chip.decompression.bytes_per_s)
@@ -114,6 +114,10 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
         sustain_in_part=sustain_in_part,
         ahead_bytes=spec.ahead_bytes,
     )
+
+
+def _clocked(cache: CacheSpec, chip: ChipSpec) -> int:
+    return int(cache.served_bytes_per_s * (chip.clock or 1))
 
 
 def _port_level(name: str, bytes_per_s: int) -> Level:

@@ -73,6 +73,23 @@ class CacheSpec(Spec):
     """Bytes it holds."""
     bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
     """Peak read rate."""
+    partitions: Count | None = None
+    """Parts that lines are hashed over, each beside a part of the cores; not stated: one, as near to all."""
+    far_bytes_per_s: BytesPerSecond | None = Field(alias="far_bandwidth", default=None)
+    """Rate at which all cores together read lines of parts that are not beside them."""
+
+    @property
+    def served_bytes_per_s(self) -> int:
+        """Rate for lines of all parts: of p, a share of 1 - 1/p comes from afar."""
+        if self.partitions is None or self.far_bytes_per_s is None or self.partitions == 1:
+            return self.bytes_per_s
+        return min(self.bytes_per_s, self.far_bytes_per_s * self.partitions // (self.partitions - 1))
+
+    @model_validator(mode="after")
+    def _check_partitions(self) -> CacheSpec:
+        if (self.partitions is None) != (self.far_bytes_per_s is None):
+            raise refusal("far_bandwidth", "", "partitions and far_bandwidth together, or neither")
+        return self
 
 
 class EngineSpec(Spec):
@@ -136,6 +153,10 @@ class ChipSpec(Spec):
     """On-chip buffer that holds operands ahead of the engines."""
     tdp_watts: Watts | None = Field(alias="tdp", default=None)
     """Thermal design power."""
+    power_cap_watts: Watts | None = Field(alias="power_cap", default=None)
+    """What its operator lets it draw; not stated: the design power."""
+    clock: Ratio | None = None
+    """State of its clock: of the one at which the rates of engines and caches are stated. Not stated: that one."""
     die_mm2: Area | None = Field(alias="die_area", default=None)
     """Silicon of the compute dies."""
     package_mm2: Area | None = Field(alias="package_area", default=None)
@@ -194,9 +215,12 @@ class ChipSpec(Spec):
         return self
 
     def _check_heat(self) -> None:
+        idle, cap = self.energy.idle_watts if self.energy else None, self.power_cap_watts
+        if cap is not None and (self.tdp_watts is None or idle is None or not idle < cap <= self.tdp_watts):
+            between = "" if idle is None else f" ({float(idle):g} W)"
+            raise refusal("power_cap", f"{float(cap):g} W", f"more than energy.idle{between}, at most tdp: both stated")
         if self.thermal is None:
             return
-        idle = self.energy.idle_watts if self.energy else None
         for key, value in (("tdp", self.tdp_watts), ("die_area", self.die_mm2), ("energy.idle", idle)):
             if value is None:
                 raise refusal(key, "", "this key, which a limit of heat is compared with")
@@ -207,11 +231,19 @@ class ChipSpec(Spec):
 
     @property
     def clock_share(self) -> Fraction:
-        """Share of the clock that heat leaves (H2)."""
-        idle = self.energy.idle_watts if self.energy else None
+        """Share of the clock at which rates are stated: that of its state, or less where heat leaves less (H2)."""
+        idle, state = self.energy.idle_watts if self.energy else None, self.clock or Fraction(1)
         if self.thermal is None or self.tdp_watts is None or self.die_mm2 is None or idle is None:
+            return state
+        return state * cooled_share(self.thermal, design_watts=self.tdp_watts, idle_watts=idle, die_mm2=self.die_mm2)
+
+    @property
+    def power_share(self) -> Fraction:
+        """Share of the arithmetic under the design power that a cap leaves: as of the power beyond idle (H4)."""
+        idle = self.energy.idle_watts if self.energy else None
+        if self.power_cap_watts is None or self.tdp_watts is None or idle is None:
             return Fraction(1)
-        return cooled_share(self.thermal, design_watts=self.tdp_watts, idle_watts=idle, die_mm2=self.die_mm2)
+        return Fraction(self.power_cap_watts - idle) / (self.tdp_watts - idle)
 
 
 class RuntimeSpec(Spec):

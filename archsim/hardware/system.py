@@ -73,18 +73,20 @@ class System:
 
     @property
     def vector_rate(self) -> int:
-        """FLOP/s of the vector engine in fp32, at the clock that heat leaves (H2)."""
-        return int(self._rate("vector", "fp32") * self.spec.chip.clock_share)
+        """FLOP/s of the vector engine in fp32, at the clock that its state, heat and power leave (H2, H4)."""
+        chip = self.spec.chip
+        return int(self._rate("vector", "fp32") * chip.clock_share * chip.power_share)
 
     def matrix_rate(self, dtype: str) -> int:
         """Return the FLOP/s of the matrix engine in *dtype*. Raises `InputError` where it has none."""
         return self._rate("matrix", dtype)
 
     def sustained_matrix_rate(self, dtype: str) -> int:
-        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's limits (A15, H2)."""
+        """Return the FLOP/s that the matrix engine keeps up in *dtype* under the chip's limits (A15, H2, H4)."""
         sustained = {str(name): rate for name, rate in self.spec.chip.engine["matrix"].sustained_flop_per_s.items()}
         cooled = int(self.matrix_rate(dtype) * self.spec.chip.clock_share)
-        return min(sustained.get(dtype) or cooled, cooled)
+        powered = int((sustained.get(dtype) or self.matrix_rate(dtype)) * self.spec.chip.power_share)
+        return min(powered, cooled)
 
     def _rate(self, engine: Literal["matrix", "vector"], dtype: str) -> int:
         rates = {str(name): rate for name, rate in self.spec.chip.engine[engine].flop_per_s.items()}

@@ -118,3 +118,36 @@ def test_a_runtime_s_pipeline_holds_where_nobody_names_one() -> None:
     assert own == continuous < drained
     with pytest.raises(InputError, match=r"runtime\.pipeline: got 'continous'.*did you mean 'continuous'"):
         step(h100("runtime=static-dataflow", "runtime.pipeline=continous"), 1)
+
+
+def test_a_power_cap_takes_arithmetic_in_proportion_to_power_beyond_idle() -> None:
+    """H100 draws 700 W by design and 75 W idle: 387.5 W leave half of what is kept up; reads keep their pace."""
+    free, capped = System(h100()), System(h100("chip.power_cap=387.5 W"))
+    for dtype in ("bf16", "fp8"):
+        assert capped.sustained_matrix_rate(dtype) == free.sustained_matrix_rate(dtype) // 2
+    assert capped.vector_rate == free.vector_rate // 2
+    assert tpot(step(h100("chip.power_cap=387.5 W"), 1)) < 1.02 * tpot(step(h100(), 1))
+
+
+def test_a_cap_that_idling_exceeds_is_refused() -> None:
+    """And one above the design power, which caps nothing."""
+    for cap in ("75 W", "701 W"):
+        with pytest.raises(InputError, match=r"power_cap.*more than energy.idle \(75 W\), at most tdp"):
+            h100(f"chip.power_cap={cap}")
+
+
+def test_a_clock_state_scales_engines_and_caches() -> None:
+    """At half the clock the peaks are halves, and what power sustained above that is no more."""
+    free, slow = System(h100()), System(h100("chip.clock=50 %"))
+    assert slow.vector_rate == free.vector_rate // 2
+    assert slow.sustained_matrix_rate("bf16") == free.matrix_rate("bf16") // 2
+    assert slow.levels["l2"].peak_bytes_per_s == free.levels["l2"].peak_bytes_per_s // 2
+
+
+def test_far_partitions_bound_a_cache() -> None:
+    """Of two partitions half of all lines are far: 2 TB/s from there are 4 TB/s in all; the own rate bounds, too."""
+    l2 = ("chip.cache.l2.partitions=2",)
+    assert System(h100(*l2, "chip.cache.l2.far_bandwidth=2 TB/s")).levels["l2"].peak_bytes_per_s == 4 * 10**12
+    assert System(h100(*l2, "chip.cache.l2.far_bandwidth=9 TB/s")).levels["l2"].peak_bytes_per_s == 5.5 * 10**12
+    with pytest.raises(InputError, match="partitions and far_bandwidth together"):
+        h100(*l2)
