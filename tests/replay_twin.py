@@ -148,6 +148,10 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
 def _receive(pending: list[Row], waiting: list[Row], limits: Any, clock: int) -> None:
     while pending and pending[0].arrival_ps << FINE_BITS <= clock:
         row = pending.pop(0)
+        answers = limits.techniques.answers
+        if answers and Fraction((row.id + 2**20) * 0x9E3779B97F4A7C15 % 2**64, 2**64) < answers.share:
+            row.first_token_ps = row.finish_ps = row.arrival_ps + answers.latency_ps
+            continue
         total = row.prompt + row.output
         row.rejected = total > limits.context_tokens or _blocks(total + limits.ahead, limits) > limits.kv_blocks
         if not row.rejected:

@@ -10,9 +10,17 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from archsim.hardware.memory_spec import Spec, refusal
-from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Text
+from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Ratio, Text
 
-__all__ = ["AdmissionSpec", "MetricsSpec", "PrefixCacheSpec", "PrioritySpec", "ServingSpec", "SpeculationSpec"]
+__all__ = [
+    "AdmissionSpec",
+    "AnswerCacheSpec",
+    "MetricsSpec",
+    "PrefixCacheSpec",
+    "PrioritySpec",
+    "ServingSpec",
+    "SpeculationSpec",
+]
 
 
 class PrefixCacheSpec(Spec):
@@ -108,8 +116,26 @@ class AdmissionSpec(Spec):
     """Nobody joins who would make an iteration of the running sequences longer."""
 
 
+class AnswerCacheSpec(Spec):
+    """Whole answers by meaning, table `[serving.answer_cache]`."""
+
+    hits: Ratio
+    """Share of requests whose answer is there."""
+    latency_ps: PositivePicoseconds = Field(alias="latency")
+    """From arrival to answer."""
+
+    @model_validator(mode="after")
+    def _check(self) -> AnswerCacheSpec:
+        if not 0 < self.hits <= 1:
+            raise refusal("hits", f"{float(100 * self.hits):g} %", "above 0 % and at most 100 %")
+        return self
+
+
 class ServingSpec(Spec):
     """Techniques of the server, table `[serving]`."""
+
+    answer_cache: AnswerCacheSpec | None = None
+    """Answer requests that mean what others meant."""
 
     priority: PrioritySpec | None = None
     """Serve urgent requests first."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 __all__ = [
+    "AnswerFacts",
     "ClassFacts",
     "DraftFacts",
     "EnergyFacts",
@@ -105,11 +106,20 @@ class ClassFacts(_Row):
     e2e_p50_s: FiniteFloat | None
 
 
+class AnswerFacts(_Row):
+    """Requests that were answered from a cache."""
+
+    requests: Count
+    share: Fraction
+    """Of all offered."""
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
     prefix_cache: PrefixFacts | None = None
     speculation: DraftFacts | None = None
+    answer_cache: AnswerFacts | None = None
     metrics: MetricFacts | None = None
     classes: list[ClassFacts] | None = None
     """The most urgent first."""

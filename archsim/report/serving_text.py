@@ -24,6 +24,8 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
         lines.append(
             ("speculation", f"{drafts.method}, {drafts.verified_tokens} guesses verified, {tokens} tokens a step")
         )
+    if (answers := found.answer_cache) is not None:
+        lines.append(("answer cache", f"{answers.requests:,} requests answered, {percent(answers.share)} of all"))
     for rank, of_class in enumerate(found.classes or ()):
         times = [(name, value) for name, value in (("p50", of_class.ttft_p50_s), ("p99", of_class.ttft_p99_s))]
         text = ", ".join(f"{name} {format_quantity(value, 's')}" for name, value in times if value is not None)

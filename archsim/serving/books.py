@@ -22,12 +22,19 @@ class RequestBooks:
         self._reasons = {"": 0}
         self.completed = 0
         self.rejected = 0
+        self.answered = 0
 
     def complete(self, sequence: Sequence, now_ps: int) -> None:
         """Enter *sequence*, whose last token is there, and say so."""
         self.completed += 1
         self._add(sequence, now_ps, 0)
         self._done(sequence, now_ps)
+
+    def answer(self, sequence: Sequence, now_ps: int) -> None:
+        """Enter *sequence*, whose whole answer was there before."""
+        self.answered += 1
+        sequence.first_token_ps = now_ps
+        self.complete(sequence, now_ps)
 
     def reject(self, sequence: Sequence, reason: str) -> None:
         """Enter *sequence*, which is turned away, and say so."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.hardware.serving_spec import PrefixCacheSpec, SpeculationSpec
+from archsim.hardware.serving_spec import PrefixCacheSpec, ServingSpec, SpeculationSpec
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.spread import Spread
 from archsim.serving.drafts import guesses_of
@@ -13,7 +13,7 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS
 from archsim.serving.requests import Arrival
 from archsim.serving.router import ROUTERS
-from archsim.serving.techniques import PLAIN, DraftRule, PrefixRule, Techniques
+from archsim.serving.techniques import PLAIN, AnswerRule, DraftRule, PrefixRule, Techniques
 from archsim.step.stages import PIPELINES
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
@@ -55,12 +55,23 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
         class_preempts=serving.priority is not None and serving.priority.preempt == "recompute",
         ttft_ps=serving.admission.ttft_ps if serving.admission else None,
         tpot_ps=serving.admission.tpot_ps if serving.admission else None,
+        answers=_answer_rule(serving, spec, trace),
         watched=serving.metrics is not None,
     )
 
 
 def _draft_rule(setting: SpeculationSpec) -> DraftRule:
     return DraftRule(guesses_of(setting), setting.verified)
+
+
+def _answer_rule(serving: ServingSpec, spec: SystemSpec, trace: Trace | ClosedLoop | None) -> AnswerRule | None:
+    cache = serving.answer_cache
+    if cache is None:
+        return None
+    if isinstance(trace, ClosedLoop):
+        expected = "a trace: users of a closed loop are many equal ones, whose answers mean nothing"
+        raise InputError(Problem(spec.name, "serving.answer_cache", trace.name, expected))
+    return AnswerRule(cache.hits, cache.latency_ps)
 
 
 def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | ClosedLoop) -> PrefixRule:

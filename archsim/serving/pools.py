@@ -17,9 +17,10 @@ from archsim.kernel import Kernel
 from archsim.result import RequestColumns
 from archsim.serving.costs import Costs
 from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transfers
+from archsim.serving.mate import Mate
 from archsim.serving.policies import POLICIES
 from archsim.serving.record import Record
-from archsim.serving.replay import Mate, Progress, Server
+from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.router import DEALT, ROUTERS, Desk, Door, Offer, merged_requests

@@ -2,7 +2,9 @@
 
 S6: classes are dealt to requests by their number in shares that a system states, through the multiples of the golden
 ratio: as evenly mixed as can be, without a seed. S7: where a bound on the time to the first token is stated, a request
-that has waited longer is turned away when the server next looks at the queue; one that has a token never is.
+that has waited longer is turned away when the server next looks at the queue; one that has a token never is. S10: a
+cache of answers gives a stated share of requests theirs whole, a stated time after they arrive; others lose nothing by
+asking.
 """
 
 from __future__ import annotations
@@ -29,10 +31,14 @@ def class_of(number: int, shares: tuple[int, ...]) -> int:
     return next((rank for rank, upto in enumerate(accumulate(shares)) if place < upto << 64), len(shares) - 1)
 
 
+_BESIDE = 2**20
+
+
 class Queue:
     """Sequences that wait."""
 
     def __init__(self, techniques: Techniques) -> None:
+        self._answers = techniques.answers
         self._classes = techniques.classes
         self._ttft_fine = None if techniques.ttft_ps is None else fine_from_ps(techniques.ttft_ps)
         self._waiting: deque[Sequence] = deque()
@@ -49,6 +55,16 @@ class Queue:
     def popleft(self) -> Sequence:
         """Take out who is first."""
         return self._waiting.popleft()
+
+    def answered_ps(self, sequence: Sequence) -> int | None:
+        """Return when *sequence*, which has just arrived, has its answer from the cache; None where it has not."""
+        rule = self._answers
+        # Another stretch of the same sequence of fractions than that of classes.
+        if rule is None or (sequence.id + _BESIDE) * _GOLDEN % 2**64 * rule.share.denominator >= (
+            rule.share.numerator << 64
+        ):
+            return None
+        return sequence.arrival_ps + rule.latency_ps
 
     def append(self, sequence: Sequence) -> None:
         """Let *sequence* wait behind all of its class."""

@@ -79,6 +79,8 @@ class Record:
     peak_kv_blocks: int
     event_count: int
     """Events of the simulation kernel."""
+    answered: int = 0
+    """Requests whose answer was in the cache of answers."""
     observer: Observer | None = None
     """What was seen between tokens and over time; None where nobody asked."""
     draft_tokens: int | None = None

@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
 from archsim.errors import InputError, Problem, SimulationError, did_you_mean
 from archsim.kernel import Kernel, Process
@@ -28,6 +27,7 @@ from archsim.serving.batch import Batch
 from archsim.serving.books import RequestBooks
 from archsim.serving.chunks import Chunks, cut
 from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
+from archsim.serving.mate import Mate
 from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.queue import LATE, Queue
@@ -77,27 +77,6 @@ def replay(
     server = Server(ArrivalStream(arrivals), costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
     kernel.run_until(kernel.process(server.serve(kernel)), waiting_for="the last completion")
     return server.record(kernel.event_count)
-
-
-class Mate(Protocol):
-    """What joins a server to servers of another pool (`archsim.serving.handover`)."""
-
-    rank: int
-    """Order in which servers act at one instant."""
-    wakes_ps: int | None
-    """When the server acts next; None when it never does again."""
-
-    def refusal(self, sequence: Sequence) -> str:
-        """Return why *sequence* can never be served, or an empty string."""
-
-    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
-        """Do what is due between two iterations; sequences are taken on only while *admitting*."""
-
-    def send(self, sequence: Sequence, now_ps: int) -> bool:
-        """Pass *sequence*, whose prompt is done, on to another server; return whether it goes."""
-
-    def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:
-        """Return when `update` may next do something, None: not before something else does; *waiting*: others do."""
 
 
 class Server:
@@ -191,6 +170,7 @@ class Server:
             decode_tokens=self._decode_tokens,
             peak_kv_blocks=self._batch.peak_blocks,
             event_count=event_count,
+            answered=self._books.answered,
             observer=self._observer,
             draft_tokens=self._drafted if self._pattern else None,
             prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
@@ -200,6 +180,9 @@ class Server:
         arrivals = self._arrivals
         while arrivals.next_ps is not None and fine_from_ps(arrivals.next_ps) <= self._now_fine:
             sequence = arrivals.take()
+            if (at_ps := self._waiting.answered_ps(sequence)) is not None:
+                self._books.answer(sequence, at_ps)
+                continue
             reason = self._mate.refusal(sequence) if self._mate else refusal(sequence, self._limits)
             if reason:
                 self._books.reject(sequence, reason)

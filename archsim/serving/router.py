@@ -246,6 +246,7 @@ def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype
         decode_tokens=sum(record.decode_tokens for record in records),
         peak_kv_blocks=max(record.peak_kv_blocks for record in records),
         event_count=records[0].event_count,
+        answered=sum(record.answered for record in records),
         observer=records[0].observer
         and records[0].observer.with_others([record.observer for record in records[1:] if record.observer]),
         draft_tokens=sum(record.draft_tokens or 0 for record in records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["PLAIN", "DraftRule", "PrefixRule", "Techniques"]
+__all__ = ["PLAIN", "AnswerRule", "DraftRule", "PrefixRule", "Techniques"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ class DraftRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """Which requests are answered from a cache, and when."""
+
+    share: Fraction
+    """Of all requests."""
+    latency_ps: int
+    """From arrival to answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Techniques:
     """What is asked for; None: not."""
 
@@ -47,6 +57,8 @@ class Techniques:
     """Turn away who has waited longer for its first token; None: nobody."""
     tpot_ps: int | None = None
     """Let nobody join who would make an iteration longer; None: whatever happens."""
+    answers: AnswerRule | None = None
+    """Give the answers of some requests from a cache."""
     watched: bool = False
     """Note the time between tokens, and what waits, runs and is held over time."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.columns import RequestColumns
 from archsim.metrics.latency import end_to_end_s, summary, ttft_s
-from archsim.metrics.techniques import ClassFacts
+from archsim.metrics.techniques import AnswerFacts, ClassFacts
 from archsim.result import DraftFacts, PrefixFacts, ServingFacts
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.queue import class_of
@@ -21,7 +21,10 @@ def serving_facts(spec: SystemSpec, record: Record, limits: Limits | None) -> Se
     """Return what the techniques of *record*'s server did; None where none is asked for."""
     steps, tokens = record.decode_tokens, record.draft_tokens
     classes = limits.techniques.classes if limits else ()
+    offered = len(record.requests.arrival_ps)
+    cached = limits is not None and limits.techniques.answers is not None and offered > 0
     facts = ServingFacts(
+        answer_cache=AnswerFacts(requests=record.answered, share=record.answered / offered) if cached else None,
         classes=[class_facts(record.requests, classes, rank) for rank in range(len(classes))] or None,
         prefix_cache=_prefix_facts(record.prefixes) if record.prefixes else None,
         speculation=_draft_facts(spec, limits, tokens / steps if steps and tokens is not None else None),

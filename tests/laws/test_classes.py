@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from archsim.serving.queue import LATE, class_of
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.techniques import Techniques
+from archsim.serving.techniques import AnswerRule, Techniques
 from archsim.step.costs import StepCosts
 from archsim.workload.trace import load_trace
 
@@ -83,6 +84,17 @@ def test_nobody_joins_who_would_make_an_iteration_too_long() -> None:
     assert tpot.max() <= 2.0001 * MS
     assert record.mean_batch is not None
     assert record.mean_batch > 2.5
+
+
+def test_a_cache_of_answers_gives_its_share_of_them_at_once() -> None:
+    """Thirty of a hundred requests are done after 5 ms, whole; the other seventy are all that is computed."""
+    record = _replay(Techniques(answers=AnswerRule(Fraction(3, 10), 5 * MS)))
+    table = record.requests
+    at_once = table.finish_ps == table.first_token_ps
+    assert record.answered == at_once.sum()
+    assert abs(record.answered - 90) <= 3
+    assert set((table.finish_ps - table.arrival_ps)[at_once].tolist()) == {5 * MS}
+    assert record.total.output_tokens == 20 * (300 - record.answered)
 
 
 def test_a_run_reports_its_classes() -> None:

@@ -20,7 +20,7 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.techniques import DraftRule, PrefixRule, Techniques
+from archsim.serving.techniques import AnswerRule, DraftRule, PrefixRule, Techniques
 from archsim.step.costs import StepCosts
 from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
@@ -186,6 +186,7 @@ rules = st.builds(
     class_preempts=st.booleans(),
     ttft_ps=st.none() | st.integers(0, 10**9),
     tpot_ps=st.none() | st.integers(1, 10**7),
+    answers=st.none() | st.builds(AnswerRule, st.fractions(0, 1, max_denominator=9), st.integers(1, 10**9)),
     watched=st.just(True),
 )
 

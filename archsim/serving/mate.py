@@ -1,0 +1,31 @@
+"""What a server is told of servers of another pool: a protocol, so that the replay knows no pools."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from archsim.serving.batch import Batch
+from archsim.serving.requests import Sequence
+
+__all__ = ["Mate"]
+
+
+class Mate(Protocol):
+    """What joins a server to servers of another pool (`archsim.serving.handover`)."""
+
+    rank: int
+    """Order in which servers act at one instant."""
+    wakes_ps: int | None
+    """When the server acts next; None when it never does again."""
+
+    def refusal(self, sequence: Sequence) -> str:
+        """Return why *sequence* can never be served, or an empty string."""
+
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
+        """Do what is due between two iterations; sequences are taken on only while *admitting*."""
+
+    def send(self, sequence: Sequence, now_ps: int) -> bool:
+        """Pass *sequence*, whose prompt is done, on to another server; return whether it goes."""
+
+    def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:
+        """Return when `update` may next do something, None: not before something else does; *waiting*: others do."""
