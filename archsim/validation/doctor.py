@@ -36,6 +36,7 @@ EXTRAS = {
     "cluster": ("dask", "distributed", "dask-jobqueue"),
     "data": ("pyarrow",),
     "search": ("optuna",),
+    "measure": ("torch",),
     "notebook": ("polars",),
     "docs": ("sphinx", "furo", "myst-parser", "sphinx-click"),
 }
