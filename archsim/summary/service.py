@@ -14,6 +14,7 @@ from archsim.metrics.service import binned_percentile, jain_index, met, output_r
 from archsim.metrics.techniques import EnergyFacts, GapFacts, GoodputFacts, MetricFacts, ServingFacts
 from archsim.result import Result
 from archsim.serving.observe import Gaps, Observer
+from archsim.serving.queue import class_of
 from archsim.serving.record import Record
 from archsim.summary.books import seconds
 from archsim.units import seconds_of
@@ -36,21 +37,36 @@ def with_metrics(result: Result, spec: SystemSpec, record: Record) -> Result:
         joules=tuple(joules.tolist()) if joules is not None else (),
         time_shares=tuple(shares.tolist()),
     )
-    facts = _facts(result, record, asked, record.observer)
+    classes = spec.serving.priority.shares if spec.serving and spec.serving.priority else ()
+    facts = _facts(result, record, asked, record.observer, shares=classes)
     serving = (result.serving or ServingFacts()).model_copy(update={"metrics": facts})
     spent = None if joules is None else _spent(joules[record.requests.finish_ps >= 0])
     serving = serving.model_copy(update={"metrics": facts.model_copy(update={"joules_per_request": spent})})
     return result.model_copy(update={"serving": serving, "tables": tables})
 
 
-def _facts(result: Result, record: Record, asked: MetricsSpec, observer: Observer) -> MetricFacts:
+def _fairness(requests: RequestColumns, shares: tuple[int, ...]) -> dict[str, float | None]:
+    """Return Jain's index over requests, and over the mean rates of classes where there are some."""
+    found = {"requests": jain_index(output_rates(requests))}
+    if shares:
+        rates = output_rates(requests)
+        served = np.flatnonzero((requests.finish_ps >= 0) & (requests.finish_ps > requests.arrival_ps))
+        ranks = np.array([class_of(int(number), shares) for number in served])
+        of_classes = [rates[ranks == rank] for rank in range(len(shares))]
+        found["classes"] = jain_index(np.array([each.mean() for each in of_classes if len(each)]))
+    return found
+
+
+def _facts(
+    result: Result, record: Record, asked: MetricsSpec, observer: Observer, *, shares: tuple[int, ...]
+) -> MetricFacts:
     rows = list(observer.series.rows())
     time_ps = sum(row[1] for row in rows)
     means = [sum(row[1] * row[place] for row in rows) / time_ps if time_ps else None for place in (2, 3, 4)]
     return MetricFacts(
         inter_token_s=_gap_facts(observer.gaps),
         goodput=_goodput(result, record.requests, asked),
-        fairness={"requests": jain_index(output_rates(record.requests))},
+        fairness=_fairness(record.requests, shares),
         joules_per_request=None,
         mean_waiting=means[0],
         mean_running=means[1],

@@ -101,11 +101,13 @@ def test_a_run_reports_its_classes() -> None:
     """By share, and static batches that nobody joins are not preempted by class."""
     model, trace = load_model("llama-3.1-8b"), load_trace("azure-conv", limit=10)
     classes = ("serving.priority.shares=[20, 80]", "serving.priority.preempt=recompute")
-    result = run(load_system("gh200", classes), model, trace=trace)
+    result = run(load_system("gh200", (*classes, "serving.metrics.detail=tokens")), model, trace=trace)
     assert result.serving is not None
     assert result.serving.classes is not None
     assert [found.share for found in result.serving.classes] == [0.2, 0.8]
     assert sum(found.completed for found in result.serving.classes) == 10
+    assert result.serving.metrics is not None
+    assert 0.5 <= (result.serving.metrics.fairness["classes"] or 0) <= 1
     with pytest.raises(InputError, match="whose batches nobody joins"):
         run(load_system("gh200", (*classes, "runtime.scheduler=static")), model, trace=trace)
     with pytest.raises(InputError, match="sum to 100"):
