@@ -45,7 +45,10 @@ def main() -> None:
     for suite, table in TABLES:
         name = Path(table).stem.removesuffix("_requests")
         if name in wanted:
-            found += residuals_of(run_suite(suite, reference=shared / table, params=None)["rows"], name)
+            mine = residuals_of(run_suite(suite, reference=shared / table, params=None)["rows"], name)
+            before = sum(residual.table == name for residual in shipped_residuals())
+            print(f"{name}: {len(mine)} residuals, {before} before")
+            found += mine
     write_residuals(RESIDUALS, found)
     write_widths(WIDTHS, derived(read_residuals(RESIDUALS)))
 

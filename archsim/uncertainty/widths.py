@@ -4,15 +4,16 @@
     spread(m) = 80 % quantile of |e_i - median of its cell| over the rows of lone kernels and collectives; of whole
                 iterations where a mechanism has no kernel (the host)
     within(m) = spread(m) / sqrt(n), n different kernels of the mechanism in an iteration
-    between   = z * sqrt(mean over silicons of the mean of b_c^2), b_c = median residual of the cells of iterations
+    between   = t(S) * sqrt(mean over silicons of the mean of b_c^2), b_c = median residual of the cells of iterations
     half-width of ln(measured / predicted) = sqrt(sum over m of (share(m) * within(m))^2 + between^2)
 
-z = 1.2816 turns a standard deviation into the half-width of an 80 % interval. A42: the error of a kernel is that of its
-shape, the same in every layer, so it does not average out over layers; a decoder layer has four different products,
-whose errors are independent, and one attention, one size of collective, one host. Errors of different mechanisms are
-independent. A45: a silicon with its runtime has an error of its own, common to all mechanisms, drawn from one spread;
-it is taken about zero, since no bias of silicon without rows is known. Rows of a silicon can be left out, which is how
-the widths are checked.
+t(S) is the quantile of Student's t at 0.9 with as many degrees as there are silicons: the half-width of an 80 %
+interval of the next one, whose spread is known from so few (1.44 for six, 1.28 for very many). A42: the error of a
+kernel is that of its shape, the same in every layer, so it does not average out over layers; a decoder layer has four
+different products, whose errors are independent, and one attention, one size of collective, one host. Errors of
+different mechanisms are independent. A45: a silicon with its runtime has an error of its own, common to all
+mechanisms, drawn from one spread; it is taken about zero, since no bias of silicon without rows is known. Rows of a
+silicon can be left out, which is how the widths are checked.
 """
 
 from __future__ import annotations
@@ -29,7 +30,18 @@ from archsim.files import read_toml, write_atomically
 from archsim.uncertainty.residuals import Residual, memory_kind
 from archsim.uncertainty.shares import MECHANISMS, Mechanism, Shares
 
-__all__ = ["LEVEL", "SHIPPED", "Validated", "Width", "Widths", "derived", "prior", "shipped_widths", "write_widths"]
+__all__ = [
+    "LEVEL",
+    "SHIPPED",
+    "Validated",
+    "Width",
+    "Widths",
+    "derived",
+    "prior",
+    "shipped_widths",
+    "student",
+    "write_widths",
+]
 
 LEVEL = 0.8
 """Probability that an interval holds the measured value."""
@@ -116,7 +128,21 @@ def _between(rows: Sequence[Residual]) -> Width:
     for members, centre in _cells(rows):
         by_silicon.setdefault(members[0].silicon, []).append(centre**2)
     squares = [math.fsum(values) / len(values) for values in by_silicon.values()]
-    return _width(Z * math.sqrt(math.fsum(squares) / len(squares)) if squares else prior()["mechanism"], rows)
+    return _width(
+        student(len(squares)) * math.sqrt(math.fsum(squares) / len(squares)) if squares else prior()["mechanism"], rows
+    )
+
+
+def student(degrees: int) -> float:
+    """Return the quantile of Student's t at (1 + LEVEL) / 2, by the expansion of Fisher and Cornish (1960)."""
+    z = Z
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
 
 
 def _cells(rows: Iterable[Residual]) -> list[tuple[list[Residual], float]]:

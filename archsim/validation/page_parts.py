@@ -52,11 +52,9 @@ def meaning_lines(fitted: Iterable[SourceRow]) -> list[str]:
 
 def coverage_lines(intervals: Mapping[str, Any], widths: Widths) -> list[str]:
     """Return the section on error bars: the rows inside, silicon by silicon, and the widths."""
-    widths = "from widths derived without rows of that silicon"
     lines = [
         "## Error bars", "",
-        f"Share of the rows inside their {100 * LEVEL:.0f} % interval, {widths}:",
-        "",
+        f"Share of the rows inside their {100 * LEVEL:.0f} % interval, from widths derived without its silicon:", "",
         "| left out | inside |", "|---|---|",
     ]  # fmt: skip
     lines += [f"| {row['id'].removesuffix(' inside')} | {100 * row['predicted']:.0f} % |" for row in intervals["rows"]]

@@ -25,7 +25,7 @@ from archsim.uncertainty.residuals import (
     write_residuals,
 )
 from archsim.uncertainty.shares import MECHANISMS, mechanism_shares
-from archsim.uncertainty.widths import SHIPPED, Width, Z, derived, prior, shipped_widths, write_widths
+from archsim.uncertainty.widths import SHIPPED, Width, Z, derived, prior, shipped_widths, student, write_widths
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import load_model
 
@@ -70,9 +70,10 @@ def test_products_average_out_over_their_shapes() -> None:
 
 
 def test_the_spread_between_silicons_is_about_zero() -> None:
-    """Two silicons with biases of +0.1 and -0.1: 1.2816 x 0.1, however many rows each has."""
+    """Two silicons with biases of +0.1 and -0.1: Student's t of two degrees x 0.1, however many rows each has."""
     rows = [residual(0.1, measure="tpot")] * 30 + [residual(-0.1, chip="b-1", measure="tpot")] * 3
-    assert derived(rows).between.half_width == pytest.approx(Z * 0.1, abs=1e-4)
+    assert derived(rows).between.half_width == pytest.approx(1.886 * 0.1, rel=0.005)
+    assert [student(6), student(10), student(10**6)] == pytest.approx([1.440, 1.372, Z], rel=0.001)
 
 
 def test_left_out_silicon_has_no_say() -> None:
