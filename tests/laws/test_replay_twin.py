@@ -136,7 +136,7 @@ def cached_cases(draw: st.DrawFn) -> tuple[list[Arrival], Limits]:
 
 
 @given(costs_pairs(), cached_cases(), st.sampled_from(sorted(POLICIES)))
-@quiet
+@settings(quiet, max_examples=80)
 def test_with_cached_prefixes_the_replay_equals_its_twin_too(
     pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], policy: str
 ) -> None:
@@ -158,7 +158,7 @@ shares = st.lists(st.fractions(0, 1, max_denominator=97), min_size=1, max_size=4
 
 
 @given(costs_pairs(), cached_cases(), shares, st.integers(0, 3), st.sampled_from(sorted(POLICIES)))
-@quiet
+@settings(quiet, max_examples=80)
 def test_with_drafts_the_replay_equals_its_twin_too(
     pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], shares: tuple[Any, ...], beyond: int, policy: str
 ) -> None:
@@ -192,7 +192,7 @@ rules = st.builds(
 
 
 @given(costs_pairs(), cached_cases(), rules, st.booleans(), st.sampled_from(["prefill_first", "decode_first"]))
-@quiet
+@settings(quiet, max_examples=80)
 def test_with_classes_and_service_levels_the_replay_equals_its_twin_too(
     pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], rule: Techniques, extra: bool, policy: str
 ) -> None:
