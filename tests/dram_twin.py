@@ -182,9 +182,10 @@ class Twin:
         return min(ready, key=lambda r: (r.arrival, self.active.index(r)), default=None)
 
     def finish(self, request: Request, queue: list[Request]) -> None:
-        """Issue the column command of *request*, at the cap one that closes the row, and complete it."""
+        """Issue the column command of *request* and complete it; at the cap close the row, unless another opened it."""
         bank, command = request.bank, self.needs(request)
-        full = 0 < self.profile.cap <= self.columns[bank]
+        needed = any(r.bank == bank and r is not request for r in self.active)
+        full = 0 < self.profile.cap <= self.columns[bank] and not needed
         self.columns[bank] += 1
         self.send(command + "A" if full and self.legal(command + "A", self.path(bank)) else command, self.path(bank))
         self.used[bank] = self.now

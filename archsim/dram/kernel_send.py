@@ -1,6 +1,6 @@
 """What a controller sends, and what each command does to the waiting requests.
 
-A request waits in its bank's list; an ACT moves it to the bank's active requests, which keep the row from being closed.
+A request waits in its bank's list; an ACT makes it the bank's active request, which keeps the row from being closed.
 Maintenance (refreshes, closes at the cap) goes through the head of a priority queue. In half clocks (`bus` 2) a falling
 edge, an even tick, carries a PRE alone, and not one that clashes with the row command of the rising edge before it.
 """
@@ -68,12 +68,17 @@ def close(s: Any, bank: int) -> None:
 
 @called
 def send_column(s: Any, slot: int) -> None:
-    """Issue the read or write of *slot*, which has left its list; `run` completes it. At the cap it closes the row."""
+    """Issue the read or write of *slot*, which has left its list; `run` completes it.
+
+    At the cap it closes the row, unless another request has had the row opened and still waits for its column: closed
+    under it, the row may never be opened again.
+    """
     bank = s.slot_bank[slot]
     write = s.slot_write[slot]
     command = WR if write else RD
     book_column(s, slot, command)
-    closing = s.cap > 0 and s.columns[bank] >= s.cap and earliest(s, command + 2, bank) <= s.now
+    full = s.cap > 0 and s.columns[bank] >= s.cap and s.active[bank] < 0
+    closing = full and earliest(s, command + 2, bank) <= s.now
     if closing:
         command += 2
     issue(s, command, bank, s.now)
@@ -106,17 +111,14 @@ def _pair(s: Any, command: int, bank: int, whole: bool) -> None:
 def activate(s: Any, bank: int, slot: int) -> None:
     """The row of *slot* is open: make it an active request of *bank*."""
     s.open_row[bank] = s.slot_row[slot]
-    s.slot_next[slot] = s.active[bank]
     s.active[bank] = slot
     s.slot_key[slot] = s.slot_arrival[slot] * 65536 + (s.promotions & 65535)
     s.promotions += 1
     time = earliest(s, WR if s.slot_write[slot] else RD, bank)
-    if s.active_place[bank] < 0:
-        s.active_place[bank] = s.active_banks
-        s.active_bank[s.active_banks] = bank
-        s.active_from[s.active_banks] = time
-        s.active_banks += 1
-    s.active_from[s.active_place[bank]] = min(time, s.active_from[s.active_place[bank]])
+    s.active_place[bank] = s.active_banks
+    s.active_bank[s.active_banks] = bank
+    s.active_from[s.active_banks] = time
+    s.active_banks += 1
     s.active_wake = min(s.active_wake, time)
     note_opened(s, bank)
     recompute(s, bank)
@@ -149,31 +151,20 @@ def send_row(s: Any, command: int, bank: int, direction: int) -> None:
 
 
 @kernel
-def _unlink_active(s: Any, bank: int, slot: int) -> None:
-    if s.active[bank] == slot:
-        s.active[bank] = s.slot_next[slot]
-    else:
-        before = s.active[bank]
-        while s.slot_next[before] != slot:
-            before = s.slot_next[before]
-        s.slot_next[before] = s.slot_next[slot]
+def _unlink_active(s: Any, bank: int) -> None:
+    s.active[bank] = -1
     s.active_count[s.scope[bank]] -= 1
-    if s.active[bank] < 0:
-        s.active_banks -= 1
-        last = s.active_bank[s.active_banks]
-        s.active_bank[s.active_place[bank]] = last
-        s.active_from[s.active_place[bank]] = s.active_from[s.active_banks]
-        s.active_place[last] = s.active_place[bank]
-        s.active_place[bank] = -1
+    s.active_banks -= 1
+    last = s.active_bank[s.active_banks]
+    s.active_bank[s.active_place[bank]] = last
+    s.active_from[s.active_place[bank]] = s.active_from[s.active_banks]
+    s.active_place[last] = s.active_place[bank]
+    s.active_place[bank] = -1
 
 
 @kernel
 def pick_active(s: Any) -> int:
-    """Return the oldest request with a legal column command among those whose ACT has gone, or -1.
-
-    A bank has one such request, unless a closing column command of another one closed the row under it: then it waits
-    until its row happens to be opened again, and the bank may gain a second one.
-    """
+    """Return the oldest request with a legal column command among those whose ACT has gone, one a bank, or -1."""
     if s.active_banks == 0 or s.active_wake > s.now:
         return -1
     chosen, wake = -1, NEVER
@@ -183,13 +174,10 @@ def pick_active(s: Any) -> int:
             continue
         bank = s.active_bank[k]
         slot = s.active[bank]
-        while slot >= 0:
-            if s.slot_row[slot] == s.open_row[bank]:
-                time = earliest(s, WR if s.slot_write[slot] else RD, bank)
-                wake = min(wake, max(time, s.now + 1))
-                if time <= s.now and (chosen < 0 or s.slot_key[slot] < s.slot_key[chosen]):
-                    chosen = slot
-            slot = s.slot_next[slot]
+        time = earliest(s, WR if s.slot_write[slot] else RD, bank)
+        wake = min(wake, max(time, s.now + 1))
+        if time <= s.now and (chosen < 0 or s.slot_key[slot] < s.slot_key[chosen]):
+            chosen = slot
     s.active_wake = wake
     return chosen
 
@@ -198,7 +186,7 @@ def pick_active(s: Any) -> int:
 def take_active(s: Any, slot: int) -> None:
     """Issue the column command of the active request *slot*."""
     bank = s.slot_bank[slot]
-    _unlink_active(s, bank, slot)
+    _unlink_active(s, bank)
     send_column(s, slot)
     wake_bank(s, bank)
 

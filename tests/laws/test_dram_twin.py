@@ -85,6 +85,22 @@ def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Pro
     assert run.cause("transfer") == served * device.burst_ticks
 
 
+def test_a_full_row_stays_open_for_the_request_that_opened_it() -> None:
+    """A read opens a row and two writes use it within its tRCDRD: at a cap of one, the second must not close it."""
+    device = _small("GDDR6", 1, 1, split=False)
+    profile = replace(PROFILES["ramulator2"], cap=1, refresh="none")
+    column = device.banks
+    stream = Stream(np.array([0, column, 2 * column], np.int64), np.array([0, 1, 1], np.uint8))
+    twin = Twin(device, profile)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, traced=100)
+    commands = [command for _, command, _ in twin.log]
+    assert commands[:3] == ["ACT", "WR", "WR"]
+    assert commands.count("ACT") == 1
+    assert commands[3] in ("RD", "RDA")
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+
+
 @st.composite
 def _queued_cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int]:
     """Return a device, a controller with command queues and a stream, most addresses of which repeat."""
