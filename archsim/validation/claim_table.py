@@ -60,7 +60,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("cerebras-wse3", "llama-3.1-405b", 969, "Cerebras, November 2024, as reported by tomshardware.com; systems "
           "not stated, taken as 28", "w16a16kv16", 1000,
           overrides=("chips=896", "network.shape=[56, 16, 7, 4]"),
-          parallel="tp=64,pp=14", movable=_CEREBRAS),
+          parallel="tp=32,pp=28", movable=_CEREBRAS),
     Claim("sn40l-16", "llama-3.1-8b", 1042, _AA, "w16a16kv16", 1000, movable=_SN40L),
     Claim("sn40l-16", "llama-3.1-70b", 457, _AA, "w16a16kv16", 1000, movable=_SN40L),
     Claim("sn40l-16", "llama-3.1-405b", 129, _AA, "w16a16kv16", 1000, movable=_SN40L),

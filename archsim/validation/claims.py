@@ -93,43 +93,61 @@ def _moved(claim: Claim, path: str, before: str, ratio: float) -> Move:
         except ArchsimError:
             return math.nan
 
-    ends = {end: at(end) for end in (1 / _MOST, _MOST)}
-    # Toward the end that moves the prediction to the claim; a setting that does not matter has none.
-    right = [end for end, found in ends.items() if (found - 1) * (ratio - 1) < 0]
-    if not right:
-        nearest = min((math.inf if math.isnan(found) else abs(math.log(found)), end) for end, found in ends.items())[1]
-        return Move(path, before, "", nearest, ends[nearest])
-    factor = _solved(at, far=right[0], near_ratio=ratio, far_ratio=ends[right[0]])
-    return Move(path, before, _scaled(before, factor, digits=3), factor, at(factor))
+    delays = _dimension(before) == "s"
+    # Longer delays and lower rates slow a machine that is predicted too fast; the other end is tried if that fails.
+    ends: dict[float, float] = {}
+    for end in (_MOST, 1 / _MOST) if delays == (ratio > 1) else (1 / _MOST, _MOST):
+        ends[end] = at(end)
+        if (ends[end] - 1) * (ratio - 1) < 0:
+            factor, found = _solved(at, far=end, ratios=(ratio, ends[end]), delays=delays)
+            return Move(path, before, _scaled(before, factor, digits=3), factor, found)
+    nearest = min((math.inf if math.isnan(found) else abs(math.log(found)), end) for end, found in ends.items())[1]
+    return Move(path, before, "", nearest, ends[nearest])
 
 
-def _solved(at: Callable[[float], float], *, far: float, near_ratio: float, far_ratio: float) -> float:
-    """Return the factor between 1 and *far* at which the ratio is 1, by straight lines between logarithms."""
-    low, high = (0.0, math.log(near_ratio)), (math.log(far), math.log(far_ratio))
+def _solved(
+    at: Callable[[float], float], *, far: float, ratios: tuple[float, float], delays: bool
+) -> tuple[float, float]:
+    """Return the factor between 1 and *far* at which the ratio is 1, and the ratio there.
+
+    Time is a sum of parts, some of which grow with a delay, or with one over a rate: straight lines through times meet
+    the claim at once where no other part takes over. *ratios* are those at 1 and at *far*.
+    """
+
+    def turned(value: float) -> float:
+        return value if delays else 1 / value
+
+    low, high = (1.0, 1 / ratios[0] - 1), (turned(far), 1 / ratios[1] - 1)
     for _ in range(_STEPS):
         middle = low[0] + (high[0] - low[0]) * low[1] / (low[1] - high[1])
-        found = math.log(at(math.exp(middle)))
-        if abs(found) < _MET:
-            return math.exp(middle)
+        ratio = at(turned(middle))
+        found = 1 / ratio - 1
+        if abs(math.log(ratio)) < _MET:
+            break
         if found * low[1] > 0:
             # The end that stays counts half as much: both ends then close in (the Illinois rule).
             low, high = (middle, found), (high[0], high[1] / 2)
         else:
             low, high = (low[0], low[1] / 2), (middle, found)
-    return math.exp(middle)
+    return turned(middle), ratio
 
 
 def _scaled(text: str, factor: float, *, digits: int = 6) -> str:
     """Return the quantity *text* times *factor*, in whole SI units, or picoseconds."""
-    dimension = next(name for name, units in UNITS.items() if text.rsplit(maxsplit=1)[-1] in units)
+    dimension = _dimension(text)
     scale = 10**12 if dimension == "s" else 8 if dimension == "bits/s" else 1
     value = parse_quantity(text, dimension) * Fraction(f"{factor:.{digits}g}")
     whole = Fraction(round(value * scale), scale) if scale != 8 else Fraction(round(value / 8) * 8)
     return exact_quantity(whole, dimension)
 
 
+def _dimension(text: str) -> str:
+    """Return what the quantity *text* is: a key of `UNITS`."""
+    return next(name for name, units in UNITS.items() if text.rsplit(maxsplit=1)[-1] in units)
+
+
 def _readable(text: str) -> str:
-    dimension = next(name for name, units in UNITS.items() if text.rsplit(maxsplit=1)[-1] in units)
+    dimension = _dimension(text)
     return format_quantity(parse_quantity(text, dimension), dimension, digits=3)
 
 
