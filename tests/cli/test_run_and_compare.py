@@ -18,6 +18,13 @@ from archsim.result import Result
 Asked = list[tuple[str, dict[str, Any]]]
 
 
+class NamedTrace(str):
+    """A trace that is nothing but its name."""
+
+    __slots__ = ()
+    closed = False
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     """Put a chain in the place of `archsim.pools` that notes what it is asked; return its notes."""
@@ -38,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     for verb, name, answer in (
         ("load_design", "load_system", lambda name, _overrides: SimpleNamespace(name=name)),
         ("load_model", "load_model", lambda name: name),
-        ("load_trace", "load_trace", lambda name, **_named: name),
+        ("load_trace", "load_trace", lambda name, **_named: NamedTrace(name)),
         ("run_design", "run", result),
         ("evaluate_design", "evaluate_step", lambda design, _model, **_named: make_result(design.name)),
     ):

@@ -19,6 +19,7 @@ from archsim.mapping.parallelism import Parallelism, tensor_parallel_sizes
 from archsim.mapping.plan import Collective, Plan, Segment, Task, Transfer, unrolled
 from archsim.mapping.sharding import plan_iteration
 from archsim.metrics.accounts import USEFUL
+from archsim.step.books import account_of
 from archsim.step.channels import channel_amounts
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
@@ -221,7 +222,7 @@ def test_every_bundled_system_obeys_the_physical_bounds(name: str, phase: str) -
         for task in segment.tasks:
             flops += (task.matrix_flops - task.replica_flops) * segment.repeats * plan.ranks
             for transfer in task.transfers:
-                demand[f"useful_{transfer.tensor}"] += transfer.useful_bytes * segment.repeats * plan.ranks
+                demand[account_of(transfer.tensor)] += transfer.useful_bytes * segment.repeats * plan.ranks
     served: dict[str, float] = defaultdict(float)
     computed = 0.0
     for name_of, accounts in record.books.items():
@@ -231,7 +232,7 @@ def test_every_bundled_system_obeys_the_physical_bounds(name: str, phase: str) -
         assert math.fsum(accounts.values()) == pytest.approx(peak * time_s, rel=1e-9)
         assert min(accounts.values()) >= -1e-9 * peak * time_s
         # The arrays behind a memory with near-memory units book what passes its interface as well.
-        for account in USEFUL[:-1] if not name_of.endswith((".phy", ".link")) else ():
+        for account in (*USEFUL[:-1], "moved") if not name_of.endswith((".phy", ".link")) else ():
             served[account] += accounts.get(account, 0.0)
         if scopes[name_of].kind == "engine" and not name_of.endswith(".vector"):
             computed += accounts.get("useful", 0.0)
