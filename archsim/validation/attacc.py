@@ -115,11 +115,10 @@ def suite(reference: Path | None) -> list[Row]:
 def _published() -> list[_Point]:
     """Return two steps of AttAcc's simulator: the suite without a file."""
     dgx = _Point(
-        "LLAMA-65B", "W16A16", "dgx", "A100a", 8, "", 0, 0, 99, 2040, 128,
-        assumed=True, step_ms=37.9404, energy_nj=1.97404e10,
+        "LLAMA-65B", "W16A16", "dgx", "A100a", 8, "", 0, 0, 48, 2040, 128,
+        assumed=False, step_ms=30.2012, energy_nj=1.60618e10,
     )  # fmt: skip
-    return [dgx, dgx._replace(system="dgx-attacc", pim="bank", limited=1, assumed=False, step_ms=21.6498,
-                              energy_nj=1.31601e10)]  # fmt: skip
+    return [dgx, dgx._replace(system="dgx-attacc", pim="bank", limited=1, step_ms=18.3313, energy_nj=8.48525e9)]
 
 
 def _points(records: Iterable[Record]) -> list[_Point]:
