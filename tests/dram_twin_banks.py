@@ -30,6 +30,7 @@ class BanksTwin(Twin):
         self.commands: list[list[Request]] = [[] for _ in range(self.device.banks // self.queue_banks)]
         self.waiting: dict[int, list[Request]] = {}
         self.turn = self.draining = self.next_refresh = 0
+        self.gave_way = False
         self.held: set[int] = set()
 
     def required(self, request: Request) -> str:
@@ -110,15 +111,16 @@ class BanksTwin(Twin):
         """Move one transaction into the command queue of its bank; start to drain writes where it is time."""
         reads, writes = self.queues
         many = len(writes) > self.profile.drain_above and not any(self.commands)
-        if self.draining == 0 and (len(writes) >= self.profile.write_queue or many):
+        if self.draining == 0 and not self.gave_way and (len(writes) >= self.profile.write_queue or many):
             self.draining = len(writes)
+        self.gave_way = False
         queue = writes if self.draining else reads
         for request in queue:
             commands = self.commands[request.bank // self.queue_banks]
             if len(commands) >= self.profile.bank_queues:
                 continue
             if request.write and request.address in self.waiting:
-                self.draining = 0
+                self.draining, self.gave_way = 0, True
                 return
             self.draining -= request.write
             queue.remove(request)

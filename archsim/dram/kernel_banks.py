@@ -265,8 +265,15 @@ def _refresh_due(s: Any) -> None:
 
 @called
 def _move(s: Any, merged: Ints) -> bool:
-    """Move one transaction into its command queue; return whether one moved."""
-    if s.draining == 0 and (s.queued[1] >= s.depth[1] or (s.queued[1] > s.drain_above and s.waiting_commands == 0)):
+    """Move one transaction into its command queue; return whether one moved, or another may move in the next clock.
+
+    A write that must wait for a read of its address ends the drain. Were it to begin again in the next clock, a read
+    that waits behind full write queues would never be moved: so the next clock is the reads'.
+    """
+    full = s.queued[1] >= s.depth[1] or (s.queued[1] > s.drain_above and s.waiting_commands == 0)
+    gave_way = s.gave_way
+    s.gave_way = 0
+    if s.draining == 0 and full and not gave_way:
         s.draining = s.queued[1]
         s.mode_since = s.now
     direction = 1 if s.draining > 0 else 0
@@ -278,6 +285,7 @@ def _move(s: Any, merged: Ints) -> bool:
             if direction == 1:
                 if half > 0 and merged[half + s.slot_ident[slot]] > 0:
                     s.draining = 0
+                    s.gave_way = 1
                     return True
                 s.draining -= 1
             _take_out(s, direction, slot)
@@ -287,7 +295,7 @@ def _move(s: Any, merged: Ints) -> bool:
             s.waiting_commands += 1
             return True
         slot = s.slot_next[slot]
-    return False
+    return bool(gave_way)
 
 
 @called

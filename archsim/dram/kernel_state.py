@@ -41,7 +41,7 @@ _SCALARS = (
     "free_count", "promotions", "pair_edge", "pair_lane", "pair_bank", "priority_head", "priority_count",
     "blocked_from", "blocked_to", "traced", "stuck", "measure_from", "measure_to", "booked", "progress_at",
     "read_latency", "reads", "queues", "queue_banks", "queue_limit", "closed_page", "drain_above",
-    "draining", "turn", "in_refresh",
+    "draining", "gave_way", "turn", "in_refresh",
     "waiting_commands", "act2_within", "act2_guard", "act2_by",
     "activating", "clock_tail", "clock_until", "started", "started_waiting",
     "active_banks", "active_wake",

@@ -135,6 +135,19 @@ def test_the_kernel_with_command_queues_agrees_with_its_twin(case: tuple[Device,
     assert sum(run.causes) == run.ticks * device.lanes
 
 
+def test_a_full_write_queue_lets_the_read_pass_that_its_write_waits_for() -> None:
+    """A read, and a write to its address that fills the queue: draining must not begin again before the read moved."""
+    device = _small("GDDR6", 1, 1, split=False)
+    profile = replace(PROFILES["dramsim3"], write_queue=1, refresh="none")
+    stream = Stream(np.array([5, 5], np.int64), np.array([0, 1], np.uint8))
+    twin = BanksTwin(device, profile)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, traced=100)
+    assert [command for _, command, _ in twin.log][:2] == ["ACT", "RD"]
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log[: len(run.trace)]
+    assert len(run.done) == len(twin.done) == stream.index.size
+
+
 @pytest.mark.slow
 @settings(SMALL, max_examples=600)
 @given(_cases())
