@@ -71,8 +71,8 @@ def command(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Compare SYSTEMS (bundled names or TOML files) on one model and one trace.
 
-    Prints two blocks: every design at the trace's own rate, then at saturation, where they are ranked. The default
-    trace is a sampled one, azure-conv. Writes a run directory, by default archsim-compare-N.
+    Prints three blocks: every design at the trace's own rate, what a token takes there, and saturation, where they are
+    ranked. The default trace is a sampled one, azure-conv. Writes a run directory, by default archsim-compare-N.
 
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
@@ -110,7 +110,7 @@ def command(  # noqa: PLR0913  # one parameter an option
 
 
 def _replayed(designs: Sequence[Design], replay: Callable[..., Result], screen: Console) -> list[Result]:
-    """Run every design and print its line of the first block as soon as it is done, then the second block."""
+    """Run every design and print its line of the first block as soon as it is done, then the other blocks."""
     from archsim.report import table
     from archsim.report.economics_text import mixed_bases
     from archsim.report.interval_text import overlap_lines
@@ -123,6 +123,7 @@ def _replayed(designs: Sequence[Design], replay: Callable[..., Result], screen: 
         if len(results) == 1:
             screen.print(table.headline(results[0]), table.trace_header(names), sep="\n")
         screen.print(table.trace_row(results[-1], names))
+    screen.print("", "what a token takes at that rate", table.token_block(results), sep="\n")
     if results[-1].saturation is not None:
         screen.print("", table.saturation_headline(results), table.saturation_block(results), sep="\n")
     for line in overlap_lines(results):

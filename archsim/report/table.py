@@ -68,13 +68,17 @@ _TRACE_COLUMNS = (
     _Column("p99", 8),
     _Column("TPOT p50", 8),
     _Column("p99", 8),
-    _Column("TPOT mean, 80 %", 20),
     _Column("MBU", 6),
+    _Column("largest losses while decoding", None, "left"),
+)
+_TOKEN_COLUMNS = (
+    _Column("status", 12, "left"),
+    _Column("TPOT mean", 9),
+    _Column("80 %", 20),
     _Column("J/token", 8),
     _Column("W/chip", 7),
     _Column("USD/Mtok", 8),
-    _Column("gCO2/Mtok", 9),
-    _Column("largest losses while decoding", None, "left"),
+    _Column("gCO2e/Mtok", 10),
 )
 _SATURATION_COLUMNS = (
     _Column("status", 12, "left"),
@@ -117,12 +121,24 @@ def trace_row(result: Result, names: Sequence[str]) -> Table:
         f"{result.requests.completed:,}",
         f"{result.requests.rejected:,}",
         *(_seconds(value) for value in (ttft.p50, ttft.p99, tpot.p50, tpot.p99)),
-        bar_cell(result),
         percent(result.mbu),
-        *energy_cells(result),
-        *cost_cells(result),
         ", ".join(f"{account_label(account)} {percent(fraction)}" for account, fraction in lost) or "-",
     )
+    return table
+
+
+def token_block(results: Sequence[Result]) -> Table:
+    """Return the block between: how sure the mean TPOT is, and what an output token takes."""
+    table = _fixed([result.system.name for result in results], _TOKEN_COLUMNS, header=True)
+    for result in results:
+        table.add_row(
+            result.system.name,
+            result.system.status,
+            _seconds(result.latency_s.tpot.mean),
+            bar_cell(result),
+            *energy_cells(result),
+            *cost_cells(result),
+        )
     return table
 
 

@@ -55,10 +55,11 @@ def test_rows_of_the_first_block_line_up_with_its_header() -> None:
     assert {row.index("network 22.0 %") for row in rows} == {header.index("largest losses")}
 
 
-def test_status_of_a_design_is_shown_in_both_blocks() -> None:
+def test_status_of_a_design_is_shown_in_every_block() -> None:
     """Nobody shall take an announced part for a shipped one."""
     result = make_result(status="announced")
     assert "announced" in printed(table.trace_row(result, ["toy"]))
+    assert "announced" in printed(table.token_block([result]))
     assert "announced" in printed(table.saturation_block([result]))
 
 
