@@ -107,11 +107,16 @@ def _share(text: str) -> Fraction:
 
 def _print(base: Result, effects: list[Effect], *, words: str, step: Fraction) -> None:
     from archsim.report import table
+    from archsim.report.interval_text import rate_of
     from archsim.report.study_text import knob_table
 
     screen = table.console()
     rate = base.throughput.output_tokens_per_s or 0.0
-    screen.print(f"{words}: {rate:,.0f} tokens/s; every knob x and / {float(1 + step):g}", markup=False)
+    bar = rate_of(base)
+    interval = f" (80 % interval {bar.low:,.0f} to {bar.high:,.0f})" if bar else ""
+    screen.print(f"{words}: {rate:,.0f} tokens/s{interval}; every knob x and / {float(1 + step):g}", markup=False)
+    if base.uncertainty and base.uncertainty.extrapolated:
+        screen.print(f"extrapolated: {', '.join(base.uncertainty.extrapolated)}", markup=False)
     with_cost = any(_COST in effect.elasticity for effect in effects)
     rows = [
         (e.knob.title, e.up.get(_METRIC), e.down.get(_METRIC), e.elasticity.get(_METRIC), e.elasticity.get(_COST))
@@ -131,5 +136,13 @@ def _print_json(base: Result, effects: list[Effect]) -> None:
          "problem": e.problem or None}
         for e in effects
     ]  # fmt: skip
-    content = {"command": base.provenance.command, "tokens_per_s": base.throughput.output_tokens_per_s, "knobs": rows}
+    found = base.uncertainty
+    content = {
+        "command": base.provenance.command,
+        "tokens_per_s": base.throughput.output_tokens_per_s,
+        "tokens_per_s_low": None if found is None else found.output_tokens_per_s.low,
+        "tokens_per_s_high": None if found is None else found.output_tokens_per_s.high,
+        "extrapolated": None if found is None else found.extrapolated,
+        "knobs": rows,
+    }
     click.echo(json.dumps(content, indent=2, allow_nan=False))

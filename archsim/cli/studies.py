@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from archsim.report.study_text import Row, Value
     from archsim.study.cases import Outcome
     from archsim.study.fronts import Ranking
+    from archsim.study.metrics import Number
     from archsim.study.store import Store
     from archsim.study.study import Study
     from archsim.study.sweep import Tally
 
-__all__ = ["print_summary", "write_figures"]
+__all__ = ["barred", "print_summary", "write_figures"]
+
+_OUTSIDE = "; x: extrapolated beyond what was validated, by a stated prior"
 
 _MOST = 10
 _MOST_EACH = 12
@@ -61,6 +66,7 @@ def _point(outcome: Outcome) -> dict[str, Any]:
 def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> None:
     from archsim.report import table
     from archsim.report.study_text import Column, best_points
+    from archsim.study.bars import bar_of, is_extrapolated
     from archsim.study.metrics import METRICS
 
     screen = table.console()
@@ -86,15 +92,36 @@ def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> 
     )
     columns = [Column(name, METRICS[name].unit) for name in names]
     on_front = {outcome.point for outcome in ranking.front}
-    rows = [(o.point, o.point in on_front, o.inputs, o.metrics) for o in ranking.best]
+    rows = _lines(ranking.best, names, on_front)
     goal = study.spec.objective[0]
     screen.print(f"{ranking.feasible:,} keep the constraints; best by {goal.metric} ({goal.goal}):" if study.limits
                  else f"best by {goal.metric} ({goal.goal}):", "", best_points(rows, columns), sep="\n")  # fmt: skip
     if len(ranking.best_of_each) > 1:
-        each = [(o.point, o.point in on_front, o.inputs, o.metrics) for o in ranking.best_of_each]
+        each = _lines(ranking.best_of_each, names, on_front)
         screen.print("", f"the best at each {_split(study)}:", best_points(each, columns), sep="\n")
     if len(study.spec.objective) > 1:
         screen.print(f"* one of {len(ranking.front):,} points on the Pareto front")
+    shown = (*ranking.best, *ranking.best_of_each)
+    if any(bar_of(name, outcome.metrics) for outcome in shown for name in names):
+        outside = any(is_extrapolated(outcome.metrics) for outcome in shown)
+        screen.print(f"in brackets: 80 % interval{_OUTSIDE if outside else ''}")
+
+
+def _lines(outcomes: Sequence[Outcome], names: Iterable[str], on_front: set[int]) -> list[Row]:
+    from archsim.report.study_text import Row
+
+    return [
+        Row(o.point, o.point in on_front, o.inputs, {name: barred(name, o.metrics) for name in names}) for o in outcomes
+    ]
+
+
+def barred(metric: str, metrics: Mapping[str, Number]) -> Value:
+    """Return *metric* of *metrics* as tables show it, with its 80 % interval where it has one."""
+    from archsim.report.study_text import Value
+    from archsim.study.bars import bar_of, is_extrapolated
+
+    bar = bar_of(metric, metrics)
+    return Value(metrics.get(metric), None if bar is None else (bar.low, bar.high), outside=is_extrapolated(metrics))
 
 
 def _messages(store: Store) -> dict[str, int]:

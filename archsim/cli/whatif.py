@@ -19,6 +19,7 @@ from archsim.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from archsim.report.study_text import Change
     from archsim.result import Result
     from archsim.study.whatif import LedgerChange
 
@@ -96,21 +97,37 @@ def _per(result: Result) -> str:
 def _print(before: Result, after: Result, changes: Sequence[LedgerChange], *, change: str) -> None:
     from archsim.report import table
     from archsim.report.study_text import changed_metrics, ledger_table
-    from archsim.study.metrics import METRICS
 
     screen = table.console()
     screen.print(f"{before.system.name}, {before.model.name} {before.model.precision}: {change}", markup=False)
-    rows = []
-    for metric in METRICS.values():
-        if metric.of_result is not None:
-            old, new = metric.of_result(before), metric.of_result(after)
-            if old is not None and new is not None and old != new:
-                rows.append((metric.title, metric.unit, float(old), float(new)))
+    rows = _changes(before, after)
     screen.print(changed_metrics(rows) if rows else "no metric changes")
+    if any(row.before.bar or row.after.bar for row in rows):
+        screen.print("in brackets: 80 % interval; both sides share the errors of one machine, so intervals that overlap"
+                     " say little against the change")  # fmt: skip
+    for name, side in (("before", before), ("after", after)):
+        if side.uncertainty and side.uncertainty.extrapolated:
+            screen.print(f"x: {name} is extrapolated, {', '.join(side.uncertainty.extrapolated)}", markup=False)
     for ledger in changes:
         accounts = [(name, ledger.before_s.get(name, 0.0), ledger.after_s.get(name, 0.0)) for name in ledger.accounts]
         screen.print("", f"{ledger.scope}: decode time per {_per(before)}, by account of its ledger",
                      ledger_table(accounts, ledger.total_s), sep="\n")  # fmt: skip
+
+
+def _changes(before: Result, after: Result) -> list[Change]:
+    """Return the metrics of the result that changed; those that say how certain others are stand beside these."""
+    from archsim.cli.studies import barred
+    from archsim.report.study_text import Change
+    from archsim.study.bars import is_uncertainty
+    from archsim.study.metrics import METRICS
+
+    shown = {name: metric for name, metric in METRICS.items() if metric.of_result is not None}
+    old, new = ({name: m.of_result(side) for name, m in shown.items() if m.of_result} for side in (before, after))
+    return [
+        Change(metric.title, metric.unit, barred(name, old), barred(name, new))
+        for name, metric in shown.items()
+        if not is_uncertainty(name) and old[name] is not None and new[name] is not None and old[name] != new[name]
+    ]
 
 
 def _print_json(before: Result, after: Result, changes: Sequence[LedgerChange]) -> None:

@@ -10,7 +10,18 @@ from rich.table import Table
 from archsim.report.views import account_label
 from archsim.units import UNITS, format_quantity
 
-__all__ = ["Column", "best_points", "changed_metrics", "knob_table", "ledger_table", "quantity", "studies_table"]
+__all__ = [
+    "Change",
+    "Column",
+    "Row",
+    "Value",
+    "best_points",
+    "changed_metrics",
+    "knob_table",
+    "ledger_table",
+    "quantity",
+    "studies_table",
+]
 
 _PRINTED_UNITS = {"s": "s", "W": "W", "B": "bytes", "B/s": "bytes/s"}
 
@@ -24,24 +35,63 @@ class Column:
     """SI unit; empty: a plain number."""
 
 
-def quantity(value: float | None, unit: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number with its 80 % interval."""
+
+    number: float | None
+    bar: tuple[float, float] | None = None
+    """Its ends, in the unit of the number; None: it has none."""
+    outside: bool = False
+    """Whether it is extrapolated beyond what was validated."""
+
+    def text(self, unit: str) -> str:
+        """Return the number with its *unit* and the interval in brackets, `x` before one that is extrapolated."""
+        shown = quantity(self.number, unit)
+        if self.bar is None:
+            return shown
+        low, high = (quantity(end, unit, digits=3) for end in self.bar)
+        first, _, prefixed = low.rpartition(" ")
+        if first and all(text.endswith(f" {prefixed}") for text in (shown, high)):
+            low, high = first, high.removesuffix(f" {prefixed}")
+        return f"{shown} ({'x ' if self.outside else ''}{low}-{high})"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A point as a line."""
+
+    point: int
+    on_front: bool
+    inputs: Mapping[str, object]
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A metric before and after."""
+
+    title: str
+    unit: str
+    """SI unit; empty: a plain number."""
+    before: Value
+    after: Value
+
+
+def quantity(value: float | None, unit: str, *, digits: int = 4) -> str:
     """Return *value* with its unit in few characters; a dash where there is none."""
     if value is None:
         return "-"
     if unit in _PRINTED_UNITS and _PRINTED_UNITS[unit] in UNITS:
-        return format_quantity(value, _PRINTED_UNITS[unit], digits=4)
+        return format_quantity(value, _PRINTED_UNITS[unit], digits=digits)
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
-def best_points(
-    rows: Sequence[tuple[int, bool, Mapping[str, object], Mapping[str, float | None]]], columns: Sequence[Column]
-) -> Table:
-    """Return one line a point: number, whether it is on the Pareto front, inputs that differ, metrics."""
-    varied = [
-        name for name in (rows[0][2] if rows else {}) if len({str(inputs.get(name)) for _, _, inputs, _ in rows}) > 1
-    ]
+def best_points(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """Return one line a point: number, inputs that differ, metrics with their intervals, whether it is on the front."""
+    varied = [name for name in (rows[0].inputs if rows else {}) if len({str(row.inputs.get(name)) for row in rows}) > 1]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("point", justify="right")
     for name in varied:
@@ -49,12 +99,12 @@ def best_points(
     for column in columns:
         table.add_column(column.name, justify="right", overflow="fold")
     table.add_column("front")
-    for point, on_front, inputs, metrics in rows:
+    for row in rows:
         table.add_row(
-            str(point),
-            *("-" if inputs.get(name) is None else str(inputs[name]) for name in varied),
-            *(quantity(metrics.get(column.name), column.unit) for column in columns),
-            "*" if on_front else "",
+            str(row.point),
+            *("-" if row.inputs.get(name) is None else str(row.inputs[name]) for name in varied),
+            *(row.values[column.name].text(column.unit) for column in columns),
+            "*" if row.on_front else "",
         )
     return table
 
@@ -74,14 +124,15 @@ _LEAST_S = 1e-9
 """Time of an account that is listed."""
 
 
-def changed_metrics(rows: Sequence[tuple[str, str, float, float]]) -> Table:
-    """Return one line a metric: title, before, after, relative change."""
+def changed_metrics(rows: Sequence[Change]) -> Table:
+    """Return one line a metric: title, before and after with their intervals, relative change."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for title in ("", "before", "after", "change"):
         table.add_column(title, justify="right" if title else "left")
-    for title, unit, before, after in rows:
-        change = f"{100 * (after / before - 1):+.1f} %" if before else "-"
-        table.add_row(title, quantity(before, unit), quantity(after, unit), change)
+    for row in rows:
+        old, new = row.before.number, row.after.number
+        change = f"{100 * (new / old - 1):+.1f} %" if old and new is not None else "-"
+        table.add_row(row.title, row.before.text(row.unit), row.after.text(row.unit), change)
     return table
 
 

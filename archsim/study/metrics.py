@@ -110,12 +110,32 @@ def _capital(result: Result) -> float | None:
     return math.fsum(usd.mid for usd in cost.capital_usd.values())
 
 
+def _end(bar: str, end: str) -> Callable[[Result], Number]:
+    """Return the *end*, `low` or `high`, of an 80 % interval; None where a result has no such interval."""
+
+    def figure(result: Result) -> float | None:
+        found = None if result.uncertainty is None else getattr(result.uncertainty, bar)
+        value: float | None = None if found is None else getattr(found, end)
+        return value
+
+    return figure
+
+
+def _extrapolated(result: Result) -> int | None:
+    return None if result.uncertainty is None else int(bool(result.uncertainty.extrapolated))
+
+
 METRICS: dict[str, Metric] = {
     "tokens_per_s": Metric("output tokens/s", "1/s", of_result=lambda r: r.throughput.output_tokens_per_s),
+    "tokens_per_s_low": Metric("output tokens/s, low end", "1/s", of_result=_end("output_tokens_per_s", "low")),
+    "tokens_per_s_high": Metric("output tokens/s, high end", "1/s", of_result=_end("output_tokens_per_s", "high")),
     "tokens_per_s_per_chip": Metric(
         "output tokens/s per chip", "1/s", of_result=lambda r: r.throughput.output_tokens_per_s_per_chip
     ),
     "tpot_s_mean": Metric("mean time per output token", "s", "s", of_result=lambda r: r.latency_s.tpot.mean),
+    "tpot_s_mean_low": Metric("mean time per output token, low end", "s", "s", of_result=_end("tpot_s", "low")),
+    "tpot_s_mean_high": Metric("mean time per output token, high end", "s", "s", of_result=_end("tpot_s", "high")),
+    "extrapolated": Metric("1: outside what was validated", "", of_result=_extrapolated),
     "tpot_s_p50": Metric("median time per output token", "s", "s", of_result=lambda r: r.latency_s.tpot.p50),
     "tpot_s_p99": Metric("time per output token, p99", "s", "s", of_result=lambda r: r.latency_s.tpot.p99),
     "ttft_s_p50": Metric("median time to first token", "s", "s", of_result=lambda r: r.latency_s.ttft.p50),
@@ -134,6 +154,12 @@ METRICS: dict[str, Metric] = {
     "saturation_tokens_per_s": Metric(
         "output tokens/s at saturation", "1/s",
         of_result=lambda r: r.saturation.output_tokens_per_s if r.saturation else None,
+    ),
+    "saturation_tokens_per_s_low": Metric(
+        "output tokens/s at saturation, low end", "1/s", of_result=_end("saturation_output_tokens_per_s", "low")
+    ),
+    "saturation_tokens_per_s_high": Metric(
+        "output tokens/s at saturation, high end", "1/s", of_result=_end("saturation_output_tokens_per_s", "high")
     ),
     "saturation_requests_per_s": Metric(
         "requests/s at saturation", "1/s", of_result=lambda r: r.saturation.requests_per_s if r.saturation else None

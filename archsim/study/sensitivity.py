@@ -23,6 +23,7 @@ from archsim.hardware.library import load_system, setting_paths
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result
 from archsim.study.axes import scaled
+from archsim.study.bars import EXTRAPOLATED
 from archsim.study.metrics import METRICS, metrics_of
 
 __all__ = ["KNOBS", "Effect", "Knob", "knobs_of", "sensitivities"]
@@ -147,7 +148,7 @@ def _pairs(
 ) -> Iterator[tuple[str, float, float]]:
     for name in METRICS:
         value, base = metrics[name], reference[name]
-        if value is not None and base:
+        if value is not None and base and name != EXTRAPOLATED:
             yield name, float(value), float(base)
 
 

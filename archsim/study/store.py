@@ -26,8 +26,8 @@ from archsim.study.cases import Outcome
 
 __all__ = ["SCHEMA", "Identity", "Store"]
 
-SCHEMA = "archsim.study/1"
-"""Changes when a table goes or changes its meaning."""
+SCHEMA = "archsim.study/2"
+"""Changes when a table goes or changes its meaning, or rows have other metrics."""
 _WAIT_S = 60.0
 """How long a write waits for another process's."""
 _APPLICATION_ID = 0x61726373

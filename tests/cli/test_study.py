@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from archsim.cli import main
+from archsim.study.store import Store
 
 STUDY = """
 kind = "study"
@@ -47,6 +49,12 @@ def test_a_sweep_prints_its_best_points_and_writes_figures(study: str, capsys: p
     page = capsys.readouterr().out
     assert "tiny.study.db: 4 of 4 points (4 done); 4 now" in page
     assert "best by tokens_per_s (max)" in page
+    with Store(Path("tiny.study.db")) as store:
+        low, high = max(
+            (row.metrics["tokens_per_s_low"] or 0.0, row.metrics["tokens_per_s_high"] or 0.0) for row in store.rows()
+        )
+    assert f" ({low:,.0f}-{high:,.0f})" in page
+    assert "in brackets: 80 % interval\n" in page
     assert sorted(path.name for path in Path("drawn").iterdir()) == ["heatmap.svg", "pareto.svg", "scaling.svg"]
     assert main(["sweep", study, "--workers", "1"]) == 0
     assert "; 0 now" in capsys.readouterr().out
@@ -75,6 +83,21 @@ def test_whatif_prints_json_alone(study: str, capsys: pytest.CaptureFixture[str]
     booked = change["ledgers"]["hbm"].values()
     before, after = (change["metrics"]["tpot_s_mean"][side] for side in ("before", "after"))
     assert sum(a["after_s"] - a["before_s"] for a in booked) == pytest.approx(after - before, rel=1e-6)
+
+
+def test_whatif_shows_the_intervals_of_both_sides(study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row of tokens/s with two intervals; a width of weights that no row has is named as extrapolated."""
+    step = ["--model", "llama-3.1-8b", "--batch", "8", "--context", "1024"]
+    assert main(["run", "h100-sxm8", *step, "--json"]) == 0
+    Path("result.json").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert main(["whatif", "result.json", "--precision", "w6a16kv16"]) == 0
+    page = capsys.readouterr().out
+    rate = next(line for line in page.splitlines() if line.startswith("output tokens/s "))
+    before, after = re.findall(r"\(.*?\)", rate)
+    assert not before.startswith("(x ")
+    assert after.startswith("(x ")
+    assert "x: after is extrapolated, precision " in page
+    assert "low end" not in page.split("energy per output token")[0]
 
 
 @pytest.mark.slow
