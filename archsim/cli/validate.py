@@ -62,7 +62,7 @@ def command(
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    from archsim.validation.summary import refused, tables_of, worst_rows
+    from archsim.validation.summary import left_out, refused, tables_of, worst_rows
 
     click.echo(f"{result['suite']}: {result['reference']}")
     for lines in tables_of(result):
@@ -77,8 +77,10 @@ def _print(result: Mapping[str, Any]) -> None:
     for row in worst_rows(result["rows"]):
         numbers = f"{row['expected']:.4g} expected, {row['predicted']:.4g} predicted"
         click.echo(f"  furthest off: {row['id']}: {numbers}, {100 * row['error']:+.2f} %")
-    for reason, count in refused(result["rows"]).items():
-        click.echo(f"  refused as reference: {count} rows: {reason}")
+    for why, count in refused(result["rows"]).items():
+        click.echo(f"  refused as reference: {count} rows: {why}")
+    for reason in left_out(result["rows"]):
+        click.echo(f"  skipped: {reason}")
     for bound in result["bounds"]:
         verdict = "held" if bound["held"] else "BROKEN"
         found = f"{bound['statistic']} |e| {100 * bound['found']:.3g} % of at most {100 * bound['limit']:.3g} %"

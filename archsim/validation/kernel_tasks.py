@@ -22,6 +22,7 @@ from archsim.workload.latent import Latent
 from archsim.workload.precision import matrix_dtype
 
 __all__ = [
+    "PROCESSORS",
     "Bench",
     "Heads",
     "Mixture",
@@ -35,7 +36,7 @@ __all__ = [
     "trtllm_cut",
 ]
 
-_PROCESSORS = 132
+PROCESSORS = 132
 """Streaming multiprocessors of an H100."""
 _WIDE_BITS = 16
 """Of a cache that is attended to as it is stored."""
@@ -199,10 +200,10 @@ def trtllm_cut(heads: Heads, kv_bits: int = 16) -> Cut:
     """
     whole = heads.batch * heads.kv
     pieces = whole * max(heads.context // 128, 1)
-    if heads.query > heads.kv and (pieces * 4 >= _PROCESSORS or kv_bits < _WIDE_BITS):
-        most = max(8, -(-whole // _PROCESSORS))
-        return Cut(merges=False, waves=min(-(-pieces // _PROCESSORS), most))
-    return Cut(merges=heads.context >= _SPLIT_FROM and whole < _PROCESSORS, waves=1)
+    if heads.query > heads.kv and (pieces * 4 >= PROCESSORS or kv_bits < _WIDE_BITS):
+        most = max(8, -(-whole // PROCESSORS))
+        return Cut(merges=False, waves=min(-(-pieces // PROCESSORS), most))
+    return Cut(merges=heads.context >= _SPLIT_FROM and whole < PROCESSORS, waves=1)
 
 
 def latent_attention(made: Bench, heads: Heads, latent: Latent, *, kv_bits: int, extra: int) -> float:

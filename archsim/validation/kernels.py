@@ -2,20 +2,22 @@
 
 The schema is told from the columns. A row is the time of one operation on one chip, predicted by the step floor under
 a runtime that launches kernel by kernel (`kernel_tasks`). How many small kernels belong to an operation is a fact
-about the library that was timed, `_EXTRA`. Rows faster than the memory's peak whose operands exceed the last cache are
-refused: no chip does that. Without a file the suite compares with published figures.
+about the library that was timed, `_EXTRA`. Layers of models as profilers time them are read by `layer_kernels`. Rows
+faster than the memory's peak whose operands exceed the last cache are refused: no chip does that. Without a file the
+suite compares with published figures.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 from archsim.errors import ArchsimError, InputError, Problem
+from archsim.validation.kernel_question import Question, positive, unanswered
 from archsim.validation.kernel_tasks import (
-    Bench,
     Cut,
     Heads,
     Mixture,
@@ -28,6 +30,7 @@ from archsim.validation.kernel_tasks import (
     matmul,
     trtllm_cut,
 )
+from archsim.validation.layer_kernels import LAYERS
 from archsim.validation.network import Row, row
 from archsim.validation.origin import Origin, of_kernel
 from archsim.validation.published import KERNELS
@@ -39,8 +42,8 @@ from archsim.workload.latent import Latent
 __all__ = ["SCHEMAS", "suite"]
 
 _RUNTIME = "trtllm-microbench"
-_LARGEST = 2**24
-"""Rows, columns, heads or tokens that a row may state."""
+_TIMES = re.compile("source|(latency|time)_us|.*_(median|std)_ms|(median|std)_ms")
+"""Columns that are not what a row asks."""
 
 
 class _Type(NamedTuple):
@@ -103,37 +106,28 @@ def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
     raise InputError(Problem(str(reference), "header", ", ".join(columns), f"the columns {known}"))
 
 
-class _Question(NamedTuple):
-    """What a row asks: its place in the suite, and how it is answered in seconds."""
-
-    group: str
-    system: str
-    moved_bytes: float
-    """Operands that must come from memory, for the check against its peak."""
-    answer: Callable[[Bench], float]
-    microseconds: float | None
-    skipped: str | None = None
-
-
 def _rows(
-    records: Iterable[Record], question_of: Callable[[Record], _Question], settings: tuple[str, ...]
+    records: Iterable[Record], question_of: Callable[[Record], Question], settings: tuple[str, ...]
 ) -> Iterator[Row]:
     for record in records:
-        names = " ".join(value for key, value in record.items() if key not in ("source", "latency_us", "time_us"))
+        names = " ".join(value for key, value in record.items() if not _TIMES.fullmatch(key))
         try:
             question = question_of(record)
         except (KeyError, ValueError):
             yield row(names, "unknown", None, None, "a cell is not what its column says")
             continue
+        except ArchsimError as error:
+            yield row(names, "unknown", None, None, str(error))
+            continue
         predicted, reason, origin = _predict(question, settings)
         yield row(f"{names} latency_us", question.group, question.microseconds, predicted, reason, origin=origin)
 
 
-def _predict(question: _Question, settings: tuple[str, ...]) -> tuple[float | None, str | None, Origin | None]:
+def _predict(question: Question, settings: tuple[str, ...]) -> tuple[float | None, str | None, Origin | None]:
     if question.skipped or not question.microseconds:
         return None, question.skipped or "no time", None
     try:
-        made = bench(question.system, _RUNTIME, settings)
+        made = bench(question.system, _RUNTIME, (*question.settings, *settings))
         rate = question.moved_bytes / question.microseconds * 1e6
         if rate > made.peak_bytes_per_s and question.moved_bytes > made.cache_bytes:
             return None, f"impossible: {rate / 1e12:.2f} TB/s, beyond the memory's peak and the last cache", None
@@ -144,26 +138,19 @@ def _predict(question: _Question, settings: tuple[str, ...]) -> tuple[float | No
     return microseconds, None, of_kernel(made.system, watched.kept[-1], question.group.rpartition(" ")[2])
 
 
-def _int(record: Record, column: str) -> int:
-    value = whole(record, column)
-    if value is None or not 0 < value <= _LARGEST:
-        raise ValueError(column)
-    return value
-
-
-def _gemm_or_attention(record: Record) -> _Question:
+def _gemm_or_attention(record: Record) -> Question:
     time = number(record, "latency_us")
     if record["op"] == "decode_attention":
         return _attention_question(
             record, (record["system"], "trtllm"), record["kv_dtype"], _heads(record, "q_heads", "kv_heads", "kv_len")
         )
     kind = record["dtype"]
-    shape = (_int(record, "m_or_batch"), _int(record, "n"), _int(record, "k"))
+    shape = (positive(record, "m_or_batch"), positive(record, "n"), positive(record, "k"))
     if kind not in _TYPES:
-        return _Question(f"gemm {kind}", record["system"], 0, _nothing, time, f"no model of the type {kind}")
+        return unanswered(f"gemm {kind}", record["system"], time, f"no model of the type {kind}")
     held = _TYPES[kind]
     extra = _EXTRA.get(("gemm", kind), 0)
-    return _Question(
+    return Question(
         f"gemm {kind}",
         record["system"],
         float(shape[1] * shape[2] * held.weight_bits / 8),
@@ -172,16 +159,12 @@ def _gemm_or_attention(record: Record) -> _Question:
     )
 
 
-def _nothing(_made: Bench) -> float:
-    return 0.0
-
-
 def _heads(record: Record, query: str, kv: str, context: str) -> Heads:
     batch = "m_or_batch" if "m_or_batch" in record else "batch"
-    return Heads(*(_int(record, column) for column in (batch, query, kv, "head_dim", context)))
+    return Heads(*(positive(record, column) for column in (batch, query, kv, "head_dim", context)))
 
 
-def _attention_question(record: Record, where: tuple[str, str], kind: str, heads: Heads) -> _Question:
+def _attention_question(record: Record, where: tuple[str, str], kind: str, heads: Heads) -> Question:
     system, engine = where
     bits = _TYPES[kind].bits
     extra = _EXTRA.get(("attention", engine, bits), 1)
@@ -189,7 +172,7 @@ def _attention_question(record: Record, where: tuple[str, str], kind: str, heads
     extra += cut.merges
     size = heads.batch * heads.context * 2 * heads.kv * heads.width * bits / 8
     time = number(record, "latency_us")
-    return _Question(
+    return Question(
         f"attention {kind}",
         system,
         size,
@@ -198,25 +181,25 @@ def _attention_question(record: Record, where: tuple[str, str], kind: str, heads
     )
 
 
-def _decode_attention(record: Record) -> _Question:
+def _decode_attention(record: Record) -> Question:
     engine = "vllm" if "vllm" in record["engine"].casefold() else "trtllm"
     heads = _heads(record, "query_heads", "kv_heads", "kv_len_tokens")
     return _attention_question(record, (record["gpu_system"], engine), record["kv_element_type"], heads)
 
 
-def _latent_attention(record: Record) -> _Question:
+def _latent_attention(record: Record) -> Question:
     kind, system = record["kv_element_type"], record["gpu_system"]
     bits = _TYPES[kind].bits
     heads = Heads(
-        batch=_int(record, "batch"),
-        query=_int(record, "query_heads"),
+        batch=positive(record, "batch"),
+        query=positive(record, "query_heads"),
         kv=1,
         width=_LATENT.value,
-        context=_int(record, "kv_len_tokens"),
+        context=positive(record, "kv_len_tokens"),
     )
     size = heads.batch * heads.context * _LATENT.cached * bits / 8
     extra = _EXTRA[("mla", bits)]
-    return _Question(
+    return Question(
         f"attention mla {kind}",
         system,
         size,
@@ -225,23 +208,23 @@ def _latent_attention(record: Record) -> _Question:
     )
 
 
-def _experts(record: Record) -> _Question:
+def _experts(record: Record) -> Question:
     kind, system = record["element_type"], record["gpu_system"]
     time = number(record, "latency_us")
     group = f"experts {kind}"
     if kind not in _TYPES:
-        return _Question(group, system, 0, _nothing, time, f"no model of the type {kind}")
+        return unanswered(group, system, time, f"no model of the type {kind}")
     held = _TYPES[kind]
-    tokens, top_k = _int(record, "tokens"), _int(record, "top_k")
-    count, parallel = _int(record, "num_experts"), _int(record, "moe_expert_parallel")
+    tokens, top_k = positive(record, "tokens"), positive(record, "top_k")
+    count, parallel = positive(record, "num_experts"), positive(record, "moe_expert_parallel")
     distinct, routed = touched_experts(record["routing"], tokens * top_k, count, ranks=parallel)
     layer = Mixture(
-        tokens, routed, distinct, _int(record, "hidden"),
-        _int(record, "expert_intermediate") // _int(record, "moe_tensor_parallel"),
+        tokens, routed, distinct, positive(record, "hidden"),
+        positive(record, "expert_intermediate") // positive(record, "moe_tensor_parallel"),
     )  # fmt: skip
     size = float(distinct * 3 * layer.hidden * layer.width * held.weight_bits / 8)
     extra = _EXTRA[("experts", kind if kind in _TRITON else held.bits)]
-    return _Question(
+    return Question(
         group, system, size,
         lambda made: experts(made, layer, weight_bits=held.weight_bits, bits=held.bits, extra=extra), time,
     )  # fmt: skip
@@ -251,24 +234,25 @@ _OPERATIONS = {"softmax": 5, "layernorm": 8, "gelu": 10}
 """Vector operations an element."""
 
 
-def _operator(record: Record) -> _Question:
+def _operator(record: Record) -> Question:
     system, kind = record["gpu"], record["operator"]
     time = number(record, "latency_us")
     if kind == "matmul":
-        shape = (_int(record, "dim_m"), _int(record, "dim_n"), _int(record, "dim_k"))
-        return _Question(kind, system, 0.0, lambda made: matmul(made, shape, weight_bits=Fraction(16), bits=16), time)
+        shape = (positive(record, "dim_m"), positive(record, "dim_n"), positive(record, "dim_k"))
+        return Question(kind, system, 0.0, lambda made: matmul(made, shape, weight_bits=Fraction(16), bits=16), time)
     if kind not in _OPERATIONS:
-        return _Question(kind, system, 0, _nothing, time, f"no model of the operator {kind}")
-    elements = _int(record, "dim_m") * (whole(record, "dim_n") or 1)
+        return unanswered(kind, system, time, f"no model of the operator {kind}")
+    elements = positive(record, "dim_m") * (whole(record, "dim_n") or 1)
     work = _OPERATIONS[kind]
-    return _Question(kind, system, 0.0, lambda made: elementwise(made, elements, operations=work, bits=16), time)
+    return Question(kind, system, 0.0, lambda made: elementwise(made, elements, operations=work, bits=16), time)
 
 
-SCHEMAS: dict[tuple[str, ...], Callable[[Record], _Question]] = {
+SCHEMAS: dict[tuple[str, ...], Callable[[Record], Question]] = {
     ("system", "op", "dtype", "m_or_batch", "n", "k", "kv_len", "latency_us"): _gemm_or_attention,
     ("gpu_system", "engine", "kv_element_type", "batch", "kv_heads", "kv_len_tokens", "latency_us"): _decode_attention,
     ("gpu_system", "engine", "element_type", "tokens", "num_experts", "routing", "latency_us"): _experts,
     ("gpu_system", "engine", "kv_element_type", "batch", "query_heads", "kv_len_tokens"): _latent_attention,
     ("gpu", "operator", "element_type", "dim_m", "dim_n", "dim_k", "latency_us"): _operator,
+    **LAYERS,
 }
 """Columns that tell a schema -> how its rows are read; the first that fits."""

@@ -10,7 +10,7 @@ from archsim.errors import InputError, Problem
 
 __all__ = ["ALL", "Selection", "parse_where"]
 
-_SYSTEM_COLUMNS = ("system", "gpu_system", "gpu")
+_SYSTEM_COLUMNS = ("system", "gpu_system", "gpu", "hardware", "device")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 
 

@@ -19,7 +19,7 @@ from archsim.validation.bounds import verdicts
 from archsim.validation.dram import class_of_row
 from archsim.validation.intervals import with_intervals
 
-__all__ = ["SUITES", "refused", "run_suite", "summary", "tables_of", "worst_rows"]
+__all__ = ["SUITES", "left_out", "refused", "run_suite", "summary", "tables_of", "worst_rows"]
 
 SUITES: dict[str, str] = {
     "dram": "archsim.validation.dram",
@@ -81,6 +81,15 @@ def refused(rows: Iterable[Row]) -> dict[str, int]:
     """Return why rows were refused as reference -> how many; their numbers are left out."""
     words = [str(row["skipped"]) for row in rows if str(row["skipped"]).startswith("impossible")]
     return dict(Counter(re.sub(r"\d+\.\d+ TB/s", "so many TB/s", text) for text in words))
+
+
+def left_out(rows: Iterable[Row], count: int = 12) -> list[str]:
+    """Return why rows were skipped, by group, the *count* most frequent first; not those refused as reference."""
+    reasons = [(str(row["group"]), str(row["skipped"])) for row in rows if row["skipped"]]
+    kept = Counter(pair for pair in reasons if not pair[1].startswith("impossible"))
+    lines = [f"{found} rows of {group}: {reason}" for (group, reason), found in kept.most_common(count)]
+    rest = kept.total() - sum(found for _, found in kept.most_common(count))
+    return [*lines, f"{rest} rows for other reasons: see --json"] if rest else lines
 
 
 def summary(rows: Iterable[Row]) -> dict[str, float | int | None]:
