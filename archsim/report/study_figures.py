@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,12 +16,18 @@ from matplotlib.figure import Figure
 from archsim.report import style
 from archsim.report.study_text import quantity
 
-__all__ = ["Figure", "Measure", "heat_map", "pareto_front", "scaling_curve"]
+__all__ = ["Curve", "Ends", "Figure", "FrontPoint", "Measure", "heat_map", "pareto_front", "scaling_curve"]
+
+Ends = tuple[float, float] | None
+"""Ends of an 80 % interval; None: there is none."""
 
 _MOST_LABELS = 8
 _FAINT = "#b9c4cc"
 _BROKEN = "#e3c9c0"
 _FRONT = style.LINE_COLOURS[0]
+_BAR = "#7d8a93"
+_BESIDE = 1.025
+"""Factor in x between intervals that would lie on one another."""
 _DECADES = 1.0
 """An axis whose values spread over more powers of ten is logarithmic."""
 
@@ -40,6 +46,34 @@ class Measure:
         return f"{self.title} ({prefix}{self.unit})" if self.unit else self.title
 
 
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """A point of two objectives."""
+
+    x: float
+    y: float
+    kind: str
+    """`"front"`, `"dominated"` or `"broken"` (a constraint is not kept)."""
+    label: str = ""
+    x_ends: Ends = None
+    y_ends: Ends = None
+    outside: bool = False
+    """Whether it is extrapolated beyond what was validated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How a metric grows."""
+
+    label: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    ends: Ends = None
+    """Interval of its last point."""
+    outside: Sequence[bool] = ()
+    """For each point, whether it is extrapolated beyond what was validated."""
+
+
 def _scale(measure: Measure, values: Sequence[float]) -> float:
     """Return the power of 1,000 in which *values* have few digits; 1 where the unit takes no prefix."""
     if measure.unit not in {"s", "W", "B", "B/s"} or not values:
@@ -48,48 +82,76 @@ def _scale(measure: Measure, values: Sequence[float]) -> float:
     return 1000.0 ** min(4, max(-2, math.floor(math.log10(middle) / 3)))
 
 
-def pareto_front(
-    points: Sequence[tuple[float, float, str, str]], measures: tuple[Measure, Measure], *, title: str
-) -> Figure:
-    """Return *points*, (x, y, class, label), in a plane: those of class `"front"` joined and labelled, others faint.
-
-    Classes are `"front"`, `"dominated"` and `"broken"` (a constraint is not kept).
-    """
+def pareto_front(points: Sequence[FrontPoint], measures: tuple[Measure, Measure], *, title: str) -> Figure:
+    """Return *points* in a plane: those of the front joined, some labelled with their intervals, others faint."""
     with style.styled():
         figure = Figure(figsize=(style.TWO_COLUMNS_IN, 3.6), layout="constrained")
         axes = figure.subplots()
-        xs, ys = [x for x, *_ in points], [y for _, y, *_ in points]
+        xs, ys = [point.x for point in points], [point.y for point in points]
         scales = (_scale(measures[0], xs), _scale(measures[1], ys))
         for kind, colour, marker, name in (
             ("broken", _BROKEN, "x", "breaks a constraint"), ("dominated", _FAINT, "o", "dominated"),
         ):  # fmt: skip
-            chosen = [(x / scales[0], y / scales[1]) for x, y, k, _ in points if k == kind]
+            chosen = [(point.x / scales[0], point.y / scales[1]) for point in points if point.kind == kind]
             if chosen:
                 axes.scatter([x for x, _ in chosen], [y for _, y in chosen], s=9, c=colour, marker=marker,
                              linewidths=0.8, label=f"{name} ({len(chosen):,})", zorder=1)  # fmt: skip
-        front = sorted((x / scales[0], y / scales[1], label) for x, y, kind, label in points if kind == "front")
-        axes.plot([x for x, _, _ in front], [y for _, y, _ in front], "-o", color=_FRONT, markersize=4, linewidth=1.0,
+        front = sorted((_scaled(point, scales) for point in points if point.kind == "front"), key=lambda p: (p.x, p.y))
+        axes.plot([p.x for p in front], [p.y for p in front], "-o", color=_FRONT, markersize=4, linewidth=1.0,
                   label=f"Pareto front ({len(front):,})", zorder=3)  # fmt: skip
+        _mark_outside(axes, [(p.x, p.y, _FRONT) for p in front if p.outside])
         _spread(axes, "x", xs)
         _spread(axes, "y", ys)
         axes.margins(x=0.08, y=0.12)
-        _label_front(axes, front)
+        labelled = _labelled(front)
+        _draw_bars(axes, [front[place] for place in labelled])
+        _label_front(axes, front, labelled)
         axes.set_xlabel(measures[0].label(scales[0]))
         axes.set_ylabel(measures[1].label(scales[1]))
         _title(axes, title)
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=5)
         style.quiet_axes(axes)
     return figure
 
 
-def _label_front(axes: Axes, front: Sequence[tuple[float, float, str]]) -> None:
-    """Name some points of the front, spread evenly over it, both ends among them."""
+def _scaled(point: FrontPoint, scales: tuple[float, float]) -> FrontPoint:
+    x_ends, y_ends = (
+        None if ends is None else (ends[0] / scale, ends[1] / scale)
+        for ends, scale in zip((point.x_ends, point.y_ends), scales, strict=True)
+    )
+    return replace(point, x=point.x / scales[0], y=point.y / scales[1], x_ends=x_ends, y_ends=y_ends)
+
+
+def _labelled(front: Sequence[FrontPoint]) -> list[int]:
+    """Return the places of some points of the front, spread evenly over it, both ends among them."""
     count = min(_MOST_LABELS, len(front))
-    places = sorted({round(index) for index in np.linspace(0, len(front) - 1, count)}) if front else []
-    rising = bool(front) and front[-1][1] >= front[0][1]
-    span = [float(axes.transData.transform((x, y))[0]) for x, y, _ in front]
+    return sorted({round(index) for index in np.linspace(0, len(front) - 1, count)}) if front else []
+
+
+def _draw_bars(axes: Axes, points: Sequence[FrontPoint]) -> None:
+    """Draw the intervals of *points* as thin crosses under them, named once."""
+    name: str | None = "80 % interval"
+    for point in points:
+        for ends, along in ((point.x_ends, "x"), (point.y_ends, "y")):
+            if ends is not None:
+                xs, ys = (ends, (point.y, point.y)) if along == "x" else ((point.x, point.x), ends)
+                axes.plot(xs, ys, color=_BAR, linewidth=0.6, zorder=2, label=name)
+                name = None
+
+
+def _mark_outside(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Draw a hollow marker over each of *points*, (x, y, colour)."""
+    for number, (x, y, colour) in enumerate(points):
+        axes.plot([x], [y], "o", color=colour, markerfacecolor="white", markersize=4, linewidth=0, zorder=3.5,
+                  label=None if number else "hollow: extrapolated")  # fmt: skip
+
+
+def _label_front(axes: Axes, front: Sequence[FrontPoint], places: Sequence[int]) -> None:
+    """Name the points of the front at *places*."""
+    rising = bool(front) and front[-1].y >= front[0].y
+    span = [float(axes.transData.transform((point.x, point.y))[0]) for point in front]
     for place in places:
-        x, y, label = front[place]
+        x, y, label = front[place].x, front[place].y, front[place].label
         # Beside the curve, on the side where dominated points do not lie under it; never beyond the right edge.
         late = span[place] > axes.bbox.x0 + 0.55 * axes.bbox.width
         above = late if rising else not late
@@ -142,14 +204,16 @@ def heat_map(
     return figure
 
 
-def scaling_curve(
-    curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], name: str, measure: Measure, *, title: str
-) -> Figure:
-    """Return *curves*, (label, x, y), on logarithmic axes, each against the line proportional to x from its start."""
+def scaling_curve(curves: Sequence[Curve], name: str, measure: Measure, *, title: str) -> Figure:
+    """Return *curves* on logarithmic axes, each against the line proportional to x from its start.
+
+    The last point of each has its interval, beside the others' where several end at one x.
+    """
     with style.styled():
         figure = Figure(figsize=(style.TWO_COLUMNS_IN, 3.2), layout="constrained")
         axes = figure.subplots()
-        for number, (label, xs, ys) in enumerate(curves):
+        for number, curve in enumerate(curves):
+            label, xs, ys = curve.label, curve.xs, curve.ys
             colour = style.LINE_COLOURS[number % len(style.LINE_COLOURS)]
             line = style.LINE_STYLES[number // len(style.LINE_COLOURS) % len(style.LINE_STYLES)]
             ideal = [ys[0] * x / xs[0] for x in xs]
@@ -159,7 +223,8 @@ def scaling_curve(
                       label="ideal: proportional" if number == len(curves) - 1 else None)  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        ticks = sorted({x for _, xs, _ in curves for x in xs})
+        _draw_last_bars(axes, curves)
+        ticks = sorted({x for curve in curves for x in curve.xs})
         axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axes.xaxis.minorticks_off()
         axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,g}")
@@ -170,6 +235,21 @@ def scaling_curve(
         figure.legend(loc="outside lower center", ncols=3)
         style.quiet_axes(axes)
     return figure
+
+
+def _draw_last_bars(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Draw the interval of each curve's last point, a little further right for each, and hollow points outside."""
+    name: str | None = "80 % interval"
+    outside: list[tuple[float, float, str]] = []
+    for number, curve in enumerate(curves):
+        colour = style.LINE_COLOURS[number % len(style.LINE_COLOURS)]
+        if curve.ends is not None:
+            x = curve.xs[-1] * _BESIDE ** (number + 1)
+            axes.plot((x, x), curve.ends, color=colour, linewidth=0.8, marker="_", markersize=3, label=name)
+            name = None
+        flagged = zip(curve.xs, curve.ys, curve.outside or [False] * len(curve.xs), strict=True)
+        outside += [(x, y, colour) for x, y, beyond in flagged if beyond]
+    _mark_outside(axes, outside)
 
 
 def _title(place: Axes | Figure, title: str) -> None:

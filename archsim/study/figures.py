@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archsim.report.study_figures import Figure, Measure, heat_map, pareto_front, scaling_curve
+from archsim.report.study_figures import Curve, Ends, Figure, FrontPoint, Measure, heat_map, pareto_front, scaling_curve
 from archsim.study.axes import Axis
+from archsim.study.bars import bar_of, is_extrapolated
 from archsim.study.cases import Outcome
 from archsim.study.fronts import dominates, keeps, scores
 from archsim.study.metrics import METRICS
@@ -71,8 +72,18 @@ def _front(study: Study, points: list[_Point]) -> Figure:
     for point in points:
         x, y = (float(point.outcome.metrics[goal.metric] or 0.0) for goal in (goals[1], goals[0]))
         kind = "front" if point.outcome.point in on_front else "dominated" if point.kept else "broken"
-        drawn.append((x, y, kind, _label(study, point) if kind == "front" else ""))
+        if kind != "front":
+            drawn.append(FrontPoint(x, y, kind))
+            continue
+        x_ends, y_ends = (_ends(point, goal.metric) for goal in (goals[1], goals[0]))
+        outside = is_extrapolated(point.outcome.metrics)
+        drawn.append(FrontPoint(x, y, kind, _label(study, point), x_ends=x_ends, y_ends=y_ends, outside=outside))
     return pareto_front(drawn, (_measure(goals[1].metric), _measure(goals[0].metric)), title=study.spec.title)
+
+
+def _ends(point: _Point, metric: str) -> Ends:
+    bar = bar_of(metric, point.outcome.metrics)
+    return None if bar is None else (bar.low, bar.high)
 
 
 def _label(study: Study, point: _Point) -> str:
@@ -109,8 +120,12 @@ def _best(points: list[_Point], study: Study) -> float | None:
     """Return the first objective of the best of *points*."""
     if not points:
         return None
-    value = max(points, key=lambda point: point.score[0]).outcome.metrics[study.spec.objective[0].metric]
+    value = _first(points).outcome.metrics[study.spec.objective[0].metric]
     return None if value is None else float(value)
+
+
+def _first(points: list[_Point]) -> _Point:
+    return max(points, key=lambda point: point.score[0])
 
 
 def _at(points: list[_Point], chosen: Sequence[tuple[Axis, Sequence[object]]]) -> list[_Point]:
@@ -169,15 +184,25 @@ def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> dict[str,
 def _scaling(study: Study, points: list[_Point], axis: Axis) -> dict[str, Figure]:
     others = [other for other in study.axes if other is not axis and 1 < len(other.levels) <= _MOST_CURVES]
     by = others[0] if others else None
+    metric = study.spec.objective[0].metric
     curves = []
-    for name, level in zip(_names(by), by.levels, strict=True) if by else [(study.spec.objective[0].metric, ())]:
+    for name, level in zip(_names(by), by.levels, strict=True) if by else [(metric, ())]:
         mine = _at(points, ((by, level),)) if by else points
-        found = [(float(str(x[0])), _best(_at(mine, ((axis, x),)), study)) for x in axis.levels]
-        known = [(x, y) for x, y in found if y is not None and x > 0 and y > 0]
-        if len(known) > 1:
-            curves.append((name, [x for x, _ in known], [y for _, y in known]))
+        if curve := _curve(name, mine, axis, metric=metric):
+            curves.append(curve)
     if not curves:
         return {}
-    metric = study.spec.objective[0].metric
     rest = f"\n{METRICS[metric].title}, best over all else" if len(study.axes) > 2 else ""
     return {"scaling": scaling_curve(curves, axis.keys[0], _measure(metric), title=study.spec.title + rest)}
+
+
+def _curve(name: str, points: list[_Point], axis: Axis, *, metric: str) -> Curve | None:
+    """Return the best point at each setting of *axis*, of those above zero; None where there are not two."""
+    best = [_first(found) for x in axis.levels if (found := _at(points, ((axis, x),)))]
+    placed = [(float(str(p.outcome.inputs[axis.keys[0]])), float(p.outcome.metrics[metric] or 0.0), p) for p in best]
+    known = [(x, y, point) for x, y, point in placed if x > 0 and y > 0]
+    if len(known) < 2:
+        return None
+    xs, ys, drawn = zip(*known, strict=True)
+    outside = [is_extrapolated(point.outcome.metrics) for point in drawn]
+    return Curve(name, xs, ys, ends=_ends(drawn[-1], metric), outside=outside)

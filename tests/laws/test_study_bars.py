@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from archsim.report.study_figures import Curve, FrontPoint, Measure, pareto_front, scaling_curve
 from archsim.result import Result
 from archsim.run import Bench, load_model, load_system
 from archsim.study.bars import Bar, bar_of, is_extrapolated, is_uncertainty
@@ -51,3 +52,23 @@ def test_what_has_no_interval_has_none(step: tuple[Result, dict[str, Number]]) -
     ends = {metric for metric in METRICS if is_uncertainty(metric)}
     assert {"tokens_per_s_low", "tpot_s_mean_high", "saturation_tokens_per_s_low", "extrapolated"} < ends
     assert len(ends) == 7
+
+
+def test_figures_draw_the_interval_of_a_named_point_and_mark_what_is_extrapolated() -> None:
+    """A line from end to end in the axes' units, ms and 1/s, and one hollow marker; a faint point has neither."""
+    points = [
+        FrontPoint(0.010, 50.0, "front", "a", x_ends=(0.009, 0.011), y_ends=(45.0, 55.0)),
+        FrontPoint(0.020, 90.0, "front", "b", x_ends=(0.016, 0.025), y_ends=(70.0, 110.0), outside=True),
+        FrontPoint(0.030, 10.0, "dominated"),
+    ]
+    figure = pareto_front(points, (Measure("time", "s"), Measure("rate", "1/s")), title="t")
+    lines = figure.axes[0].get_lines()
+    spans = [
+        tuple(line.get_xdata()) for line in lines if len(set(line.get_ydata())) == 1 and len(line.get_xdata()) == 2
+    ]
+    assert spans == [pytest.approx((9.0, 11.0)), pytest.approx((16.0, 25.0))]
+    assert [list(line.get_xdata()) for line in lines if line.get_markerfacecolor() == "white"] == [[20.0]]
+    curve = Curve("c", [1.0, 2.0], [1.0, 2.0], ends=(1.5, 2.5), outside=[False, True])
+    lines = scaling_curve([curve], "x", Measure("rate", "1/s"), title="t").axes[0].get_lines()
+    assert [2.0] in [list(line.get_xdata()) for line in lines if line.get_markerfacecolor() == "white"]
+    assert (1.5, 2.5) in [tuple(line.get_ydata()) for line in lines]
