@@ -226,6 +226,14 @@ def test_a_pool_that_can_never_hold_the_model_is_named() -> None:
         run_design(load_pools("h100-h200"), load_model("llama-3.1-405b"), trace=load_trace("azure-conv", limit=2))
 
 
+@pytest.mark.parametrize("pool", ["prefill", "decode"])
+def test_a_pool_answers_from_no_cache(pool: str) -> None:
+    """A cache of answers stands before a whole system; in a pool it would count requests of others."""
+    given = [f"{pool}.serving.answer_cache.hits=50 %", f"{pool}.serving.answer_cache.latency=1 ms"]
+    with pytest.raises(InputError, match="or answers of a pool"):
+        run_design(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
+
+
 @pytest.fixture(scope="module")
 def split() -> Result:
     """A run of forty requests on H100 for prompts and two copies of H200, of two replicas each, for decoding."""
