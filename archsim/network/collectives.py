@@ -86,7 +86,7 @@ def implementation_facts(
         algorithm = protocol.algorithm[kind]
         schedule = schedule_of(network, kind, members, size=size, algorithm=algorithm)
         seconds = schedule_seconds(network, members, _stretched(schedule, protocol.share), 0)
-        software_s = _software_ps(network, members, schedule, protocol) * 1e-12
+        software_s = _software_ps(schedule, protocol) * 1e-12
         timed.append((seconds + software_s, software_s, protocol, schedule))
     seconds, software_s, protocol, schedule = min(timed, key=lambda item: item[0])
     plain = algorithm_facts(network, schedule, members=members, algorithm=protocol.algorithm[kind], software_ps=0)
@@ -122,8 +122,7 @@ def _stretched(schedule: Schedule, share: float) -> Schedule:
     )
 
 
-def _software_ps(network: Network, members: tuple[int, ...], schedule: Schedule, protocol: Protocol) -> int:
-    """Return the protocol's time beside wires and hops: measured steps contain the hop between two neighbours."""
+def _software_ps(schedule: Schedule, protocol: Protocol) -> int:
+    """Return the protocol's time beside wires and hops: measured times contain the hops of the measured machine."""
     steps = sum(step.repeats for step in schedule)
-    hop_ps = network.latency_ps(network.route(members[0], members[1]))
-    return max(0, protocol.software_ps + steps * (protocol.step_ps - hop_ps))
+    return max(0, protocol.software_ps + steps * (protocol.step_ps - protocol.hop_ps))

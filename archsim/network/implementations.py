@@ -2,9 +2,11 @@
 
 A file names an implementation, the algorithm of each of its protocols by collective, and for each generation of chips
 at most three parameters a protocol: `software` (time of one collective that is neither per step nor on a wire), `step`
-(time of one step for an empty message, hops included; left out where steps overlap), `share` (part of the links' rate)
-and `up_to` (largest message, where the library has a fixed limit). `host` is what the host needs for a call: a duration
-is never shorter. A chip of no listed generation takes the parameters of the file's `stand_in`, and `note` says so.
+(time of one step for an empty message; left out where steps overlap), `share` (part of the links' rate) and `up_to`
+(largest message, where the library has a fixed limit). Measured times contain the hops of the machine they were taken
+on: `hop` is the latency of its path between two chips, which is taken off before the hops of another network are put
+in. `host` is what the host needs for a call: a duration is never shorter. A chip of no listed generation takes the
+parameters of the file's `stand_in`, and `note` says so.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class Protocol:
     """Collective -> algorithm."""
     software_ps: int
     step_ps: int
+    hop_ps: int
+    """Latency between two neighbours on the machine that it was measured on: `software_ps` and `step_ps` contain it."""
     share: float
     up_to_bytes: int | None
     least_ranks: int
@@ -94,7 +98,7 @@ class _Reader:
         table = self.tables.get("generation", {}).get(generation, {})
         host = {**self.tables, **table}
         protocols = tuple(
-            self._protocol(name, generation, protocol, table[protocol])
+            self._protocol(name, generation, protocol, table)
             for protocol in self.tables.get("protocol", {})
             if protocol in table
         )
@@ -114,8 +118,8 @@ class _Reader:
         stand_in = str(self.tables.get("stand_in", ""))
         return stand_in, f"{name} was not measured on {chip or 'this chip'}: the parameters of {stand_in} stand in"
 
-    def _protocol(self, implementation: str, generation: str, name: str, table: dict[str, Any]) -> Protocol:
-        described = self.tables["protocol"][name]
+    def _protocol(self, implementation: str, generation: str, name: str, measured: dict[str, Any]) -> Protocol:
+        described, table = self.tables["protocol"][name], measured[name]
         place = f"generation.{generation}.{name}"
         share = table.get("share")
         if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
@@ -129,6 +133,7 @@ class _Reader:
             algorithm=dict(described.get("algorithm", {})),
             software_ps=self._picoseconds(table, "software"),
             step_ps=self._picoseconds(table, "step") if "step" in table else 0,
+            hop_ps=self._picoseconds(measured, "hop"),
             share=float(share),
             up_to_bytes=self._read(table, "up_to", "bytes", int) if "up_to" in table else None,
             least_ranks=int(described.get("least_ranks", 2)),

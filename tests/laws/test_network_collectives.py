@@ -252,3 +252,17 @@ def test_a_stand_in_is_named_in_the_facts() -> None:
         made, kind="all_reduce", ranks=8, bytes=256, algorithm="vllm", software_ps=0, chip="b200-sxm"
     )
     assert "parameters of hopper stand in" in facts.note
+
+
+@pytest.mark.parametrize("library", ["nccl", "trtllm", "vllm", "rccl"])
+def test_the_latency_of_links_counts_under_a_library_too(library: str) -> None:
+    """Measured times contain the hops of the measured machine, not those of the network in hand."""
+    times = []
+    for link_latency_ps in (350_000, 450_000, 1_350_000):
+        made = build_network("switch", 8, link_bytes_per_s=450 * 10**9, link_latency_ps=link_latency_ps)
+        times.append(collective_facts(
+            made, kind="all_reduce", ranks=8, bytes=256, algorithm=library, software_ps=0, chip="h100-sxm"
+        ).duration_ps)  # fmt: skip
+    hops_ps = times[1] - times[0]
+    assert hops_ps >= 2 * 100_000, "at least one step, over two links"
+    assert times[2] - times[0] == 10 * hops_ps
