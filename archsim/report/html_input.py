@@ -1,7 +1,9 @@
 """What a report is made of: a run directory, or a result.json alone, read back and checked.
 
-Reads result.json, and beside it, where they are, config.resolved.toml, ledger.csv.gz and requests.csv.gz. Nothing is
-simulated. No path of this machine goes into what is read, so equal runs make equal reports wherever they lie.
+Of a directory every file that `archsim run --out` writes must be there: one from which files vanish while it is read is
+refused, never shown in part. Of a result.json, config.resolved.toml, ledger.csv.gz and requests.csv.gz are read where
+they lie beside it. Nothing is simulated. No path of this machine goes into what is read, so equal runs make equal
+reports wherever they lie.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ __all__ = ["ReportRun", "read_run"]
 
 _RESULT_LIMIT_BYTES = 256 * 2**20
 _MOST_PROBLEMS = 5
+_RESULT = "result.json"
 _CONFIG = "config.resolved.toml"
+_LEDGER = "ledger.csv.gz"
+_REQUESTS = "requests.csv.gz"
 _PRICES = "economics"
 
 
@@ -60,25 +65,38 @@ class _Numbers(NamedTuple):
 def read_run(path: Path) -> ReportRun:
     """Return the run in *path*, a run directory or its result.json.
 
-    Raises `InputError` where *path* is neither, or holds a result of another schema or a table that is none.
+    Raises `InputError` where *path* is neither, where a directory is not whole, and for a result of another schema or a
+    table that is none.
     """
-    alone = not path.is_dir()
-    result = _read_result(path if alone else path / "result.json")
-    folder = path.parent if alone and path.name == "result.json" else path
-    config, ledger, requests = (folder / name for name in (_CONFIG, "ledger.csv.gz", "requests.csv.gz"))
-    spec = load_design(str(config)) if config.is_file() else None
+    result, beside = _found(path)
+    config, ledger, requests = (beside.get(name) for name in (_CONFIG, _LEDGER, _REQUESTS))
+    spec = None if config is None else load_design(str(config))
     numbers = _numbers(result.provenance.command, config, spec)
     prices, options = _prices(result.cost)
     return ReportRun(
         result=result,
-        windows=read_ledger(ledger) if ledger.is_file() else {},
-        times=read_requests(requests) if requests.is_file() else None,
+        windows={} if ledger is None else read_ledger(ledger),
+        times=None if requests is None else read_requests(requests),
         spec=spec,
-        settings={} if spec is None else _flat(read_toml(config), ""),
+        settings={} if config is None else _flat(read_toml(config), ""),
         numbers=[row._replace(file=_short(row.file)) for row in [*numbers.rows, *prices]],
         numbers_note=numbers.note,
         command=numbers.command + options,
     )
+
+
+def _found(path: Path) -> tuple[Result, dict[str, Path]]:
+    """Return the result of *path*, and name -> path of the files beside it that a report reads."""
+    if path.is_dir():
+        result = _read_result(path / _RESULT)
+        wanted = (_CONFIG, _LEDGER) if result.provenance.trace_name is None else (_CONFIG, _LEDGER, _REQUESTS)
+        if missing := [name for name in wanted if not (path / name).is_file()]:
+            expected = f"a whole run directory, with {', '.join(missing)}; {_RESULT} alone can be given by its own path"
+            raise InputError(Problem(str(path), "", "", expected))
+        return result, {name: path / name for name in wanted}
+    around = path.parent if path.name == _RESULT else path  # nothing lies in a file
+    beside = {name: around / name for name in (_CONFIG, _LEDGER, _REQUESTS) if (around / name).is_file()}
+    return _read_result(path), beside
 
 
 def _read_result(path: Path) -> Result:
@@ -100,7 +118,7 @@ def _read_result(path: Path) -> Result:
         ) from None
 
 
-def _numbers(command: str, config: Path, spec: Design | None) -> _Numbers:
+def _numbers(command: str, config: Path | None, spec: Design | None) -> _Numbers:
     name = _asked(command)
     if name in design_names():
         if spec is None:
@@ -110,7 +128,7 @@ def _numbers(command: str, config: Path, spec: Design | None) -> _Numbers:
             return _Numbers(
                 sources(name), "As in the bundled files, which give exactly the system of this run.", command
             )
-    if spec is None:
+    if config is None or spec is None:
         note = "The system is not a bundled one and its configuration is not beside the result: no sources are known."
         return _Numbers([], note, command)
     note = (

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -118,6 +119,60 @@ def test_a_result_alone_makes_a_report_without_what_is_not_beside_it(runs: Path,
     }
     assert {"ledger", "sources"} <= ids
     assert not {"time", "latency"} & ids
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("replay", "config.resolved.toml"),
+        ("replay", "ledger.csv.gz"),
+        ("replay", "requests.csv.gz"),
+        ("replay", "result.json"),
+        ("step", "config.resolved.toml"),
+        ("step", "ledger.csv.gz"),
+    ],
+)
+def test_a_directory_that_is_not_whole_is_refused(
+    run: str, name: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each file that a run writes is needed: the message names the one that is not there, and no page is written."""
+    shutil.copytree(runs / run, tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "r.html")]) == 2
+    message = capsys.readouterr().err
+    assert name in message
+    assert "result.json" in message
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_directory_that_vanishes_while_it_is_read_makes_no_page(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed before any one of the times that a file of it is opened, it is refused; after, the page is whole."""
+    whole = page_of(tmp_path / "whole.html", runs / "replay")
+    run, opened = tmp_path / "run", Path.open
+    left = 0
+
+    def vanishing(path: Path, *words: Any, **named: Any) -> Any:
+        nonlocal left
+        if path.parent == run:
+            left -= 1
+            if left == 0:
+                shutil.rmtree(run)
+        return opened(path, *words, **named)
+
+    monkeypatch.setattr(Path, "open", vanishing)
+    codes = []
+    for number in range(1, 30):
+        shutil.copytree(runs / "replay", run, dirs_exist_ok=True)
+        left, out = number, tmp_path / f"{number}.html"
+        codes.append(main(["report", str(run), "--out", str(out)]))
+        assert out.exists() == (codes[-1] == 0)
+        if codes[-1] == 0:
+            assert out.read_text(encoding="utf-8") == whole
+            break
+    assert codes == [2] * (len(codes) - 1) + [0]
+    assert len(codes) > 4  # result, configuration, ledger, requests
 
 
 def test_two_runs_mark_what_differs_and_nothing_else(runs: Path, tmp_path: Path) -> None:
