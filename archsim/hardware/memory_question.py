@@ -138,7 +138,8 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
     channel, all_channels = _channel(standard, target, settings)
     window = latency = 0
     if target.chip is not None and target.memory is not None:
-        window, latency = target.chip.bytes_in_flight // all_channels, target.memory.round_trip_ps
+        in_flight = target.memory.outstanding_bytes or target.chip.bytes_in_flight
+        window, latency = in_flight // all_channels, target.memory.round_trip_ps
     profile = settings.controller(target.memory.controller if target.memory else "archsim")
     unit = channel.device.transaction_bytes
     requests = min(_REQUESTS * channel.channels, _USUAL_REQUESTS)

@@ -12,6 +12,7 @@ from archsim.cli.cache import command as cache_command
 from archsim.cli.memory import command as memory_command
 from archsim.cli.validate import command as validate_command
 from archsim.errors import InputError
+from archsim.files import bundled_path
 
 
 def _memory(*arguments: str) -> Result:
@@ -66,6 +67,17 @@ def test_a_chip_brings_its_window_and_round_trip() -> None:
     answer = json.loads(_memory("h100-sxm", "--json").stdout)
     assert answer["read_latency_s"] > 600e-9
     assert answer["window_bytes"] > 0
+
+
+def test_a_memory_with_outstanding_bytes_of_its_own_has_that_window(tmp_path: Path) -> None:
+    """`outstanding` of a memory stands for the chip's bytes in flight, as in a step."""
+    chip = (bundled_path("hwconfigs") / "chips/h100-sxm.toml").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(
+        chip.replace('interleave = "4 KiB"', 'outstanding = "160 KiB"\ninterleave = "4 KiB"', 1), encoding="utf-8"
+    )
+    answer = json.loads(_memory(str(own), "--json").stdout)
+    assert answer["window_bytes"] == 160 * 1024 // 80
 
 
 def test_the_picture_is_the_same_bytes_every_time(tmp_path: Path) -> None:
