@@ -1,9 +1,9 @@
 """Judge the house by its worst rooms: longest function, largest module, cycles of imports, lines written twice.
 
 `python scripts/house.py` prints them; `--most N` lists more of each. A cycle is a set of modules that import one
-another, late imports inside functions included. A pair of places is written twice where it shares six or more lines to the
-letter; blank lines, comments, imports and lines without a word do not count, and the tables of the DRAM standards, one
-file each on purpose, are left out.
+another, late imports inside functions included. A pair of places is written twice where it shares six or more lines to
+the letter; blank lines, comments, imports and lines without a word do not count, and the tables of the DRAM standards,
+one file each on purpose, are left out.
 """
 
 from __future__ import annotations
