@@ -119,11 +119,13 @@ def _imported(path: Path, names: set[str]) -> Iterator[str]:
 
 
 def _lines_of(path: Path) -> list[tuple[int, str]]:
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    text = path.read_text(encoding="utf-8")
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    left_out = {line for node in imports for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     return [
         (number, line.strip())
-        for number, line in lines
-        if _WORD.search(line) and not line.lstrip().startswith(("#", "import ", "from "))
+        for number, line in enumerate(text.splitlines(), 1)
+        if number not in left_out and _WORD.search(line) and not line.lstrip().startswith("#")
     ]
 
 
