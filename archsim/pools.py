@@ -13,12 +13,14 @@ from archsim.economics.assess import assessed
 from archsim.economics.spec import Economics, load_economics
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.files import digest_of
+from archsim.hardware.lent import lent
 from archsim.hardware.pools import Design, design_toml, load_design, load_pools
 from archsim.hardware.pools_spec import PoolsSpec
 from archsim.hardware.spec import SystemSpec
 from archsim.placed import Placed, Traffic
 from archsim.result import ARCHSIM_VERSION, Provenance, Result
 from archsim.run import AUTO, Progress, evaluate_step, run
+from archsim.serving.cascade import replay_cascade
 from archsim.serving.configure import arrivals_of
 from archsim.serving.divide import divided, returned
 from archsim.serving.handover import TransferLaw
@@ -63,11 +65,14 @@ class _Pools:
             own = model if pool.model is None else load_model(pool.model)
             try:
                 _check_techniques(pool.system)
-                setups[name] = Placed.of(pool.system, own, precision, pool.parallel, trace=trace)
+                system = pool.system if pool.memory_share is None else lent(pool.system, pool.memory_share)
+                setups[name] = Placed.of(system, own, precision, pool.parallel, trace=trace)
             except InputError as error:
                 kind = CapacityError if isinstance(error, CapacityError) else InputError
                 raise kind(*(replace(p, key=f"pool {name}: {p.key}" if p.key else f"pool {name}")
                              for p in error.problems)) from None  # fmt: skip
+        if spec.shares_chips:
+            _share_steps(spec, *setups.values())
         return cls(spec, setups, seed)
 
     def crew(self, name: str) -> Crew:
@@ -104,12 +109,17 @@ class _Pools:
             return replay_handover(
                 arrivals, prefill=self.crew(prefill), decode=self.crew(decode), law=self.law, progress=replayed
             )
+        if self.spec.cascade is not None:
+            crews = {name: self.crew(name) for name in self.setups}
+            return replay_cascade(arrivals, self.spec, crews, seed=self.seed, progress=replayed)
         division = divided(arrivals, self.spec, seed=self.seed)
         records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=replayed)
         return replace(records, requests=returned(records.requests, division))
 
     def pools(self, replayed: PoolRecords) -> list[Pool]:
         """Return what the summary says of each pool."""
+        if self.spec.shares_chips:
+            return [self._machine(replayed)]
         order = list(self.setups)
         if self.spec.hands_over:
             order = [self.spec.pool_that("prefill"), self.spec.pool_that("decode")]
@@ -120,6 +130,17 @@ class _Pools:
                 setup.costs.knot(Batch.of_decode(1, 1))
             found.append(Pool(name, self.spec.pools[name], setup.design, setup.costs.records, records, setup.limits))
         return found
+
+    def _machine(self, replayed: PoolRecords) -> Pool:
+        """Return what the summary says of chips that both models share."""
+        spec = self.spec
+        setup, pool = self.setups[spec.main], spec.pools[spec.main]
+        if not setup.costs.records:
+            setup.costs.knot(Batch.of_decode(1, 1))
+        names = tuple(one.model.name for one in self.setups.values())
+        design = replace(setup.design, spec=pool.system)
+        records = replayed.pools[0]
+        return Pool(spec.main_machine, pool, design, setup.costs.records, records, setup.limits, names)
 
     def saturated(self, trace: Trace, slo_s: float) -> Saturation:
         """Return the highest rate of *trace* that meets *slo_s*, with the steady part of the main pool."""
@@ -138,7 +159,7 @@ class _Pools:
         if found.record is None:
             return found
         replayed = kept[id(found.record)]
-        mine = next(pool for pool in self.pools(replayed) if pool.name == self.spec.main)
+        mine = next(pool for pool in self.pools(replayed) if pool.name == self.spec.main_machine)
         return replace(found, steady=steady_part(record_of_pool(mine.records, replayed.requests)))
 
 
@@ -254,6 +275,23 @@ def evaluate_design(
     return evaluate_step(
         pool.system, model, batch=batch, context=context, precision=precision, parallelism=pool.parallel
     )
+
+
+def _share_steps(spec: PoolsSpec, one: Placed, other: Placed) -> None:
+    """Let two models on the same chips number their iterations together, or raise `InputError` where that is no plan.
+
+    Books are of scopes: both have to use the chips alike.
+    """
+    for name, placed in zip(spec.pools, (one, other), strict=True):
+        if placed.replicas or placed.spread.router:
+            expected = "no replicas and no router: models that share chips use all of a copy, and requests are dealt"
+            raise InputError(Problem(spec.name, f"pool {name}: parallel", placed.spread.options or "dp", expected))
+    other.costs.records = one.costs.records
+    scopes = [placed.simulate(Batch.of_decode(1, 1)).scopes for placed in (one, other)]
+    if [scope.name for scope in scopes[0]] != [scope.name for scope in scopes[1]]:
+        found = " and ".join(", ".join(sorted({scope.name.partition(".")[0] for scope in own})) for own in scopes)
+        expected = "models that share chips use all of them alike: equal ways for both pools"
+        raise InputError(Problem(spec.name, "parallel", found, expected))
 
 
 def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:

@@ -16,6 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from archsim.errors import InputError, Problem
 from archsim.metrics.accounts import ACCOUNTS
+from archsim.metrics.cascading import CascadeFacts
 from archsim.metrics.columns import LedgerColumns, Named, RequestColumns, polars_frame
 from archsim.metrics.machine import (
     Energy,
@@ -36,6 +37,7 @@ __all__ = [
     "SCHEMA",
     "Bounds",
     "Carbon",
+    "CascadeFacts",
     "Cost",
     "DraftFacts",
     "Energy",
@@ -75,7 +77,7 @@ SCHEMA = "archsim.result/1"
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
 _ACCOUNTS = frozenset(ACCOUNTS)
-_OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers")
+_OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers", "cascade")
 """Fields of a result that are left out where there is nothing to say."""
 
 
@@ -289,6 +291,8 @@ class Result(_Row):
     """Pool -> what it is and did; absent where one system serves. Scopes of a pool are named `pool/scope`."""
     kv_transfers: TransferFacts | None = None
     """KV caches that passed between pools; absent where none can."""
+    cascade: CascadeFacts | None = None
+    """What became of the requests of a cascade; absent of other designs."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 

@@ -32,8 +32,11 @@ def _quantity_in(annotation: Any, metadata: list[Any]) -> Quantity | None:
 
 
 def _quantity_of(info: FieldInfo) -> Quantity | None:
+    arguments = typing.get_args(info.annotation)
     if typing.get_origin(info.annotation) is dict:
-        return _quantity_in(typing.get_args(info.annotation)[1], [])
+        return _quantity_in(arguments[1], [])
+    if typing.get_origin(info.annotation) is tuple:
+        return _quantity_in(arguments[0], list(getattr(arguments[0], "__metadata__", ())))
     return _quantity_in(info.annotation, list(info.metadata))
 
 

@@ -90,7 +90,7 @@ def design_settings(spec: PoolsSpec) -> dict[str, str]:
         found |= {f"{name}.{key}": str(own[key]) for key in own if key not in {"system", "wide_area"}}
         found |= {f"{name}.wide_area.{key}": str(value) for key, value in own.get("wide_area", {}).items()}
         found |= {f"{name}.{path}": value for path, value in setting_paths(pool.system).items()}
-    for table in ("link", "divide"):
+    for table in ("link", "divide", "cascade"):
         found |= {f"{table}.{key}": str(value) for key, value in tables.get(table, {}).items()}
     return found
 

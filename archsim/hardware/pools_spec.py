@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from archsim.hardware.division_spec import CascadeSpec, DivisionSpec
 from archsim.hardware.memory_spec import Spec, refusal
 from archsim.hardware.quantities import (
     BytesPerSecond,
@@ -57,6 +58,8 @@ class PoolSpec(Spec):
     """A model of its own, where the pool serves whole requests; not stated: that of the run."""
     wide_area: WideAreaSpec | None = None
     """How far it is from the users; not stated: their prompts and tokens take no time on the way."""
+    memory_share: Share | None = None
+    """Share of every memory's room that this pool's model has, where two models share chips."""
 
     @model_validator(mode="after")
     def _check_copies(self) -> PoolSpec:
@@ -81,29 +84,6 @@ class KvLinkSpec(Spec):
     """Energy of a bit over the link, both ends; not stated: absent in results."""
 
 
-class DivisionSpec(Spec):
-    """Which requests go to which of two pools, table `[divide]`."""
-
-    law: Literal["prompt", "tokens", "share"]
-    """`prompt`, `tokens`: those of at most so many prompt tokens, or prompt and output tokens, go to the first pool.
-    `share`: that share of all requests, drawn by the seed."""
-    first: Identifier
-    """The pool that gets those for whom the law holds; the other gets the rest."""
-    most_tokens: Count | None = None
-    """Bound of the laws `prompt` and `tokens`."""
-    share: Share | None = None
-    """Of the law `share`."""
-
-    @model_validator(mode="after")
-    def _check_law(self) -> DivisionSpec:
-        wanted, other = ("share", "most_tokens") if self.law == "share" else ("most_tokens", "share")
-        if getattr(self, wanted) is None:
-            raise refusal(wanted, "", f'this key, which the law "{self.law}" needs')
-        if getattr(self, other) is not None:
-            raise refusal(other, str(getattr(self, other)), f'nothing beside the law "{self.law}"')
-        return self
-
-
 class PoolsSpec(Spec):
     """A design of several systems, `hwconfigs/pools/*.toml`."""
 
@@ -123,6 +103,8 @@ class PoolsSpec(Spec):
     """What joins a prefill and a decode pool."""
     divide: DivisionSpec | None = None
     """What divides requests between two pools that serve all of them."""
+    cascade: CascadeSpec | None = None
+    """What makes requests begin on one of two such pools and go on to the other."""
 
     @property
     def hands_over(self) -> bool:
@@ -134,10 +116,30 @@ class PoolsSpec(Spec):
         return next(name for name, pool in self.pools.items() if pool.serves == serves)
 
     @property
+    def shares_chips(self) -> bool:
+        """Whether both pools are models on the same chips."""
+        return self.cascade is not None and self.cascade.chips == "shared"
+
+    @property
+    def machines(self) -> dict[str, PoolSpec]:
+        """Pools that have chips of their own, by name: both, or one of them for both that share."""
+        return {"+".join(self.pools): self.pools[self.main]} if self.shares_chips else self.pools
+
+    @property
+    def main_machine(self) -> str:
+        """The one of `machines` that headline figures are read off."""
+        return next(iter(self.machines)) if self.shares_chips else self.main
+
+    @property
     def main(self) -> str:
-        """The pool that headline figures are read off: the one that decodes; of two, the one with more bandwidth."""
+        """The pool that headline figures are read off: the one that decodes; of two, the one with more bandwidth.
+
+        Of two models on the same chips it is the second.
+        """
         if self.hands_over:
             return self.pool_that("decode")
+        if self.cascade is not None and self.shares_chips:
+            return next(name for name in self.pools if name != self.cascade.first)
         return max(self.pools, key=lambda name: _bandwidth(self.pools[name]))
 
     @model_validator(mode="after")
@@ -147,12 +149,34 @@ class PoolsSpec(Spec):
             expected = 'one pool that serves "prefill" and one that serves "decode", or two that serve "all"'
             raise refusal("pools", ", ".join(pool.serves for pool in self.pools.values()), expected)
         handing = roles[0] == "decode"
-        for key, table, wanted in (("link", self.link, handing), ("divide", self.divide, not handing)):
+        divides = not handing and self.cascade is None
+        for key, table, wanted in (("link", self.link, handing), ("divide", self.divide, divides)):
             if (table is not None) != wanted:
                 why = "pools that hand over" if key == "link" else "pools that serve all of a request"
                 raise refusal(key, "", f"this table for {why}, and only for them")
-        if self.divide is not None and self.divide.first not in self.pools:
-            raise refusal("divide.first", self.divide.first, f"one of {', '.join(self.pools)}")
+        if self.cascade is not None and handing:
+            raise refusal("cascade", "", "this table for pools that serve all of a request, and only for them")
+        for key, law in (("divide", self.divide), ("cascade", self.cascade)):
+            if law is not None and law.first not in self.pools:
+                raise refusal(f"{key}.first", law.first, f"one of {', '.join(self.pools)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shared(self) -> PoolsSpec:
+        shares = [pool.memory_share for pool in self.pools.values()]
+        one, other = self.pools.values()
+        if not self.shares_chips:
+            if any(shares):
+                raise refusal("memory_share", "", 'nothing where no cascade has chips = "shared"')
+            return self
+        if one.system != other.system or one.replicas != other.replicas:
+            expected = "equal systems and replicas of both pools, whose models share chips"
+            raise refusal("cascade.chips", "shared", expected)
+        if not all(shares) or sum(share or 0 for share in shares) > 1:
+            found = ", ".join("none" if share is None else f"{100 * float(share):g} %" for share in shares)
+            raise refusal("memory_share", found, "a share of the memory for each pool, at most 100 % together")
+        if any(pool.wide_area for pool in self.pools.values()) and one.wide_area != other.wide_area:
+            raise refusal("wide_area", "", "the same way for both pools, whose models share chips")
         return self
 
 

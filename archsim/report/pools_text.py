@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from archsim.hardware.division_spec import CascadeSpec
 from archsim.hardware.parts import main_memory_of
 from archsim.hardware.pools_spec import PoolSpec, PoolsSpec
+from archsim.metrics.cascading import CascadeClass
 from archsim.result import PoolFacts, Result
 from archsim.units import exact_quantity, format_quantity, seconds_of
 
@@ -17,7 +19,7 @@ _WIDTH = 44
 
 def pools_row(spec: PoolsSpec) -> dict[str, Any]:
     """Return what a list says of a design, in SI units; capacity and peak are those of the main pool's chip."""
-    chips = [pool.system.chip for pool in spec.pools.values()]
+    chips = [pool.system.chip for pool in spec.machines.values()]
     main = spec.pools[spec.main].system.chip
     memory = main.memory[main.main_memory]
     return {
@@ -27,7 +29,7 @@ def pools_row(spec: PoolsSpec) -> dict[str, Any]:
         "title": spec.title,
         "vendor": "pools of several systems",
         "chip": " + ".join(dict.fromkeys(chip.name for chip in chips)),
-        "chips": sum(pool.replicas * pool.system.chips for pool in spec.pools.values()),
+        "chips": sum(pool.replicas * pool.system.chips for pool in spec.machines.values()),
         "kinds": [_KIND],
         "topology": _KIND,
         "memory": main_memory_of(main),
@@ -49,14 +51,38 @@ def pools_lines(spec: PoolsSpec) -> list[str]:
             "        ▼",
         ]
         return ["users", *_way(""), *_box(names[0], spec), *wire, *_box(names[1], spec)]
+    if spec.cascade is not None:
+        first = spec.cascade.first
+        second = next(name for name in spec.pools if name != first)
+        far = [_far(spec.pools[name]).removeprefix(", ") for name in (first, second)]
+        return ["users", *_way(far[0]), *_box(first, spec), *_way(_check(spec.cascade) + _far(spec.pools[second])),
+                *_box(second, spec)]  # fmt: skip
     lines = ["users"]
     for name, pool in spec.pools.items():
-        far = pool.wide_area
-        told = "" if far is None else (
-            f", {format_quantity(seconds_of(far.latency_ps), 's')} away, {exact_quantity(far.bytes_per_s, 'bytes/s')}"
-        )  # fmt: skip
-        lines += [*_way(_law(spec, name) + told), *_box(name, spec)]
+        lines += [*_way(_law(spec, name) + _far(pool)), *_box(name, spec)]
     return lines
+
+
+def _far(pool: PoolSpec) -> str:
+    far = pool.wide_area
+    if far is None:
+        return ""
+    return f", {format_quantity(seconds_of(far.latency_ps), 's')} away, {exact_quantity(far.bytes_per_s, 'bytes/s')}"
+
+
+def _check(law: CascadeSpec) -> str:
+    """Return who goes on, and when."""
+    if law.share is not None:
+        who = f"{float(100 * law.share):g} % of the requests"
+    elif law.shares:
+        shares = ", ".join(f"{float(100 * share):g}" for share in law.shares)
+        who = f"{shares} % of the requests, by prompts of up to {', '.join(map(str, law.bounds))} tokens and more"
+    else:
+        what = "prompts" if law.law == "prompt" else "requests"
+        who = f"{what} of more than {law.most_tokens:,} tokens"
+    after = "their answers" if law.check == "answer" else f"{law.check_tokens} tokens"
+    chips = ", on the same chips" if law.chips == "shared" else ""
+    return f"{who}, after {after}{chips}"
 
 
 def _way(text: str) -> list[str]:
@@ -70,6 +96,9 @@ def _law(spec: PoolsSpec, name: str) -> str:
     mine = name == law.first
     if law.share is not None:
         return f"{float(100 * (law.share if mine else 1 - law.share)):g} % of the requests"
+    if law.shares:
+        shares = ", ".join(f"{float(100 * (share if mine else 1 - share)):g}" for share in law.shares)
+        return f"{shares} % of the requests, by prompts of up to {', '.join(map(str, law.bounds))} tokens and more"
     what = "prompts" if law.law == "prompt" else "requests"
     return f"{what} of {'at most' if mine else 'more than'} {law.most_tokens:,} tokens"
 
@@ -101,7 +130,25 @@ def pool_lines(result: Result) -> list[tuple[str, str]]:
             wait, time = (format_quantity(value, "s", digits=3) for value in (moved.wait_s, moved.time_s))
             text += f"; waited {wait} and took {time} after the prompt, mean"
         lines.append(("KV transfers", text))
+    if result.cascade is not None:
+        lines += [(name, _became(one)) for name, one in result.cascade.classes.items()]
     return lines
+
+
+def _became(one: CascadeClass) -> str:
+    """Return what a line says of a class of a cascade's requests."""
+    text = f"{one.requests:,} requests ({100 * one.share:.1f} %)"
+    if one.discarded_tokens:
+        text += f", {one.discarded_tokens:,} tokens not kept"
+    for name, spread in (("TTFT", one.ttft_s), ("end to end", one.e2e_s)):
+        if spread.p50 is not None and spread.p99 is not None:
+            half, most = (format_quantity(value, "s", digits=3) for value in (spread.p50, spread.p99))
+            text += f"; {name} p50 {half}, p99 {most}"
+    if one.usd_per_request is not None:
+        text += f"; {one.usd_per_request:.2g} USD"
+    if one.joules_per_request is not None:
+        text += f", {one.joules_per_request:,.3g} J"
+    return text + " each"
 
 
 def _did(pool: PoolFacts) -> str:

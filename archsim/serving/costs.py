@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from archsim.errors import SimulationError
 from archsim.serving.chunks import Chunks
 from archsim.step.costs import FINE_BITS
+from archsim.units import PS_PER_S
 from archsim.workload.layers import Reach
 
-__all__ = ["FINE_BITS", "Costs", "Run", "decode_alike_fine", "fine_from_ps", "ps_from_fine"]
+__all__ = ["FINE_BITS", "Costs", "Run", "check_clock", "decode_alike_fine", "fine_from_ps", "ps_from_fine"]
+
+_LATEST_PS = 2**63 - 1
+"""What a column of times holds: 106 days."""
 
 
 class Run(Protocol):
@@ -73,3 +78,9 @@ def ps_from_fine(time_fine: int) -> int:
 def fine_from_ps(picoseconds: int) -> int:
     """Return *picoseconds* on the replay clock."""
     return picoseconds << FINE_BITS
+
+
+def check_clock(now_ps: int) -> None:
+    """Raise `SimulationError` where a run goes on for longer than a column of times holds."""
+    if now_ps > _LATEST_PS:
+        raise SimulationError(f"the run goes on beyond {_LATEST_PS // (86400 * PS_PER_S)} days of simulated time")

@@ -8,17 +8,19 @@ The user's clock is the one that latencies are told in. Tokens on the way down a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from archsim.hardware.pools_spec import DivisionSpec, PoolsSpec, WideAreaSpec
+from archsim.hardware.division_spec import LawSpec
+from archsim.hardware.pools_spec import PoolsSpec, WideAreaSpec
 from archsim.result import RequestColumns
 from archsim.serving.requests import Arrival
 from archsim.units import PS_PER_S
 
-__all__ = ["Division", "divided", "returned"]
+__all__ = ["Division", "divided", "held_for", "returned", "up_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,11 @@ def divided(arrivals: Iterable[Arrival], spec: PoolsSpec, *, seed: int) -> Divis
         raise AssertionError(f"{spec.name} divides nothing")
     names = list(spec.pools)
     requests = list(arrivals)
-    first = _first(requests, law, seed=seed)
+    first = held_for(requests, law, seed=seed)
     chosen = np.where(first, names.index(law.first), 1 - names.index(law.first)).astype(np.int64)
     ways = [spec.pools[name].wide_area for name in names]
     streams = tuple(
-        _arriving([request for request, pool in zip(requests, chosen.tolist(), strict=True) if pool == place], way)
+        up_to([request for request, pool in zip(requests, chosen.tolist(), strict=True) if pool == place], way)
         for place, way in enumerate(ways)
     )
     latency = np.array([way.latency_ps if way else 0 for way in ways], dtype=np.int64)
@@ -67,17 +69,22 @@ def returned(requests: RequestColumns, division: Division) -> RequestColumns:
     return replace(requests, arrival_ps=division.sent_ps, **(rows | seen))
 
 
-def _first(requests: list[Arrival], law: DivisionSpec, *, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    if law.share is not None:
+def held_for(requests: Sequence[Arrival], law: LawSpec, *, seed: int) -> npt.NDArray[np.bool_]:
+    """Return for which of *requests* the law holds; *seed* draws the difficulty of each, uniform from 0 to 1."""
+    if law.law in {"share", "difficulty"}:
         # 53 raw bits make a uniform number; the generator's own distributions differ between versions.
         raw = np.random.PCG64(seed).random_raw(len(requests)) >> np.uint64(11)
-        return np.asarray(raw < np.uint64(int(law.share * 2**53)))
+        shares = law.shares or (law.share or 0,)
+        limits = np.array([int(share * 2**53) for share in shares], dtype=np.uint64)
+        prompts = np.array([request.prompt_tokens for request in requests], dtype=np.int64)
+        classes = np.searchsorted(np.array(law.bounds, dtype=np.int64), prompts, side="left")
+        return np.asarray(raw < limits[classes])
     outputs = law.law == "tokens"
     tokens = [request.prompt_tokens + (request.output_tokens if outputs else 0) for request in requests]
     return np.array(tokens, dtype=np.int64) <= (law.most_tokens or 0)
 
 
-def _arriving(requests: list[Arrival], way: WideAreaSpec | None) -> list[Arrival]:
+def up_to(requests: list[Arrival], way: WideAreaSpec | None) -> list[Arrival]:
     """Return *requests* as they arrive behind *way*."""
     if way is None:
         return requests

@@ -14,18 +14,28 @@ import numpy as np
 
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel
+from archsim.metrics.columns import IntColumn
 from archsim.result import RequestColumns
 from archsim.serving.costs import Costs
 from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transfers
 from archsim.serving.mate import Mate
-from archsim.serving.policies import POLICIES
-from archsim.serving.record import Record
+from archsim.serving.policies import POLICIES, Policy
+from archsim.serving.record import Record, Window
 from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.router import DEALT, ROUTERS, Desk, Door, Offer, merged_requests
 
-__all__ = ["Crew", "PoolRecords", "replay_handover", "replay_side_by_side"]
+__all__ = [
+    "Crew",
+    "PoolRecords",
+    "Stage",
+    "Trial",
+    "ended_together",
+    "replay_handover",
+    "replay_side_by_side",
+    "serve_stage",
+]
 
 _PROGRESS_EVERY = 256
 
@@ -45,6 +55,23 @@ class Crew:
             if name not in known:
                 raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
 
+    @property
+    def rule(self) -> Policy:
+        """The policy itself."""
+        return POLICIES[self.policy]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one model of a cascade did."""
+
+    numbers: IntColumn
+    """Place in the trace of each of its requests."""
+    requests: RequestColumns
+    """As its servers saw them, in the order of *numbers*."""
+    total: Window
+    """Its phases, on all its chips."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolRecords:
@@ -57,6 +84,10 @@ class PoolRecords:
     ports: tuple[tuple[Port, ...], ...] = ()
     """Pool -> the ports that KV caches passed."""
     transfers: Transfers | None = None
+    outcome: IntColumn | None = None
+    """What became of each request of a cascade (`archsim.serving.cascade`); None of other designs."""
+    trials: tuple[Trial, ...] = ()
+    """Of a cascade: of its first model and of its second."""
 
 
 class _Tally:
@@ -161,6 +192,35 @@ def replay_side_by_side(
     return PoolRecords(tally.requests([record for pool in pools for record in pool]), pools)
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A pool that has served all its requests, and has not been told when others ended."""
+
+    servers: tuple[Server, ...]
+    requests: RequestColumns
+    event_count: int
+
+
+def serve_stage(arrivals: Sequence[Arrival], crew: Crew, *, progress: Progress | None = None) -> Stage:
+    """Serve *arrivals* with *crew* alone."""
+    kernel, tally = Kernel(), _Tally(progress)
+    desk = Desk(arrivals, ROUTERS[crew.router], replicas=crew.servers, sessions=())
+    servers = tuple(
+        _server(crew, Door(desk, place, kernel), tally.of(place, desk.done), None) for place in range(crew.servers)
+    )
+    kernel.process(desk.serve(kernel))
+    processes = [kernel.process(server.serve(kernel)) for server in servers]
+    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    records = [server.record(kernel.event_count) for server in servers]
+    return Stage(servers, tally.requests(records), kernel.event_count)
+
+
+def ended_together(pools: Sequence[Sequence[Server]], event_count: int) -> tuple[tuple[Record, ...], ...]:
+    """Return the records of the servers of all *pools*, each idle to the end of the last."""
+    records = iter(_ended_together([server for servers in pools for server in servers], event_count))
+    return tuple(tuple(next(records) for _ in servers) for servers in pools)
+
+
 class _NoDoor:
     """Where nobody arrives but from another pool."""
 
@@ -172,7 +232,7 @@ class _NoDoor:
 
 
 def _server(crew: Crew, door: Door | _NoDoor, done: Callable[[Served, int], None], mate: Mate | None) -> Server:
-    return Server(door, crew.costs, limits=crew.limits, policy=POLICIES[crew.policy], done=done, mate=mate)
+    return Server(door, crew.costs, limits=crew.limits, policy=crew.rule, done=done, mate=mate)
 
 
 def _ended_together(servers: Sequence[Server], event_count: int) -> tuple[Record, ...]:

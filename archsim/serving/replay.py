@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 
-from archsim.errors import InputError, Problem, SimulationError, did_you_mean
+from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel, Process
 from archsim.serving.admission import make_room, within_tpot
 from archsim.serving.batch import Batch
 from archsim.serving.books import RequestBooks
 from archsim.serving.chunks import Chunks, cut
-from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
+from archsim.serving.costs import Costs, Run, check_clock, fine_from_ps, ps_from_fine
 from archsim.serving.mate import Mate
 from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
@@ -36,7 +36,6 @@ from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits, S
 from archsim.serving.speculation import Pattern, Span, jump
 from archsim.serving.techniques import PLAIN
 from archsim.serving.windows import WindowLog
-from archsim.units import PS_PER_S
 
 __all__ = ["Progress", "Server", "replay"]
 
@@ -44,8 +43,6 @@ Progress = Callable[[int, int], None]
 """Called now and then with the requests done and the simulated picoseconds."""
 
 _PROGRESS_EVERY = 256
-_LATEST_PS = 2**63 - 1
-"""What a column of times holds: 106 days."""
 
 
 def replay(
@@ -118,30 +115,48 @@ class Server:
         now_ps = 0
         rank = self._mate.rank if self._mate else 0
         while True:
-            self._receive()
-            if self._mate is not None:
-                self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
             start_fine = self._now_fine
-            joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
+            joining = self.begin(now_ps)
             if joining is None:
                 joining = []
-                if not self._decode() and not self._idle(now_ps):
+                if not self._idle(now_ps):
                     return
-            if self._observer is not None:
-                running = len(self._batch) + len(self._under_way) + len(joining)
-                levels = (len(self._waiting), running, self._batch.used_blocks)
-                self._observer.series.add(start_fine, self._now_fine, levels)
+            self.watch(start_fine, len(joining))
             before_ps, now_ps = now_ps, ps_from_fine(self._now_fine)
-            if now_ps > _LATEST_PS:
-                raise SimulationError(
-                    f"the run goes on beyond {_LATEST_PS // (86400 * PS_PER_S)} days of simulated time"
-                )
+            check_clock(now_ps)
             if self._mate is not None:
                 self._mate.wakes_ps = now_ps
                 yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
             elif (wait := kernel.pass_ps(now_ps - before_ps)) is not None:
                 yield wait
-            self._finish(joining, now_ps)
+            self.finish(joining, now_ps)
+
+    def begin(self, now_ps: int) -> list[Sequence] | None:
+        """Do what is due and start what comes next; return who joins with it, None where nothing is to do."""
+        self._receive()
+        if self._mate is not None:
+            self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
+        joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
+        if joining is not None:
+            return joining
+        return [] if self._decode() else None
+
+    def watch(self, start_fine: int, joining: int) -> None:
+        """Note what waits, runs and is held since *start_fine*, where anybody asked."""
+        if self._observer is not None:
+            running = len(self._batch) + len(self._under_way) + joining
+            levels = (len(self._waiting), running, self._batch.used_blocks)
+            self._observer.series.add(start_fine, self._now_fine, levels)
+
+    def resume(self, now_fine: int) -> None:
+        """Go on at *now_fine*: until then others had the chips."""
+        start_fine, self._now_fine = self._now_fine, now_fine
+        self.watch(start_fine, 0)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a request waits or runs here."""
+        return bool(self._waiting or self._under_way or len(self._batch))
 
     @property
     def now_fine(self) -> int:
@@ -356,7 +371,8 @@ class Server:
         self._now_fine = arrival_fine
         return True
 
-    def _finish(self, joining: list[Sequence], now_ps: int) -> None:
+    def finish(self, joining: list[Sequence], now_ps: int) -> None:
+        """End what `begin` started: those of *joining* have a token more, and some are done."""
         for sequence in joining:
             self._batch.keep(sequence)
             sequence.generated += 1

@@ -13,6 +13,7 @@ from archsim.economics.ranges import Range, total
 from archsim.economics.spec import Economics
 from archsim.hardware.pools_spec import PoolsSpec
 from archsim.result import Bounds, Carbon, Cost, Result
+from archsim.summary.cascaded import paid_by_class
 
 __all__ = ["costs_of_pools"]
 
@@ -26,11 +27,12 @@ def costs_of_pools(result: Result, spec: PoolsSpec, economics: Economics) -> Res
     for name, pool in result.pools.items():
         share = result.throughput.model_copy(update={"output_tokens_per_s": rate / pool.replicas})
         alone = result.model_copy(update={"throughput": share, "energy": pool.energy})
-        priced[name] = assessed(alone, spec.pools[name].system, economics)
+        priced[name] = assessed(alone, spec.machines[name].system, economics)
     costs = {name: one.cost for name, one in priced.items() if one.cost is not None}
     carbons = {name: one.carbon for name, one in priced.items() if one.carbon is not None}
     copies = {name: pool.replicas for name, pool in result.pools.items()}
-    return result.model_copy(update={"cost": _cost(costs, copies), "carbon": _carbon(carbons, copies)})
+    sums = {"cost": _cost(costs, copies), "carbon": _carbon(carbons, copies)}
+    return result.model_copy(update={**sums, "cascade": paid_by_class(result, costs)})
 
 
 def _cost(pools: Mapping[str, Cost], copies: Mapping[str, int]) -> Cost:

@@ -41,6 +41,7 @@ from archsim.serving.requests import Limits
 from archsim.serving.router import merged_windows
 from archsim.step.record import StepRecord
 from archsim.summary.assemble import result_of_replay
+from archsim.summary.cascaded import Worked, cascade_facts
 from archsim.summary.facts import Design, Served
 from archsim.summary.pooled_tables import scope_in, tables_of_pools
 from archsim.units import PS_PER_S, seconds_of
@@ -65,6 +66,8 @@ class Pool:
     """Of every server: replicas of the first copy, then those of the next."""
     limits: Limits
     """What a server holds and does."""
+    models: tuple[str, ...] = ()
+    """Names of the models, where there are several."""
 
     @property
     def replicas(self) -> int:
@@ -106,8 +109,8 @@ def result_of_pools(
 
     Raises `SimulationError` where a ledger does not balance.
     """
-    results = {pool.name: _result_of(pool, replayed.requests, served, spec.main) for pool in pools}
-    main, by_name = results[spec.main], {pool.name: pool for pool in pools}
+    results = {pool.name: _result_of(pool, replayed.requests, served, spec.main_machine) for pool in pools}
+    main, by_name = results[spec.main_machine], {pool.name: pool for pool in pools}
     chips = sum(pool.spec.replicas * pool.spec.system.chips for pool in pools)
     table, end_ps = replayed.requests, served.record.end_ps
     energy = _energy(spec, results, replayed)
@@ -119,8 +122,8 @@ def result_of_pools(
             "simulated_s": seconds_of(end_ps),
             "requests": RequestCounts(
                 offered=len(table.arrival_ps),
-                completed=sum(record.completed for pool in pools for record in pool.records),
-                rejected=sum(record.rejected for pool in pools for record in pool.records),
+                completed=int((table.finish_ps >= 0).sum()),
+                rejected=int((table.rejection > 0).sum()),
                 preempted=sum(record.preemptions for pool in pools for record in pool.records),
             ),
             "throughput": Throughput(
@@ -136,11 +139,23 @@ def result_of_pools(
             "uncertainty": None,
             "pools": {name: _facts(by_name[name], result) for name, result in results.items()},
             "kv_transfers": _transfers(replayed),
+            "cascade": cascade_facts(spec, _worked(spec, pools, results), replayed),
             "tables": tables_of_pools(
                 {name: (result.tables, by_name[name].spec.replicas) for name, result in results.items()}, table, toml
             ),
         }
     )
+
+
+def _worked(spec: PoolsSpec, pools: Sequence[Pool], results: Mapping[str, Result]) -> list[Worked]:
+    """Return which model of a cascade worked where; nothing of other designs."""
+    if spec.cascade is None:
+        return []
+    places = {pool.name: (0, 1) if spec.shares_chips else (int(pool.name != spec.cascade.first),) for pool in pools}
+    return [
+        Worked(pool.name, pool.design, pool.steps, len(pool.records), places[pool.name], results[pool.name])
+        for pool in pools
+    ]
 
 
 def _result_of(pool: Pool, requests: RequestColumns, served: Served, main: str) -> Result:
@@ -175,7 +190,7 @@ def _system(spec: PoolsSpec, results: Mapping[str, Result], pools: Mapping[str, 
         chip=" + ".join(dict.fromkeys(fact.chip for fact in facts)),
         chips=sum(fact.chips for fact in facts),
         topology="pools",
-        main_memory=scope_in(spec.main, results[spec.main].system.main_memory),
+        main_memory=scope_in(spec.main_machine, results[spec.main_machine].system.main_memory),
         memory_bytes_per_s=math.fsum(fact.memory_bytes_per_s for fact in facts),
         memory_bytes=sum(fact.memory_bytes for fact in facts),
         flop_per_s={dtype: math.fsum(fact.flop_per_s.get(dtype, 0.0) for fact in facts) for dtype in dtypes},
@@ -219,7 +234,7 @@ def _ledger(results: Mapping[str, Result], pools: Mapping[str, Pool]) -> dict[st
 
 def _phases(spec: PoolsSpec, results: Mapping[str, Result], pools: Mapping[str, Pool]) -> dict[PhaseName, PhaseResult]:
     """Return the phases of all pools, times as means over all servers; MBU and MFU are the main pool's if it can."""
-    order = [spec.main, *(name for name in results if name != spec.main)]
+    order = [spec.main_machine, *(name for name in results if name != spec.main_machine)]
     servers = sum(len(pool.records) for pool in pools.values())
     found: dict[PhaseName, PhaseResult] = {}
     for name in order:
@@ -242,7 +257,7 @@ def _facts(pool: Pool, result: Result) -> PoolFacts:
         serves=pool.spec.serves,
         replicas=copies,
         system=_scaled_system(pool.name, result, copies),
-        model=result.model.name,
+        model=" + ".join(pool.models) or result.model.name,
         parallelism=result.parallelism,
         completed=sum(record.completed for record in pool.records),
         phases={
