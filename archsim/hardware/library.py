@@ -17,6 +17,7 @@ from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, bundled_path, find, read_toml
 from archsim.hardware.door import Key, Tables, validated
 from archsim.hardware.fields import leaf_text, leaves, possible_keys, tables_of, toml_of
+from archsim.hardware.naming import plain_names
 from archsim.hardware.overrides import OPTION, apply_overrides, parse_overrides, rederive_rates
 from archsim.hardware.spec import ChipSpec, MemoryDeviceSpec, RuntimeSpec, SystemSpec
 
@@ -139,11 +140,16 @@ def setting_paths(spec: SystemSpec) -> dict[str, str]:
 
 
 def find_hardware(name_or_path: str, *, folder: str) -> Path:
-    """Return the file of *folder* (`systems`, `chips`, `memories`, `runtimes`) meant by a name, an alias or a path."""
+    """Return the file of *folder* (`systems`, `chips`, `memories`, `runtimes`) meant by a name, an alias or a path.
+
+    A system is also found by a name that differs from these in maker, board and spelling alone (`naming`).
+    """
     try:
         return find(name_or_path, kind="hwconfigs", folder=folder, suffixes=_SUFFIXES)
     except InputError:
         name = _aliases(folder).get(name_or_path.casefold())
+        if name is None and folder == "systems" and not name_or_path.endswith(_SUFFIXES):
+            name = _plainly(name_or_path)
         if name is None:
             raise
         return bundled_path("hwconfigs") / folder / f"{name}.toml"
@@ -158,6 +164,39 @@ def _aliases(folder: str) -> dict[str, str]:
         found |= {alias.casefold(): name for alias in aliases if isinstance(alias, str)}
         found.setdefault(name.casefold(), name)
     return found
+
+
+def _plainly(name: str) -> str | None:
+    """Return the bundled system that *name* means once both are brought to one form, or None."""
+    known = _plain_systems()
+    for plain in plain_names(name):
+        found = known.get(plain.name)
+        if found is not None and (plain.gigabytes is None or _holds(found, plain.gigabytes)):
+            return found
+    return None
+
+
+def _holds(name: str, gigabytes: int) -> bool:
+    """Return whether a chip of the system has so much main memory, as its maker rounds it; LPDDR comes in any size."""
+    chip = load_system(name).chip
+    memory = chip.memory[chip.main_memory]
+    size = memory.capacity_bytes / 1e9
+    return memory.device.standard.startswith("LPDDR") or abs(size - gigabytes) <= _ROUNDED * gigabytes
+
+
+_ROUNDED = 0.08
+"""GB of a name against those of a file: decimal or binary, spare dies or none."""
+
+
+@cache
+def _plain_systems() -> dict[str, str]:
+    """Return plain form -> bundled system, of those that only one system has."""
+    owners: dict[str, set[str]] = {}
+    for alias, name in _aliases("systems").items():
+        for plain in plain_names(alias):
+            owners.setdefault(plain.name, set()).add(name)
+            break
+    return {plain: next(iter(names)) for plain, names in owners.items() if len(names) == 1}
 
 
 def _include(tables: Tables, key: Key, *, folder: str, base: Path) -> None:

@@ -3,7 +3,8 @@
 A row's names pick a system, a model and the runtime of its engine. Decode rows are the mean of the iterations between
 the first and the last output token; end-to-end rows are a batch of requests that arrive together, replayed; both on
 the same step costs. What is not a time or a rate (power, MFU), or has no model, is skipped with the reason. Without a
-file the suite compares with published figures (`published.py`).
+file the suite compares with published figures (`published.py`). Rows of the same columns that are of one operation are
+read by `operator_rows`, those of a saturated server by `saturated`, and a table of fitted formulas by `fits`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archsim.errors import ArchsimError
+from archsim.validation.fits import COLUMNS as FITTED
+from archsim.validation.fits import fitted_rows
 from archsim.validation.machines import Machine, Request, machine, precision_of
 from archsim.validation.network import Row, row
-from archsim.validation.origin import Origin, of_iterations
+from archsim.validation.operator_rows import is_operation, operate
+from archsim.validation.origin import Origin, of_iterations, of_kernel
 from archsim.validation.published import DECODE
+from archsim.validation.saturated import is_saturated, saturate
 from archsim.validation.selection import ALL, Selection
-from archsim.validation.table import Record, number, read_table, whole
+from archsim.validation.table import Record, columns_of, number, read_table, whole
 
-__all__ = ["COLUMNS", "Shape", "identity_of", "request_of", "shape_of", "suite"]
+__all__ = ["COLUMNS", "FITTED", "Shape", "identity_of", "request_of", "shape_of", "suite"]
 
 COLUMNS = ("system", "chips", "model", "precision", "batch", "input_len", "output_len", "metric", "value")
 """The columns that the schema needs; `notes` and `source` say the engine where they are there."""
@@ -45,6 +50,9 @@ the output of a row."""
 _PLANAR = frozenset({"xla-tpu-2022"})
 """Runtimes that cut matrices by both dimensions (Pope et al. 2022)."""
 
+
+_DECODE_ALONE = ("runtime.max_prefill_tokens=8192",)
+"""What a slice that only decodes sets aside: Pope et al. run prompts on another, whose buffers are those of a batch."""
 
 _WHOLE_RUN = 0.9
 """Share of pace x output below which a run has not made all its tokens: generation ends at the end of the text."""
@@ -124,6 +132,8 @@ _DEFAULT_OUTPUT = {"gpt-fast": 200}
 
 def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
     """Return one row a measurement of the *selection*. Raises `InputError` for a file of another schema."""
+    if reference is not None and set(FITTED) <= set(columns_of(reference)):
+        return list(fitted_rows(selection.of(read_table(reference, FITTED)), selection.settings))
     records: Iterable[Record] = DECODE if reference is None else read_table(reference, COLUMNS)
     return list(_rows(selection.of(records), selection.settings))
 
@@ -167,26 +177,69 @@ def _runtime(record: Record) -> str:
     return next((runtime for part, runtime in _ENGINES if part in words), "")
 
 
-def _predict(record: Record, settings: tuple[str, ...]) -> tuple[float | None, str | None, Origin | None]:
-    """Return the prediction in the row's unit and its origin, or None and why there is none."""
-    metric = _metric(record["metric"])
-    if metric is None:
-        return None, "not a time or a rate of decode, prefill or a whole request", None
-    precision = precision_of(record["precision"])
-    if precision is None:
-        return None, f"no model of the precision {record['precision']!r}", None
-    shape, chips = shape_of(record), whole(record, "chips")
-    if shape is None or not chips:
-        return None, "chips, batch or lengths are not stated as numbers", None
+Found = tuple[float | None, str | None, Origin | None]
+"""A prediction in the row's unit and its origin; or None, why there is none, and None."""
+
+
+def _predict(record: Record, settings: tuple[str, ...]) -> Found:
     try:
-        made = machine(replace(request_of(record, precision, chips), settings=settings))
-        if reason := _impossible(made, shape, record):
-            return None, reason, None
-        value = metric(made, shape)
-        origin = _origin(made, shape, record["metric"])
+        if is_operation(record):
+            return _operation(record, settings)
+        return _saturation(record, settings) if is_saturated(record) else _iterations(record, settings)
     except ArchsimError as error:
         return None, str(error), None
+
+
+def _iterations(record: Record, settings: tuple[str, ...]) -> Found:
+    """Return the prediction of a row whose time is that of iterations."""
+    metric, precision = _metric(record["metric"]), precision_of(record["precision"])
+    shape, chips = shape_of(record), whole(record, "chips")
+    if metric is None:
+        return None, _other(record["metric"]), None
+    if precision is None:
+        return None, _unknown_precision(record), None
+    if shape is None or not chips:
+        return None, "chips, batch or lengths are not stated as numbers", None
+    request = request_of(record, precision, chips)
+    made = machine(replace(request, settings=(*request.settings, *settings)))
+    if reason := _impossible(made, shape, record):
+        return None, reason, None
+    value, origin = metric(made, shape), _origin(made, shape, record["metric"])
     return value * _UNITS.get(record.get("unit", ""), 1.0), None, origin
+
+
+def _operation(record: Record, settings: tuple[str, ...]) -> Found:
+    done = operate(record, settings)
+    origin = None if done.record is None else of_kernel(done.watched.system, done.record, record["precision"])
+    return done.value, None, origin
+
+
+def _saturation(record: Record, settings: tuple[str, ...]) -> Found:
+    precision = precision_of(record["precision"])
+    if precision is None:
+        return None, _unknown_precision(record), None
+    found = saturate(record, precision, settings)
+    return found.tokens_per_s, None, found.origin
+
+
+def _unknown_precision(record: Record) -> str:
+    return f"no model of the precision {record['precision']!r}"
+
+
+def _other(metric: str) -> str:
+    """Return what *metric* is, which is no time and no rate that this suite predicts."""
+    return next((why for part, why in _OTHERS if part in metric), _OTHERS[-1][1])
+
+
+_OTHERS = (
+    ("power", "a power: `archsim validate power` compares it"),
+    ("mfu", "a share of a peak: its time stands in a row beside it"),
+    ("max_context", "a capacity, no time and no rate"),
+    ("per_user", "a claim without lengths: `archsim validate claims` compares it"),
+    ("throughput", "a claim without lengths: `archsim validate claims` compares it"),
+    ("", "not a time or a rate of decode, prefill or a whole request"),
+)
+"""Part of a metric -> what it is; the first that fits."""
 
 
 def _impossible(made: Machine, shape: Shape, record: Record) -> str | None:
@@ -257,4 +310,5 @@ def request_of(record: Record, precision: str, chips: int) -> Request:
         padded=runtime in _CORES or record["model"].startswith("PaLM"),
         cores=cores,
         cache_tokens=shape.prompt + shape.output if shape and runtime in _CORES else 0,
+        settings=_DECODE_ALONE if runtime in _PLANAR and record["metric"].startswith("latency_decode") else (),
     )

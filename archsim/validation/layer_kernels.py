@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 from archsim.validation.kernel_question import Question, positive, unanswered
 from archsim.validation.kernel_tasks import PROCESSORS, Heads, attention, matmul
+from archsim.validation.names import model_named
 from archsim.validation.table import Record, number
-from archsim.workload.model import Model, load_model
+from archsim.workload.model import Model
 
 __all__ = ["LAYERS", "merges"]
 
@@ -32,8 +33,6 @@ _DURATIONS = ("runtime.launch_gap=0 s",)
 _BITS = 16
 _BLOCK_TOKENS = 128
 _BLOCKS = PROCESSORS * 2 * 8 // 10
-_MODELS = {"Qwen/Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b"}
-"""Models of references -> bundled ones of the same shapes: they differ in context alone."""
 _KINDS = {
     "qkv_proj": "qkv",
     "attn_pre_proj": "qkv",
@@ -120,22 +119,17 @@ def _sizes(model: Model, ways: int) -> _Sizes:
     )
 
 
-def _model(record: Record) -> Model:
-    name = record["model"]
-    return load_model(_MODELS.get(name, name))
-
-
 def _vllm_layer(record: Record) -> Question:
     layer, system, time = record["layer"], record["hardware"], number(record, "time_us")
     if layer not in _KINDS:
         return unanswered(f"layer {layer} bfloat16", system, time, f"no model of the layer {layer}")
-    product = _sizes(_model(record), positive(record, "tp")).product(_KINDS[layer])
+    product = _sizes(model_named(record["model"]), positive(record, "tp")).product(_KINDS[layer])
     return _layer(_KINDS[layer], system, (positive(record, "tokens"), *product), timed=("bfloat16", time))
 
 
 def _vllm_attention(record: Record) -> Question:
     """Beside the main kernel the one that appends to the cache; rotation is a layer of its own."""
-    model, ways = _model(record), positive(record, "tp")
+    model, ways = model_named(record["model"]), positive(record, "tp")
     heads = Heads(
         batch=positive(record, "n_decode"),
         query=_share(model.heads, ways),

@@ -25,8 +25,9 @@ from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
 from archsim.units import PS_PER_S
+from archsim.validation.names import model_named
 from archsim.workload.batch import Batch
-from archsim.workload.model import Model, load_model
+from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 
 __all__ = ["Machine", "Request", "machine", "precision_of"]
@@ -47,19 +48,13 @@ _PRECISIONS = {
     "q4_0": "w4g32s16a16kv16",
     "q4_k_m": "w4g19s16a16kv16",
     "fp8": "w8a8kv8",
+    "w8a8": "w8a8kv16",
+    "fp4": "wnvfp4a4kv8",
+    "nvfp4": "wnvfp4a4kv8",
+    "mxfp4": "wmxfp4a16kv16",
 }
 """Words of references -> archsim's. gpt-fast keeps a scale and a zero of 16 bits every 32 weights; llama.cpp's Q8_0
 and Q4_0 a 16-bit scale every 32; Q4_K_M mixes kinds of 4.5 and 6.56 bits to 4.84 on average (39.59 GiB for 70 B)."""
-
-
-_MODELS = {
-    "llama-7b": "llama-2-7b",
-    "llama-3-8b": "llama-3.1-8b",
-    "meta-llama-3-8b": "llama-3.1-8b",
-    "llama-3-70b": "llama-3.1-70b",
-    "meta-llama-3-70b": "llama-3.1-70b",
-}
-"""Models of references -> bundled ones of the same shapes: the first LLaMA and Llama 3 differ in context alone."""
 
 
 def precision_of(words: str) -> str | None:
@@ -157,7 +152,7 @@ def _latest(times_ps: object) -> float:
 def machine(request: Request) -> Machine:
     """Return the machine of *request*. Raises `InputError` for what is not known, does not divide or does not fit."""
     spec = _spec(request)
-    model = load_model(_MODELS.get(request.model.casefold(), request.model))
+    model = model_named(request.model)
     ways = Parallelism.parse(request.parallelism) if request.parallelism else Parallelism.default(spec)
     if request.padded:
         model = _padded(model, ways.tp, request.cores)
@@ -170,7 +165,26 @@ def _spec(request: Request) -> SystemSpec:
     overrides += [f"runtime.static_cache_tokens={request.cache_tokens}"] if request.cache_tokens else []
     overrides += request.settings
     spec = load_system(request.system, overrides)
-    return spec if spec.chips == request.chips else load_system(request.system, [*overrides, f"chips={request.chips}"])
+    if spec.chips == request.chips:
+        return spec
+    overrides += [f"chips={request.chips}"]
+    if spec.network is not None and spec.network.topology in _EXTENDED:
+        overrides += [f"network.shape={list(_extents(request.chips, len(spec.network.shape)))}"]
+    return load_system(request.system, overrides)
+
+
+_EXTENDED = ("torus", "mesh")
+
+
+def _extents(chips: int, dimensions: int) -> tuple[int, ...]:
+    """Return the extents of a slice of *chips*, as even as they get, the smallest first.
+
+    Slices of TPU v4 are 2 x 2 x 2, 2 x 2 x 4, 2 x 4 x 4 and cubes (Google Cloud, TPU v4 configurations).
+    """
+    if dimensions <= 1:
+        return (chips,) * dimensions
+    shapes = ((first, *_extents(chips // first, dimensions - 1)) for first in range(1, chips + 1) if chips % first == 0)
+    return min((tuple(sorted(shape)) for shape in shapes), key=lambda shape: (max(shape) / min(shape), shape))
 
 
 def _padded(model: Model, chips: int, cores: int) -> Model:

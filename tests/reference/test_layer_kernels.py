@@ -67,10 +67,10 @@ HEAD = "device,model,d_model,d_ff,n_head,n_kv_head,tp,num_tokens,op,median_ms,st
 def test_unknown_chips_and_models_are_skipped_and_broken_cells_too(tmp_path: Path) -> None:
     """One row that cannot be asked leaves its file readable."""
     path = tmp_path / "rows.csv"
-    lines = ["a40,m,4096,11008,32,32,1,1,mlp_down_proj,0.1,0", "a100,m,4096,11008,32,32,3,1,mlp_down_proj,0.1,0"]
-    path.write_text(HEAD + "\n".join([*lines, lines[0].replace("a40", "a100")]) + "\n", encoding="utf-8")
+    lines = ["a41,m,4096,11008,32,32,1,1,mlp_down_proj,0.1,0", "a100,m,4096,11008,32,32,3,1,mlp_down_proj,0.1,0"]
+    path.write_text(HEAD + "\n".join([*lines, lines[0].replace("a41", "a100")]) + "\n", encoding="utf-8")
     unknown, broken, compared = suite(path)
-    assert "a40" in unknown["skipped"]
+    assert "a41" in unknown["skipped"]
     assert broken["skipped"] == "a cell is not what its column says"
     assert compared["skipped"] is None
     path.write_text("hardware,model,tp,n_decode,kv_decode,time_us\na100,no-such,1,1,16,9\n", encoding="utf-8")
