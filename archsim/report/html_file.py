@@ -10,7 +10,7 @@ from archsim.files import write_atomically
 from archsim.report.html_input import read_run
 from archsim.report.html_page import report_html
 
-__all__ = ["write_report"]
+__all__ = ["page_place", "write_page", "write_report"]
 
 _STEM = "archsim-report"
 
@@ -20,10 +20,20 @@ def write_report(runs: Sequence[Path], out: Path | None) -> tuple[Path, int]:
 
     Raises `InputError` where a run is none, *out* exists or its folder does not.
     """
-    path = _free_file() if out is None else _checked(out)
-    content = report_html([read_run(run) for run in runs]).encode()
+    path = page_place(out)
+    return path, write_page(path, report_html([read_run(run) for run in runs]))
+
+
+def page_place(out: Path | None) -> Path:
+    """Return where a page goes: *out*, or a free name here. Raises `InputError` where *out* is taken."""
+    return _free_file() if out is None else _checked(out)
+
+
+def write_page(path: Path, page: str) -> int:
+    """Write *page* to *path* and return its bytes."""
+    content = page.encode()
     write_atomically(path, content)
-    return path, len(content)
+    return len(content)
 
 
 def _free_file() -> Path:

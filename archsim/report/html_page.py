@@ -7,31 +7,24 @@ is escaped by the template engine. Equal runs are equal bytes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from archsim.files import read_text
 from archsim.hardware.spec import SystemSpec
 from archsim.report import html_charts as charts
 from archsim.report import html_rows as rows
 from archsim.report.html_charts import Drawing
+from archsim.report.html_frame import MOST_BYTES, filled
 from archsim.report.html_input import ReportRun
 from archsim.report.style import svg_bytes
 from archsim.report.system_figure import system_figure
 from archsim.report.views import percent
-from archsim.result import ARCHSIM_VERSION, Bounds, Result, ScopeLedger
+from archsim.result import Bounds, Result, ScopeLedger
 
 __all__ = ["MOST_BYTES", "report_html"]
 
-MOST_BYTES = 3 * 10**6
-"""A report is smaller: it can be mailed."""
-_HERE = Path(__file__).parent
 _PHASES = ("decode", "mixed", "prefill")
 _LATENCIES = (
     ("ttft_s", "time to first token"),
@@ -77,16 +70,9 @@ def report_html(runs: Sequence[ReportRun]) -> str:
     labels = [run.result.system.name for run in runs]
     if len(runs) > 1:
         labels = [f"{letter}: {label}" for letter, label in zip("AB", labels, strict=True)]
-    script = read_text(_HERE / "report.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = percent
-    template = environment.from_string(read_text(_HERE / "report.html.j2"))
-    return template.render(
+    return filled(
+        "report.html.j2",
         title=" and ".join(run.result.system.name for run in runs),
-        style=Markup(read_text(_HERE / "report.css")),  # noqa: S704  # a file of this package
-        script=Markup(script),  # noqa: S704  # a file of this package
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        version=ARCHSIM_VERSION,
         headline=rows.headline_rows([run.result for run in runs]),
         pages=[_page(label, run) for label, run in zip(labels, runs, strict=True)],
         latencies=_latencies(labels, runs),

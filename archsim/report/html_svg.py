@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-__all__ = ["Area", "Axis", "Chart", "Line", "Mark", "bar", "chart", "swatch"]
+__all__ = ["Area", "Axis", "Chart", "Cloud", "Line", "Mark", "bar", "chart", "swatch"]
 
 Point = tuple[float, float]
 
@@ -60,12 +60,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point; *shape* is `circle`, `square`, `diamond` or `triangle`."""
+    """A point; *shape* is `circle`, `ring`, `square`, `diamond`, `triangle` or `dot`."""
 
     name: str
     colour: str
     at: Point
     shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Many small points of one kind."""
+
+    name: str
+    colour: str
+    points: Sequence[Point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Chart:
     x: Axis
     y: Axis
     areas: Sequence[Area] = field(default=())
+    clouds: Sequence[Cloud] = field(default=())
     lines: Sequence[Line] = field(default=())
     marks: Sequence[Mark] = field(default=())
     zooms: bool = False
@@ -109,6 +119,7 @@ def swatch(colour: str, *, dash: str = "", shape: str = "") -> Markup:
 def chart(drawn: Chart) -> Markup:
     """Return *drawn* as an SVG element."""
     inside = [_area(drawn, area) for area in drawn.areas]
+    inside += [_cloud(drawn, cloud) for cloud in drawn.clouds]
     inside += [_line(drawn, line) for line in drawn.lines]
     inside += [_mark(drawn, mark) for mark in drawn.marks]
     opened = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
@@ -170,6 +181,12 @@ def _area(drawn: Chart, area: Area) -> Markup:
     return Markup('<path d="{}" fill="{}"><title>{}</title></path>').format(closed, area.colour, area.name)
 
 
+def _cloud(drawn: Chart, cloud: Cloud) -> Markup:
+    dots = "".join(f"M{_number(_x(drawn.x, x))} {_number(_y(drawn.y, y))}h0" for x, y in cloud.points)
+    element = Markup('<path class="cloud" d="{}" stroke="{}"><title>{}</title></path>')
+    return element.format(dots, cloud.colour, cloud.name)
+
+
 def _line(drawn: Chart, line: Line) -> Markup:
     element = Markup('<path class="line" d="{}" stroke="{}" stroke-dasharray="{}"><title>{}</title></path>')
     return element.format(_path(drawn, line.points), line.colour, line.dash or "none", line.name)
@@ -182,6 +199,8 @@ def _mark(drawn: Chart, mark: Mark) -> Markup:
 
 _SHAPES = {
     "circle": "m-5.5 0a5.5 5.5 0 1 0 11 0a5.5 5.5 0 1 0 -11 0z",
+    "ring": "m-5.5 0a5.5 5.5 0 1 0 11 0a5.5 5.5 0 1 0 -11 0zm2.2 0a3.3 3.3 0 1 1 6.6 0a3.3 3.3 0 1 1 -6.6 0z",
+    "dot": "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0 -4 0z",
     "square": "m-5 -5h10v10h-10z",
     "diamond": "m0 -6.5l6.5 6.5l-6.5 6.5l-6.5 -6.5z",
     "triangle": "m0 -6l6 11h-12z",

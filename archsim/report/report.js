@@ -16,6 +16,45 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
     body.append(...[...body.rows].sort(order));
   });
 }
+for (const table of document.querySelectorAll("table.filterable")) {
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  const rows = [...table.tBodies[0].rows];
+  const label = document.createElement("label");
+  const field = document.createElement("input");
+  const said = document.createElement("output");
+  field.type = "search";
+  field.placeholder = `words, ${heads[0]}=..., ${heads[1]}>...`;
+  label.textContent = "Filter";
+  const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  const test = (term) => {
+    const parts = term.match(/^([^<>=]+)(<=|>=|<|>|=)([^<>=]+)$/);
+    const place = parts ? heads.indexOf(parts[1]) : -1;
+    if (place < 0) return (row) => row.textContent.toLowerCase().includes(term.toLowerCase());
+    const wanted = parts[3], number = Number(wanted);
+    return (row) => {
+      const text = value(row.cells[place]), own = Number(text);
+      if (parts[2] === "=") return text === wanted || row.cells[place].textContent.trim() === wanted || (text !== "" && own === number);
+      if (text === "" || isNaN(own) || isNaN(number)) return false;
+      return parts[2] === "<" ? own < number : parts[2] === ">" ? own > number : parts[2] === "<=" ? own <= number : own >= number;
+    };
+  };
+  const apply = () => {
+    const tests = field.value.split(/\s+/).filter(Boolean).map(test);
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = !tests.every((keeps) => keeps(row));
+      shown += row.hidden ? 0 : 1;
+    }
+    said.value = `${shown} of ${rows.length} rows`;
+  };
+  field.addEventListener("input", apply);
+  label.append(" ", field);
+  const bar = document.createElement("p");
+  bar.className = "filter";
+  bar.append(label, said);
+  table.closest(".scroll").before(bar);
+  apply();
+}
 for (const when of ["beforeprint", "afterprint"]) {
   window.addEventListener(when, () => {
     for (const part of document.querySelectorAll("details")) {

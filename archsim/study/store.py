@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from archsim.errors import InputError, Problem
-from archsim.files import digest_of
+from archsim.files import digest_of, open_binary
 from archsim.result import ARCHSIM_VERSION
 from archsim.study.cases import Outcome
 
-__all__ = ["SCHEMA", "Identity", "Store"]
+__all__ = ["SCHEMA", "Identity", "Store", "is_store"]
 
 SCHEMA = "archsim.study/2"
 """Changes when a table goes or changes its meaning, or rows have other metrics."""
@@ -33,6 +33,7 @@ _WAIT_S = 60.0
 _APPLICATION_ID = 0x61726373
 """`arcs`, in the header of the file."""
 _ANOTHER = "a store of `archsim sweep`; this is another file"
+_SQLITE = b"SQLite format 3\0"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE points (
@@ -175,6 +176,16 @@ class Store:
                 yield Outcome(
                     point, json.loads(inputs), state, json.loads(metrics), error, json.loads(provenance), wall_s
                 )
+
+
+def is_store(path: Path) -> bool:
+    """Return whether *path* looks like a store: a file that ends in `.db`, or is one of SQLite's."""
+    if path.is_dir():
+        return False
+    if path.suffix == ".db" or not path.is_file():
+        return path.suffix == ".db"
+    with open_binary(path) as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _insert(db: sqlite3.Connection, outcome: Outcome) -> None:

@@ -245,7 +245,7 @@ def test_an_installed_package_holds_the_template() -> None:
     setup.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
     pattern = setup["options.package_data"]["archsim.report"]
     packed = {path.name for path in Path(html_page.__file__).parent.glob(pattern)}
-    assert packed == {"report.css", "report.html.j2", "report.js"}
+    assert packed == {"report.css", "report.html.j2", "report.js", "report.macros.j2", "report.study.html.j2"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from browser import FOUND, Browser
 from archsim.report.html_file import write_report
 from archsim.report.writers import write_run
 from archsim.run import load_model, load_system, load_trace, run
+from archsim.study.cases import Outcome
+from archsim.study.door import load_study
+from archsim.study.report import write_study_report
+from archsim.study.store import Store
 
 pytestmark = [
     pytest.mark.skipif(FOUND is None, reason="no Chromium on this machine"),
@@ -100,6 +104,33 @@ def test_hovering_reads_values_off(browser: Browser) -> None:
     assert browser.run(
         "[...document.querySelectorAll('svg.chart path > title, svg.chart g > title')].every((t) => t.textContent)"
     )
+
+
+def test_a_study_filters_by_words_and_by_columns(tmp_path: Path) -> None:
+    """Words and comparisons narrow the table together; the count follows, and so does a sorted order."""
+    study = load_study("tp-against-pp")
+    with Store.create_or_open(tmp_path / "s.db", study.identity) as store:
+        store.take(
+            Outcome(n, study.case(n).inputs, "done", {"tokens_per_s": 100.0 + n, "tpot_s_p50": 1.0}, "", {}, 0.0)
+            for n in range(study.space.points)
+        )
+    page = write_study_report(tmp_path / "s.db", tmp_path / "s.html")[0]
+    with Browser(tmp_path / "profile") as shown:
+        shown.open(page)
+        rows = "[...document.querySelectorAll('#points tbody tr')].filter((r) => !r.hidden).length"
+        assert shown.run(rows) == study.space.points
+        field = "document.querySelector('#points .filter input')"
+        type_in = f"(() => {{ {field}.value = '%s'; {field}.dispatchEvent(new Event('input')); }})()"
+        for words, count in (("tokens_per_s>103 tokens_per_s<=106", 3), ("point=2", 1), ("no-such-word", 0)):
+            shown.run(type_in % words)
+            assert shown.run(rows) == count, words
+            assert shown.run("document.querySelector('#points .filter output').value").startswith(f"{count} of ")
+        shown.run(type_in % "")
+        assert shown.run(rows) == study.space.points
+        assert shown.complaints == []
+        assert {url for url in shown.requests if not url.startswith("data:")} == {page.resolve().as_uri()}
+        shown.open(page, width=360, height=740)
+        assert shown.run("document.documentElement.scrollWidth") <= 360
 
 
 def test_both_themes_have_text_that_stands_out(browser: Browser) -> None:
