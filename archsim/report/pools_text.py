@@ -57,9 +57,16 @@ def pools_lines(spec: PoolsSpec) -> list[str]:
         far = [_far(spec.pools[name]).removeprefix(", ") for name in (first, second)]
         return ["users", *_way(far[0]), *_box(first, spec), *_way(_check(spec.cascade) + _far(spec.pools[second])),
                 *_box(second, spec)]  # fmt: skip
-    lines = ["users"]
-    for name, pool in spec.pools.items():
-        lines += [*_way(_law(spec, name) + _far(pool)), *_box(name, spec)]
+    return ["users", *_forked(spec)]
+
+
+def _forked(spec: PoolsSpec) -> list[str]:
+    """Return the pools that requests are divided between: a branch to each from the one line that leaves the users."""
+    lines = ["  │"]
+    for place, (name, pool) in enumerate(spec.pools.items()):
+        last = place == len(spec.pools) - 1
+        lines.append(f"  {'└' if last else '├'}──▶ {_law(spec, name) + _far(pool)}".rstrip(" ,"))
+        lines += [f"  {' ' if last else '│'}    {line}" for line in _box(name, spec)]
     return lines
 
 

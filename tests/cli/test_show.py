@@ -129,3 +129,14 @@ def test_wrong_input_is_refused(
         _show(*arguments)
     assert expected in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_that_are_divided_reach_every_pool_from_the_users() -> None:
+    """One line leaves the users and has a branch for each pool: above it, nothing but that line."""
+    lines = _show("phone-cloud").stdout.splitlines()
+    start = lines.index("users")
+    branches = [number for number, line in enumerate(lines) if line[2:].startswith(("├──▶", "└──▶"))]
+    assert [lines[number][2] for number in branches] == ["├", "└"]
+    assert {line[2] for line in lines[start + 1 : branches[-1]]} == {"│", "├"}
+    assert "at most 512 tokens" in lines[branches[0]]
+    assert "more than 512 tokens" in lines[branches[1]]
