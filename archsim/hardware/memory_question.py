@@ -138,8 +138,7 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
     channel, all_channels = _channel(standard, target, settings)
     window = latency = 0
     if target.chip is not None and target.memory is not None:
-        in_flight = target.memory.outstanding_bytes or target.chip.bytes_in_flight
-        window, latency = in_flight // all_channels, target.memory.round_trip_ps
+        window, latency = _in_flight_bytes(target.chip, target.memory) // all_channels, target.memory.round_trip_ps
     profile = settings.controller(target.memory.controller if target.memory else "archsim")
     unit = channel.device.transaction_bytes
     requests = min(_REQUESTS * channel.channels, _USUAL_REQUESTS)
@@ -150,6 +149,11 @@ def _ask_dram(target: _Target, settings: Settings, pattern: Pattern) -> Glance:
     _require_window(settings, unit)
     load = Load(pattern, requests, _or(settings.window_bytes, window), _or(settings.latency_ps, latency))
     return probe(channel, profile_named(profile, queue=settings.queue, refresh=settings.refresh), load).glance()
+
+
+def _in_flight_bytes(chip: ChipSpec, memory: MemorySpec) -> int:
+    """Return what is asked of *memory* at once: by its own engines, or by the best kernels of the chip."""
+    return memory.outstanding_bytes or max(chip.bytes_in_flight, chip.most_bytes_in_flight or 0)
 
 
 def _require_window(settings: Settings, unit_bytes: int) -> None:

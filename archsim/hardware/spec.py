@@ -145,7 +145,9 @@ class ChipSpec(Spec):
     main_memory: Identifier
     """The memory that holds weights and KV cache."""
     bytes_in_flight: Bytes
-    """Outstanding read bytes that all cores together sustain (Little's law)."""
+    """Outstanding read bytes that all cores together sustain in the kernels of a step (Little's law)."""
+    most_bytes_in_flight: Bytes | None = None
+    """What its best kernels sustain, where that is more: `archsim memory` asks the chip's memory with it."""
     cores: Count | None = None
     """Cores that share them, where attention gives each piece of the KV cache to one core: fewer pieces than cores
     leave the other cores' bytes out of flight. Not stated: work is split over all cores, whatever its shape."""

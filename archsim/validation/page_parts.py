@@ -12,6 +12,7 @@ __all__ = ["MEANINGS", "coverage_lines", "meaning_lines", "meaning_of"]
 
 MEANINGS = {
     "bytes_in_flight": "read bytes that a chip keeps under way (Little's law): what it streams at",
+    "most_bytes_in_flight": "the same of the chip's best kernels: with it `archsim memory` asks, a step does not",
     "exposed": "share of a kernel's reads or products that the other does not hide, by type",
     "row_tile": "rows that a product is filled up to",
     "sustained": "rate of the matrix engine under load (power, clocks), by type",
