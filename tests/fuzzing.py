@@ -178,7 +178,10 @@ def tried(target: Target, content: bytes, command: tuple[str, ...], folder: Path
     """Give *content* to *command* in *folder*; return how it crashed, or None. What was written is removed again."""
     file = folder / f"input{target.suffix}"
     file.write_bytes(content)
-    arguments = [str(file) if part == "FILE" else str(folder / "out") if part == "OUT" else part for part in command]
+    arguments = [
+        str(file) if part == "FILE" else str(folder / part.lower()) if part.startswith("OUT") else part
+        for part in command
+    ]
     place = _place_of_crash(arguments)
     for path in sorted(folder.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()

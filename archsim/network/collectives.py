@@ -18,6 +18,7 @@ from archsim.network.timing import (
     CollectiveFacts,
     algorithm_facts,
     algorithms_for,
+    makeable,
     rank_nodes,
     schedule_of,
     schedule_seconds,
@@ -59,7 +60,7 @@ def collective_facts(
         known = ("auto", *names, *implementation_names())
         expected = f"one of {', '.join(known)}{did_you_mean(algorithm, known)} for {kind} on {network.title}"
         raise InputError(Problem("", "collective.algorithm", algorithm, expected))
-    chosen = names if algorithm == "auto" else (algorithm,)
+    chosen = makeable(names, kind, len(members)) if algorithm == "auto" else (algorithm,)
     if len(members) < 2 or bytes == 0:
         return CollectiveFacts(0, 0, chosen[0], (0,) * len(network.links), 0)
     schedules = [(name, schedule_of(network, kind, members, size=bytes, algorithm=name)) for name in chosen]
@@ -104,7 +105,7 @@ def implementation_facts(
 
 def candidates(network: Network, implementation: Implementation, kind: str, ranks: int, *, size: int) -> list[Protocol]:
     """Return the protocols that *implementation* may take for *size* bytes over *ranks* on *network*."""
-    known = algorithms_for(network, kind, ranks)
+    known = makeable(algorithms_for(network, kind, ranks), kind, ranks)
     return [
         protocol
         for protocol in implementation.protocols

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archsim.errors import InputError, Problem
 from archsim.network.collectives import candidates, collective_facts
 from archsim.network.implementations import Implementation, implementation_names, load_implementation
-from archsim.network.schedules import Schedule
+from archsim.network.schedules import Schedule, messages_between_all
 from archsim.network.timing import (
     CollectiveFacts,
     algorithms_for,
@@ -27,6 +27,7 @@ __all__ = ["Crossing", "Curve", "Point", "bus_bytes_per_s", "measured_libraries"
 _MOST_MESSAGES = 10_000
 """A schedule of more to solve at once takes minutes to time at every size: from each of many chips to each, or many
 steps that overlap."""
+_MOST_MADE = 10 * _MOST_MESSAGES
 _MOST_SIZES = 64
 
 
@@ -96,8 +97,7 @@ def message_curve(
     """
     members = rank_nodes(network, ranks)
     messages = {
-        name: solved_messages(network, members, schedule_of(network, kind, members, size=sizes[-1], algorithm=name))
-        for name in algorithms_for(network, kind, len(members))
+        name: _messages(network, members, kind, name, sizes[-1]) for name in algorithms_for(network, kind, len(members))
     }
     # Where all have more, the first of the fewest is timed.
     names = tuple(name for name, count in messages.items() if count <= _MOST_MESSAGES) or (_fewest(messages),)
@@ -145,6 +145,14 @@ def bus_bytes_per_s(kind: str, ranks: int, size: int, duration_ps: int) -> float
     """Return the bus bandwidth as nccl-tests defines it: bytes that a rank must send, over the time."""
     share = {"all_reduce": 2.0, "broadcast": ranks / (ranks - 1), "send_receive": ranks / (ranks - 1)}.get(kind, 1.0)
     return share * (ranks - 1) / ranks * size * 1e12 / duration_ps
+
+
+def _messages(network: Network, members: tuple[int, ...], kind: str, algorithm: str, size: int) -> int:
+    """Return how many messages of *algorithm* have to be solved; those between all of many chips are not even made."""
+    between_all = messages_between_all(kind, algorithm, len(members))
+    if between_all > _MOST_MADE:
+        return between_all
+    return solved_messages(network, members, schedule_of(network, kind, members, size=size, algorithm=algorithm))
 
 
 def _needed(network: Network, library: Implementation, kind: str, ranks: int, messages: dict[str, int]) -> int:

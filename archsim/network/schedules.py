@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-__all__ = ["ALGORITHMS", "KINDS", "Message", "Schedule", "Step"]
+__all__ = ["ALGORITHMS", "KINDS", "Message", "Schedule", "Step", "messages_between_all"]
 
 
 class Message(NamedTuple):
@@ -170,5 +170,13 @@ ALGORITHMS: dict[str, dict[str, Callable[[int, int], Schedule]]] = {
 M is the tensor: that of every rank for all-reduce, broadcast and send/receive, the gathered one for all-gather, the
 one before scattering for reduce-scatter, and all that one rank sends (its own share included) for all-to-all.
 """
+
+_TIMES_BETWEEN_ALL = {"one_shot": 1, "two_shot": 2, "direct": 1, "pairwise": 1}
+
+
+def messages_between_all(kind: str, algorithm: str, ranks: int) -> int:
+    """Return how many messages *algorithm* has if every rank sends to every other one, else 0; makes none of them."""
+    return 0 if kind == "send_receive" else _TIMES_BETWEEN_ALL.get(algorithm, 0) * ranks * (ranks - 1)
+
 
 KINDS: Sequence[str] = tuple(ALGORITHMS)

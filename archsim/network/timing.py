@@ -17,17 +17,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archsim.errors import InputError, Problem, did_you_mean
+from archsim.network import closed
+from archsim.network.closed import ends_of, step_times
 from archsim.network.flows import Flow, solve_flows
-from archsim.network.schedules import ALGORITHMS, Message, Schedule, Step
+from archsim.network.folding import folded_finish_s
+from archsim.network.schedules import ALGORITHMS, Message, Schedule, Step, messages_between_all
 from archsim.network.special import SPECIAL
 from archsim.network.topology import Network
 
 __all__ = [
+    "MOST_MESSAGES",
     "CollectiveFacts",
     "algorithm_facts",
     "algorithms_for",
     "carried_bytes",
     "empty",
+    "makeable",
     "messages_of",
     "rank_nodes",
     "schedule_flows",
@@ -38,6 +43,8 @@ __all__ = [
     "whole_ps",
 ]
 
+MOST_MESSAGES = 1_000_000
+"""More between all ranks are not simulated: they take gigabytes and minutes at every size."""
 _SAME = 1e-12
 """Finishes closer than this (relative) are simultaneous, and a time this close to a whole picosecond is that one."""
 
@@ -75,6 +82,11 @@ def algorithms_for(network: Network, kind: str, ranks: int) -> tuple[str, ...]:
     return (*ALGORITHMS[kind], *special)
 
 
+def makeable(names: Sequence[str], kind: str, ranks: int) -> tuple[str, ...]:
+    """Return the *names* of algorithms whose schedules are small enough to be made; all of them where none is."""
+    return tuple(name for name in names if messages_between_all(kind, name, ranks) <= MOST_MESSAGES) or tuple(names)
+
+
 def rank_nodes(network: Network, ranks: int | Sequence[int]) -> tuple[int, ...]:
     """Return the chips that take part, in rank order; refuse too many, unknown or repeated ones."""
     chips = len(network.endpoints)
@@ -92,21 +104,27 @@ def rank_nodes(network: Network, ranks: int | Sequence[int]) -> tuple[int, ...]:
 def schedule_seconds(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float:
     """Return the makespan of *schedule* over *members* in seconds."""
     if len(schedule) == 1 and schedule[0].repeats == 1:
-        return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
+        return max(_finish_s(network, members, schedule[0], software_ps), default=0.0)
     known = _step_by_step(network, members, schedule, software_ps)
     if known is None:
-        known = _unshared(network, members, schedule, software_ps)
+        known = closed.makespan(network, members, schedule, software_ps)
     if known is None:
         return solve_flows(network, schedule_flows(members, schedule, software_ps)).makespan_s
     return known
 
 
 def solved_messages(network: Network, members: Sequence[int], schedule: Schedule) -> int:
-    """Return how many messages have to be solved to time *schedule*: those of different steps, or all of them."""
-    once = sum(map(len, {step.messages for step in schedule}))
-    if once == messages_of(schedule) or _step_by_step(network, members, schedule, 0) is not None:
-        return once
-    return once if _unshared(network, members, schedule, 0) is not None else messages_of(schedule)
+    """Return how many messages have to be solved to time *schedule*, because they share links.
+
+    0 where no link serves two pairs, those of different steps where steps do not overlap, else all.
+    """
+    if closed.makespan(network, members, schedule, 0) is not None:
+        return 0
+    different = {step.messages: step for step in schedule}
+    if len(schedule) == 1 or _step_by_step(network, members, schedule, 0) is not None:
+        shared = [step_times(network, members, step, 0) is None for step in different.values()]
+        return sum(len(messages) for messages, shares in zip(different, shared, strict=True) if shares)
+    return messages_of(schedule)
 
 
 def _step_by_step(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float | None:
@@ -123,36 +141,6 @@ def _step_by_step(network: Network, members: Sequence[int], schedule: Schedule, 
         before = {end for message in step.messages for end in (message.src, message.dst)}
         total += [seconds] * step.repeats
     return math.fsum(total)
-
-
-def _unshared(network: Network, members: Sequence[int], schedule: Schedule, software_ps: int) -> float | None:
-    """Return the makespan where no link serves two pairs and no pair's messages overlap; else None."""
-    owner: dict[int, tuple[int | str, int | str]] = {}
-    done: dict[int | str, float] = {}
-    finish: dict[tuple[int | str, int | str], float] = {}
-    for step in schedule:
-        timed = []
-        for message in step.messages:
-            pair = (message.src, message.dst)
-            route = network.route(*_ends(members, message))
-            if any(owner.setdefault(link, pair) != pair for link in route):
-                return None
-            rate = min((network.links[link].bytes_per_s for link in route), default=math.inf)
-            wait_ps = software_ps + message.wait_ps
-            timed.append((pair, wait_ps * 1e-12 + network.latency_ps(route) * 1e-12 + message.bytes / rate))
-        if len({pair for pair, _ in timed}) < len(timed):
-            return None
-        for _ in range(step.repeats):
-            parts: dict[int | str, float] = {}
-            for pair, seconds in timed:
-                ready = done.get(pair[0], 0.0)
-                if ready < finish.get(pair, 0.0):
-                    return None
-                finish[pair] = ready + seconds
-                for end in pair:
-                    parts[end] = max(parts.get(end, 0.0), finish[pair])
-            done |= parts
-    return max(finish.values(), default=0.0)
 
 
 def whole_ps(seconds: float) -> int:
@@ -187,7 +175,9 @@ def timed_facts(
 
 def empty(schedule: Schedule) -> Schedule:
     """Return *schedule* with messages of no bytes."""
-    return tuple(Step(tuple(m._replace(bytes=0) for m in step.messages), step.repeats) for step in schedule)
+    return tuple(
+        Step(tuple(Message(m.src, m.dst, 0, m.wait_ps) for m in step.messages), step.repeats) for step in schedule
+    )
 
 
 def messages_of(schedule: Schedule) -> int:
@@ -197,39 +187,52 @@ def messages_of(schedule: Schedule) -> int:
 
 def carried_bytes(network: Network, schedule: Schedule, members: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
     """Return the bytes on each link and those that arrive at the member that receives the most."""
-    link_bytes = [0] * len(network.links)
-    received: Counter[str] = Counter()
+    between: Counter[tuple[int | str, int | str]] = Counter()
     for step in schedule:
         for message in step.messages:
-            src, dst = _ends(members, message)
-            received[dst if isinstance(dst, str) else network.endpoints[dst]] += message.bytes * step.repeats
-            for link in network.route(src, dst):
-                link_bytes[link] += message.bytes * step.repeats
+            between[message.src, message.dst] += message.bytes * step.repeats
+    link_bytes = [0] * len(network.links)
+    received: Counter[str] = Counter()
+    for pair, size in between.items():
+        src, dst = ends_of(members, Message(*pair, size))
+        received[dst if isinstance(dst, str) else network.endpoints[dst]] += size
+        for link in network.route(src, dst):
+            link_bytes[link] += size
     return tuple(link_bytes), max((received[network.endpoints[chip]] for chip in members), default=0)
 
 
 def schedule_of(network: Network, kind: str, members: tuple[int, ...], *, size: int, algorithm: str) -> Schedule:
-    """Return the schedule of *algorithm* for a *kind* of collective of *size* bytes over *members*."""
+    """Return the schedule of *algorithm* for a *kind* of collective of *size* bytes over *members*.
+
+    Raises `InputError` for more than `MOST_MESSAGES` between all of them.
+    """
+    count = messages_between_all(kind, algorithm, len(members))
+    if count > MOST_MESSAGES:
+        expected = f"fewer: {kind} by {algorithm} is {count:,} messages, and at most {MOST_MESSAGES:,} are simulated"
+        raise InputError(Problem("", "collective.ranks", str(len(members)), expected))
     if algorithm in SPECIAL.get(kind, {}):
         return SPECIAL[kind][algorithm][1](network, members, size)
     return ALGORITHMS[kind][algorithm](len(members), size)
 
 
-def _ends(members: Sequence[int], message: Message) -> tuple[int | str, int | str]:
-    src, dst = message.src, message.dst
-    return (members[src] if isinstance(src, int) else src, members[dst] if isinstance(dst, int) else dst)
-
-
 def _flow(members: Sequence[int], message: Message, software_ps: int, after: tuple[int, ...]) -> Flow:
-    src, dst = _ends(members, message)
+    src, dst = ends_of(members, message)
     return Flow(src, dst, message.bytes, after=after, wait_s=(software_ps + message.wait_ps) * 1e-12)
 
 
 def _one_instant(network: Network, members: Sequence[int], step: Step, software_ps: int) -> float | None:
     """Return the time of *step* alone, or None where its flows finish at different instants."""
-    times = solve_flows(network, [_flow(members, message, software_ps, ()) for message in step.messages])
-    first, last = min(times.finish_s), max(times.finish_s)
+    finish_s = _finish_s(network, members, step, software_ps)
+    first, last = min(finish_s), max(finish_s)
     return last if last - first <= _SAME * last else None
+
+
+def _finish_s(network: Network, members: Sequence[int], step: Step, software_ps: int) -> list[float]:
+    """Return when the messages of *step*, or one of each kind of them, are done."""
+    known = folded_finish_s(network, members, step, software_ps) or step_times(network, members, step, software_ps)
+    if known is not None:
+        return known
+    return solve_flows(network, [_flow(members, message, software_ps, ()) for message in step.messages]).finish_s
 
 
 def schedule_flows(members: Sequence[int], schedule: Schedule, software_ps: int) -> list[Flow]:

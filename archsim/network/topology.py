@@ -20,6 +20,8 @@ from archsim.network.routing import ROUTINGS
 if TYPE_CHECKING:
     import networkx as nx
 
+    from archsim.network.folding import Fold
+
 __all__ = ["Edge", "Link", "Network", "NetworkOptions", "build_network"]
 
 
@@ -96,7 +98,9 @@ class Network:
         self._chips = frozenset(self.endpoints)
         self.order: dict[str, int] = {node: i for i, node in enumerate(self.graph.nodes)}
         self._toward: dict[str, dict[str, list[str]]] = {}
-        self._routes: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._routes: dict[tuple[int | str, int | str], tuple[int, ...]] = {}
+        self.folds: dict[tuple[tuple[int | str, int | str], ...], Fold | None] = {}
+        """What `folding` has found out about exchanges, by their pairs."""
         self._failed = frozenset(options.failed)
         for node in self._failed:
             self.graph.remove_edges_from([*self.graph.in_edges(node), *self.graph.out_edges(node)])
@@ -127,10 +131,10 @@ class Network:
         Nodes are names or ranks. Empty for a node to itself. Raises `InputError` for an unknown node, an
         unreachable pair or a path over a missing link.
         """
-        pair = (self._node(src), self._node(dst))
-        if pair not in self._routes:
-            self._routes[pair] = self._links_on(self._path(*pair))
-        return self._routes[pair]
+        known = self._routes.get((src, dst))
+        if known is None:
+            known = self._routes[src, dst] = self._links_on(self._path(self._node(src), self._node(dst)))
+        return known
 
     def latency_ps(self, route: Sequence[int]) -> int:
         """Return the sum of the hops' latencies on *route*."""

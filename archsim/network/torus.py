@@ -9,6 +9,7 @@ over 2 D in each direction: the all-gather of Chan et al. 2007 (Concurrency and 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -64,14 +65,18 @@ def _phase(box: _Box, phase: int, shard: int) -> Iterator[Step]:
     """Yield the steps in which each part of the tensor moves along its *phase*-th axis."""
     lines = [box[(part + phase) % len(box)] for part in range(len(box))]
     done = [math.prod(len(box[(part + k) % len(box)][0]) for k in range(phase)) for part in range(len(box))]
-    for number in range(max(len(of_part[0]) for of_part in (line for line in lines)) // 2):
+    extents = [len(of_part[0]) for of_part in lines]
+    halves = [extent // 2 for extent in extents]
+    # Between these numbers of steps all are alike.
+    borders = sorted({0, *halves, *(half - 1 for half, extent in zip(halves, extents, strict=True) if extent % 2 == 0)})
+    for number, after in itertools.pairwise(borders):
         messages = [
             message
             for part, held in zip(lines, done, strict=True)
             for line in part
             for message in _ring_step(line, number, held * shard)
         ]
-        yield Step(tuple(messages))
+        yield Step(tuple(messages), after - number)
 
 
 def _ring_step(line: tuple[int, ...], number: int, size: int) -> Iterator[Message]:
