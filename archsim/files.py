@@ -60,6 +60,7 @@ _SINGULAR = {
     "chips": "chip",
     "memories": "memory device",
     "runtimes": "runtime",
+    "tiers": "tier",
     "models": "model",
     "samplers": "trace",
     "studies": "study",

@@ -6,7 +6,7 @@ What is replayed is traffic: requests, a closed loop of users, or decode iterati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from archsim.errors import InputError, Problem
@@ -28,6 +28,7 @@ from archsim.serving.router import DEALT, Fleet, replay_fleet
 from archsim.serving.saturation import Saturation, saturate
 from archsim.serving.sessions import replay_sessions
 from archsim.serving.techniques import PLAIN, Techniques
+from archsim.serving.tier_setup import PlacedTier, check_tier, tier_of
 from archsim.step.costs import StepCosts
 from archsim.step.drafting import Drafting
 from archsim.step.pipeline import simulate_pipeline
@@ -96,10 +97,13 @@ class Placed:
     """How tokens are guessed; None: they are not."""
     recorder: Recorder | None
     """What servers write down of decoding."""
+    tier: PlacedTier | None
+    """Where caches go that have no room; None: nowhere."""
     costs: StepCosts = field(init=False)
 
     def __post_init__(self) -> None:
-        costs = StepCosts(self.simulate, bends=self.cut.bends, reach=self.model.reach)
+        moves = self.tier.moves if self.tier else None
+        costs = StepCosts(self.simulate, bends=self.cut.bends, reach=self.model.reach, moves=moves)
         object.__setattr__(self, "costs", costs)
 
     @classmethod
@@ -126,7 +130,11 @@ class Placed:
         requests = trace.traffic if isinstance(trace, Recorded) else trace
         techniques = techniques_of(spec, model, None if isinstance(requests, DecodeTrace) else requests)
         drafting = drafting_of(cut, bits, system)
-        return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques, drafting, recorder)
+        tier = tier_of(model, bits, placement, system, placement.chips // (len(replicas) or 1))
+        if tier is not None:
+            check_tier(drafting, spec)
+            techniques = replace(techniques, tier=tier.rule)
+        return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques, drafting, recorder, tier)
 
     def simulate(self, batch: Batch) -> StepRecord:
         """Return the record of one iteration of *batch*, its guesses with it."""

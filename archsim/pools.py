@@ -305,6 +305,10 @@ def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:
 def _check_techniques(spec: SystemSpec) -> None:
     """Raise `InputError` for techniques that know of one server's queue and batch alone."""
     serving = spec.serving
-    if serving is not None and (serving.metrics or serving.priority or serving.admission or serving.answer_cache):
-        expected = "no metrics, priority, admission or answers of a pool: sequences come from others, or go to them"
+    if serving is not None and (
+        serving.metrics or serving.priority or serving.admission or serving.answer_cache or serving.tier
+    ):
+        expected = (
+            "no metrics, priority, admission, answers or tier of a pool: sequences come from others, or go to them"
+        )
         raise InputError(Problem(spec.name, "serving", "", expected))

@@ -291,7 +291,9 @@ def _expanded(bench: Bench, rows: Iterable[Seen], window: Span) -> Iterator[Slic
     """Yield the slices of every iteration in *window*, each simulated by itself and stretched to its time."""
     setup = bench.setup
     first, until = fine_from_ps(window.start_ps), fine_from_ps(window.end_ps)
-    inside = (seen for row in rows for seen in iterations_between(row, setup.costs, first, until))
+    inside = (
+        seen for row in rows if row.phase != "moving" for seen in iterations_between(row, setup.costs, first, until)
+    )
     shown = list(itertools.islice(inside, MOST_EXPANDED + 1))
     if len(shown) > MOST_EXPANDED:
         expected = f"a window of at most {MOST_EXPANDED} iterations, or --timeline-level iteration"

@@ -87,6 +87,11 @@ class LoopCosts:
             weights |= dict(self.decode(decode, kv_tokens, 1).knots)
         return self.mixture(weights)
 
+    @staticmethod
+    def moved(wait_fine: int, out_fine: int, in_fine: int) -> ToyRun:
+        """Return a move: three further knots of a picosecond each."""
+        return ToyRun(wait_fine + out_fine + in_fine, ((-3, wait_fine), (-2, out_fine), (-1, in_fine)))
+
 
 class ToyCosts(LoopCosts):
     """The same costs in closed form: a run visits segments between knots, not iterations."""

@@ -39,6 +39,7 @@ class Row:
     shared: list[int] = field(default_factory=list)
     emitted: int = -1
     rank: int = 0
+    stored: int = 0
 
     @property
     def length(self) -> int:
@@ -73,6 +74,10 @@ class Twin:
     drafted: int = 0
     chunked: bool = False
     partly: list[Row] = field(default_factory=list)
+    moves: list[tuple[bool, int]] = field(default_factory=list)
+    out_bytes: int = 0
+    in_bytes: int = 0
+    turned_away: int = 0
 
 
 @dataclass
@@ -98,7 +103,14 @@ def twin_replay(arrivals: list[Any], costs: Any, limits: Any, policy: str = "pre
         _receive(pending, waiting, limits, clock)
         if policy != "static":
             _make_room(twin, waiting, running, [], limits)
-        fitting = [] if policy == "static" and running else _fitting(twin, waiting, running, limits)
+            clock = _move(twin, costs, limits, clock)
+        if waiting and waiting[0].stored:
+            if not (policy == "static" and running) and _returns(twin, waiting, running, costs, limits):
+                clock = _move(twin, costs, limits, clock)
+                continue
+            fitting = []
+        else:
+            fitting = [] if policy == "static" and running else _fitting(twin, waiting, running, limits)
         fitting = _quick(twin, fitting, running, costs, limits)
         if fitting:
             waiting = waiting[len(fitting) :]
@@ -106,6 +118,7 @@ def twin_replay(arrivals: list[Any], costs: Any, limits: Any, policy: str = "pre
             running += [row for row in fitting if row.generated < row.output]
         elif running:
             _preempt(twin, running, [], waiting, limits)
+            clock = _move(twin, costs, limits, clock)
             clock = _decode(twin, running, costs, limits, clock)
             running = [row for row in running if row.generated < row.output]
         elif pending:
@@ -129,11 +142,20 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
         wanted = bool(waiting or partly)
         if budget > 0 or not wanted:
             _preempt(twin, running, partly, waiting, limits)
+            clock = _move(twin, costs, limits, clock)
+        if budget > 0 and waiting and waiting[0].stored:
+            _make_room(twin, waiting, running, partly, limits)
+            clock = _move(twin, costs, limits, clock)
+            if _returns(twin, waiting, running, costs, limits):
+                clock = _move(twin, costs, limits, clock)
+                continue
         parts = _parts(twin, waiting, partly, running, costs, limits, budget) if budget > 0 and wanted else []
+        clock = _move(twin, costs, limits, clock)
         if parts:
             clock = _mixed(twin, parts, running, partly, costs, limits, clock)
         elif running:
             _preempt(twin, running, partly, waiting, limits)
+            clock = _move(twin, costs, limits, clock)
             run = costs.decode(len(running), sum(_attended(row.length, limits) for row in running), 1)
             twin.cache.shrink(_next(twin, running, partly, limits))
             clock = _iterate(twin, "decode", running, [*running, *partly], run, limits, clock)
@@ -173,7 +195,7 @@ def _class(number: int, limits: Any) -> int:
     return sum(place >= end for end in ends)
 
 
-def _give_up(twin: Twin, running: list[Row], waiting: list[Row]) -> None:
+def _give_up(twin: Twin, running: list[Row], waiting: list[Row], limits: Any) -> None:
     """Preempt who joined last of the least urgent class."""
     worst = max(row.rank for row in running)
     row = [row for row in running if row.rank == worst][-1]
@@ -181,20 +203,68 @@ def _give_up(twin: Twin, running: list[Row], waiting: list[Row]) -> None:
     twin.cache.leave(row)
     row.preemptions += 1
     twin.preemptions += 1
+    tier = limits.techniques.tier
+    if tier and tier.swaps:
+        size = _cache_bytes(row, limits)
+        if size + sum(other.stored for other in twin.rows) <= tier.capacity_bytes:
+            row.stored = size
+            twin.out_bytes += size
+            twin.moves.append((True, size))
+        else:
+            twin.turned_away += 1
     waiting.insert(0, row)
     waiting.sort(key=lambda row: row.rank)
+
+
+def _cache_bytes(row: Row, limits: Any) -> int:
+    """Return the bytes of all tokens but the last, which no iteration has processed."""
+    return -(-_attended(row.length - 1, limits) * limits.techniques.tier.kv_bits // 8)
+
+
+def _move(twin: Twin, costs: Any, limits: Any, clock: int) -> int:
+    """Let the caches move that were given up or taken back, one after the other."""
+    for out, size in twin.moves:
+        tier = limits.techniques.tier
+        pass_fine = -(-size * 10**12 * 2**FINE_BITS // (tier.out_bytes_per_s if out else tier.in_bytes_per_s))
+        run = costs.moved(tier.latency_ps << FINE_BITS, pass_fine if out else 0, 0 if out else pass_fine)
+        twin.pieces.append(Piece("moving", clock, clock + run.time_fine, 0, run.knots))
+        clock += run.time_fine
+    twin.moves = []
+    return clock
+
+
+def _returns(twin: Twin, waiting: list[Row], running: list[Row], costs: Any, limits: Any) -> bool:
+    """Take the first of the queue back from the tier if there is a place, and blocks for the next iteration."""
+    row = waiting[0]
+    taken = _next(twin, running, twin.partly, limits) + _blocks(row.length + 1 + limits.ahead, limits)
+    full = len(running) + len(twin.partly) == limits.max_batch
+    others = [*running, *twin.partly]
+    if full or taken > limits.kv_blocks or not _quick(twin, [row], others, costs, limits):
+        return False
+    twin.moves.append((False, row.stored))
+    twin.in_bytes += row.stored
+    row.stored = 0
+    running.append(waiting.pop(0))
+    twin.cache.shrink(_held(twin, twin.partly, running, limits))
+    twin.peak_blocks = max(twin.peak_blocks, _held(twin, twin.partly, running, limits))
+    return True
 
 
 def _make_room(twin: Twin, waiting: list[Row], running: list[Row], partly: list[Row], limits: Any) -> None:
     if not limits.techniques.class_preempts:
         return
     while waiting and running and max(row.rank for row in running) > waiting[0].rank:
-        taken = _next(twin, running, partly, limits) if twin.chunked else _held(twin, partly, running, limits)
+        taken = (
+            _next(twin, running, partly, limits)
+            if twin.chunked or waiting[0].stored
+            else _held(twin, partly, running, limits)
+        )
         free = limits.kv_blocks - taken
         need = twin.cache.would_take(waiting[0], _blocks(waiting[0].length + 1, limits))
+        need = _blocks(waiting[0].length + 1 + limits.ahead, limits) if waiting[0].stored else need
         if len(running) + len(partly) < limits.max_batch and need <= free:
             return
-        _give_up(twin, running, waiting)
+        _give_up(twin, running, waiting, limits)
 
 
 def _quick(twin: Twin, fitting: list[Row], running: list[Row], costs: Any, limits: Any) -> list[Row]:
@@ -235,7 +305,7 @@ def _tokens(twin: Twin, limits: Any) -> int:
 
 def _preempt(twin: Twin, running: list[Row], partly: list[Row], waiting: list[Row], limits: Any) -> None:
     while running and _next(twin, running, partly, limits) > limits.kv_blocks:
-        _give_up(twin, running, waiting)
+        _give_up(twin, running, waiting, limits)
 
 
 def _reserve(twin: Twin, row: Row, others: tuple[list[Row], list[Row]], limits: Any) -> None:
@@ -274,7 +344,7 @@ def _in_order(twin: Twin, waiting: list[Row], running: list[Row], partly: list[R
     free = limits.kv_blocks - _next(twin, running, partly, limits)
     for row in waiting:
         free -= twin.cache.would_take(row, _blocks(row.length + 1, limits))
-        if len(growing) + len(fitting) == limits.max_batch or free < 0:
+        if len(growing) + len(fitting) == limits.max_batch or free < 0 or row.stored:
             break
         if fitting and (row.generated > 0) != (fitting[0].generated > 0):
             break
@@ -345,6 +415,7 @@ def _fitting(twin: Twin, waiting: list[Row], running: list[Row], limits: Any) ->
                 or sum(one.length - twin.cache.cached(one) for one in together) <= limits.max_prefill_tokens
             )
             and (row.generated > 0) == (together[0].generated > 0)
+            and not row.stored
         )
         if not fits:
             break

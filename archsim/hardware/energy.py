@@ -14,7 +14,7 @@ from archsim.hardware.memory_spec import MemoryDeviceSpec
 from archsim.hardware.spec import ChipSpec, SystemSpec
 from archsim.metrics.energy import JoulesPer
 
-__all__ = ["Costs", "energy_costs"]
+__all__ = ["Costs", "energy_costs", "joules_per_bit"]
 
 Costs = dict[str, JoulesPer | None]
 """Part -> what it costs; None where it has no figure."""
@@ -31,6 +31,11 @@ def energy_costs(spec: SystemSpec) -> Costs:
         "outer_link": _cost(outer),
         "host": _cost(spec.host_watts, per=1),
     }
+
+
+def joules_per_bit(pj_per_bit: Fraction | None) -> JoulesPer | None:
+    """Return what a bit costs at that figure; None where there is none."""
+    return _cost(pj_per_bit)
 
 
 def _chip_costs(chip: ChipSpec) -> Costs:

@@ -20,7 +20,7 @@ from archsim.hardware.quantities import Quantity
 
 __all__ = ["REFERENCES", "leaf_text", "leaves", "possible_keys", "tables_of", "toml_of"]
 
-REFERENCES = {"system": "systems", "chip": "chips", "runtime": "runtimes", "device": "memories"}
+REFERENCES = {"system": "systems", "chip": "chips", "runtime": "runtimes", "device": "memories", "tier": "tiers"}
 """Key that may hold a name or a path instead of a table -> folder of the bundled files it means."""
 
 

@@ -20,6 +20,7 @@ from archsim.hardware.fields import leaf_text, leaves, possible_keys, tables_of,
 from archsim.hardware.naming import plain_names
 from archsim.hardware.overrides import OPTION, apply_overrides, parse_overrides, rederive_rates
 from archsim.hardware.spec import ChipSpec, MemoryDeviceSpec, RuntimeSpec, SystemSpec
+from archsim.hardware.tier_spec import TierSpec
 
 __all__ = [
     "chip_names",
@@ -29,12 +30,14 @@ __all__ = [
     "load_memory_device",
     "load_runtime",
     "load_system",
+    "load_tier",
     "memory_device_names",
     "resolved_toml",
     "runtime_names",
     "setting_paths",
     "system_names",
     "system_tables",
+    "tier_names",
 ]
 
 _SUFFIXES = (".toml",)
@@ -59,6 +62,11 @@ def memory_device_names() -> list[str]:
 def runtime_names() -> list[str]:
     """Return the names of the bundled runtimes, sorted."""
     return bundled_names("hwconfigs", "runtimes", _SUFFIXES)
+
+
+def tier_names() -> list[str]:
+    """Return the names of the bundled tiers, sorted."""
+    return bundled_names("hwconfigs", "tiers", _SUFFIXES)
 
 
 def load_system(name_or_path: str, overrides: Sequence[str] = ()) -> SystemSpec:
@@ -93,8 +101,10 @@ def system_tables(tables: Tables, overrides: Sequence[str], *, base: Path) -> Ta
     pending = apply_overrides(SystemSpec, tables, pending, only="runtime")
     _include(tables, ("chip",), folder="chips", base=base)
     pending = apply_overrides(SystemSpec, tables, pending, only="device")
+    pending = apply_overrides(SystemSpec, tables, pending, only="tier")
     _include_devices(tables, ("chip",), base=base)
     _include(tables, ("runtime",), folder="runtimes", base=base)
+    _include(tables, ("serving", "tier"), folder="tiers", base=base)
     apply_overrides(SystemSpec, tables, pending)
     rederive_rates(tables)
     return tables
@@ -111,6 +121,11 @@ def load_chip(name_or_path: str) -> ChipSpec:
 def load_memory_device(name_or_path: str) -> MemoryDeviceSpec:
     """Return the memory device that *name_or_path* means; raises `InputError` with every problem of its file."""
     return _load_single(MemoryDeviceSpec, name_or_path, folder="memories")
+
+
+def load_tier(name_or_path: str) -> TierSpec:
+    """Return the tier that *name_or_path* means; raises `InputError` with every problem of its file."""
+    return _load_single(TierSpec, name_or_path, folder="tiers")
 
 
 def load_runtime(name_or_path: str) -> RuntimeSpec:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from archsim.hardware.memory_spec import Spec, refusal
 from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Ratio, Text
+from archsim.hardware.tier_spec import TierSpec
 
 __all__ = [
     "AdmissionSpec",
@@ -97,8 +98,9 @@ class PrioritySpec(Spec):
 
     shares: tuple[Count, ...] = Field(min_length=2)
     """Shares of requests in percent by class, the most urgent first."""
-    preempt: Literal["never", "recompute"]
-    """Whether an urgent request takes the place of a less urgent one that runs, which recomputes what it loses."""
+    preempt: Literal["never", "recompute", "swap"]
+    """Whether an urgent request takes the place of a less urgent one that runs, and how that one gets back what it
+    loses: as `preemption` of `[serving]` says."""
 
     @model_validator(mode="after")
     def _check(self) -> PrioritySpec:
@@ -149,3 +151,19 @@ class ServingSpec(Spec):
     """Keep what prompts have in common."""
     speculation: SpeculationSpec | None = None
     """Guess tokens and verify them together."""
+
+    preemption: Literal["recompute", "swap"] = "recompute"
+    """What becomes of the cache of a sequence that gives up its blocks: thrown away, or moved to `tier` and back."""
+    tier: TierSpec | None = None
+    """Where caches go that have no room: a bundled name, a path, or a table."""
+
+    @model_validator(mode="after")
+    def _check_tier(self) -> ServingSpec:
+        if self.preemption == "swap" and self.tier is None:
+            raise refusal("tier", "", "a tier that preempted sequences' caches move to (preemption is swap)")
+        if self.tier is not None and self.preemption != "swap":
+            raise refusal("tier", self.tier.name, "no tier where nothing moves there: preemption is recompute")
+        if self.priority and self.priority.preempt not in {"never", self.preemption}:
+            expected = f"never or {self.preemption}, as serving.preemption says"
+            raise refusal("priority.preempt", self.priority.preempt, expected)
+        return self

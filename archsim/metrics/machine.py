@@ -22,7 +22,7 @@ __all__ = [
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
-PhaseName = Literal["decode", "prefill", "mixed", "none"]
+PhaseName = Literal["decode", "prefill", "mixed", "moving", "none"]
 
 
 class _Row(BaseModel):

@@ -13,6 +13,7 @@ __all__ = [
     "EnergyFacts",
     "GapFacts",
     "GoodputFacts",
+    "KvTierFacts",
     "MetricFacts",
     "PrefixFacts",
     "ServingFacts",
@@ -114,6 +115,25 @@ class AnswerFacts(_Row):
     """Of all offered."""
 
 
+class KvTierFacts(_Row):
+    """What a tier of KV caches did; bytes and counts of all replicas."""
+
+    name: str
+    capacity_bytes: Count
+    swapped_out: Count
+    """Preempted sequences whose cache moved there."""
+    swapped_in: Count
+    """Those that came back."""
+    turned_away: Count
+    """Preempted sequences that found no room there and were computed again."""
+    out_bytes: Count
+    in_bytes: Count
+    peak_bytes: Count
+    """Most that lay there at once, replica by replica."""
+    time_s: Fraction
+    """In which caches moved and no iteration ran, on average over replicas."""
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
@@ -123,3 +143,5 @@ class ServingFacts(_Row):
     metrics: MetricFacts | None = None
     classes: list[ClassFacts] | None = None
     """The most urgent first."""
+    kv_tier: KvTierFacts | None = None
+    """Left out where there is none."""

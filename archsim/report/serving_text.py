@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archsim.metrics.techniques import MetricFacts
+from archsim.metrics.techniques import KvTierFacts, MetricFacts
 from archsim.report.views import percent
 from archsim.result import Result
 from archsim.units import format_quantity
@@ -26,6 +26,8 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
         )
     if (answers := found.answer_cache) is not None:
         lines.append(("answer cache", f"{answers.requests:,} requests answered, {percent(answers.share)} of all"))
+    if (tier := found.kv_tier) is not None:
+        lines.append(("KV tier", _tier_text(tier)))
     for rank, of_class in enumerate(found.classes or ()):
         times = [(name, value) for name, value in (("p50", of_class.ttft_p50_s), ("p99", of_class.ttft_p99_s))]
         text = ", ".join(f"{name} {format_quantity(value, 's')}" for name, value in times if value is not None)
@@ -33,6 +35,12 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
     if (measured := found.metrics) is not None:
         lines += _metric_lines(measured)
     return lines
+
+
+def _tier_text(tier: KvTierFacts) -> str:
+    moved = f"{format_quantity(tier.out_bytes, 'bytes')} out, {format_quantity(tier.in_bytes, 'bytes')} back"
+    text = f"{tier.name}: {moved} in {format_quantity(tier.time_s, 's')}"
+    return f"{text}, {tier.swapped_out:,} sequences swapped, {tier.turned_away:,} computed again for want of room"
 
 
 def _metric_lines(found: MetricFacts) -> list[tuple[str, str]]:

@@ -82,7 +82,7 @@ ACCOUNT_COLOURS: dict[str, str] = {
 }
 """Account -> its shade of its group's hue."""
 
-PHASE_COLOURS = {"decode": "#2f7fc1", "mixed": "#cc79a7", "prefill": "#e69f00", "none": "#bbbbbb"}
+PHASE_COLOURS = {"decode": "#2f7fc1", "mixed": "#cc79a7", "prefill": "#e69f00", "moving": "#009e73", "none": "#bbbbbb"}
 
 LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")

@@ -109,6 +109,11 @@ class Batch:
         self.coming -= 1
         self.join(sequence)
 
+    def take_back(self, sequence: Sequence) -> None:
+        """Let *sequence*, whose KV cache comes back from a tier, decode from the next iteration on."""
+        self._take(self._limits.blocks_for(sequence.length))
+        self.join(sequence)
+
     def join(self, sequence: Sequence) -> None:
         """Let *sequence*, whose blocks are taken, decode from the next iteration on."""
         sequence.length_offset = sequence.length - self.step

@@ -52,7 +52,7 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
         prefix=_prefix_rule(prefix, spec, model, trace) if prefix and trace else None,
         drafts=_draft_rule(serving.speculation) if serving.speculation else None,
         classes=serving.priority.shares if serving.priority else (),
-        class_preempts=serving.priority is not None and serving.priority.preempt == "recompute",
+        class_preempts=serving.priority is not None and serving.priority.preempt != "never",
         ttft_ps=serving.admission.ttft_ps if serving.admission else None,
         tpot_ps=serving.admission.tpot_ps if serving.admission else None,
         answers=_answer_rule(serving, spec, trace),

@@ -12,11 +12,21 @@ from typing import Protocol
 
 from archsim.errors import SimulationError
 from archsim.serving.chunks import Chunks
+from archsim.serving.requests import Sequence
 from archsim.step.costs import FINE_BITS
 from archsim.units import PS_PER_S
 from archsim.workload.layers import Reach
 
-__all__ = ["FINE_BITS", "Costs", "Run", "check_clock", "decode_alike_fine", "fine_from_ps", "ps_from_fine"]
+__all__ = [
+    "FINE_BITS",
+    "Costs",
+    "Run",
+    "check_clock",
+    "decode_alike_fine",
+    "fine_from_ps",
+    "ps_from_fine",
+    "whole_prompts",
+]
 
 _LATEST_PS = 2**63 - 1
 """What a column of times holds: 106 days."""
@@ -58,6 +68,9 @@ class Costs(Protocol):
     def mixed(self, decode: int, kv_tokens: int, chunks: Chunks) -> Run:
         """Return one iteration of *decode* sequences that read *kv_tokens* together, and of *chunks* of prompts."""
 
+    def moved(self, wait_fine: int, out_fine: int, in_fine: int) -> Run:
+        """Return a move of KV caches: so long until its first byte comes, so long for bytes to a tier and back."""
+
 
 def decode_alike_fine(costs: Costs, reach: Reach, *, sequences: int, context: int, steps: int) -> int:
     """Return the time of *steps* decode iterations of *sequences* that first attend to *context* tokens each."""
@@ -68,6 +81,14 @@ def decode_alike_fine(costs: Costs, reach: Reach, *, sequences: int, context: in
             attended = sequences * reach.attended(context + done)
             time_fine += costs.decode(sequences, attended, count, growth=sequences * parts).time_fine
     return time_fine
+
+
+def whole_prompts(costs: Costs, joining: list[Sequence], reach: Reach) -> Run:
+    """Return one iteration on all that the prompts of *joining* lack."""
+    if any(sequence.cached for sequence in joining):
+        return costs.mixed(0, 0, Chunks.of_rest(joining, reach))
+    lengths = [sequence.length for sequence in joining]
+    return costs.prefill(len(joining), sum(lengths), sum(map(reach.pairs, lengths)), sum(lengths))
 
 
 def ps_from_fine(time_fine: int) -> int:

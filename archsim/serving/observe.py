@@ -127,6 +127,10 @@ class Observer:
             self.gaps.add(now_fine - since_fine, 1)
         self._fresh[number] = now_fine
 
+    def returned(self, number: int, since_fine: int) -> None:
+        """Note that a sequence, which emitted last at *since_fine*, decodes again without having emitted."""
+        self._fresh[number] = since_fine
+
     def left(self, number: int) -> int:
         """Note that a sequence is done or preempted, and return when it emitted last."""
         at = self._fresh.pop(number, None)

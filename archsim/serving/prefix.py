@@ -84,6 +84,9 @@ class PrefixCache:
     def offered(self, waiting: Iterable[Sequence]) -> Iterator[Sequence]:
         """Yield those *waiting*, each with what it would find: tokens, and blocks that running sequences hold."""
         for sequence in waiting:
+            if sequence.stored_bytes:  # all of it comes back as it was
+                yield sequence
+                continue
             users = [unit.users > 0 for unit in self._found(sequence)]
             sequence.cached = min(len(users) * self._unit_tokens, sequence.length - 1)
             sequence.shared_blocks = sum(users) * self._unit_blocks

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from archsim.serving.costs import fine_from_ps
 from archsim.serving.requests import Sequence
@@ -51,6 +51,13 @@ class Queue:
 
     def __getitem__(self, place: int) -> Sequence:
         return self._waiting[place]
+
+    @property
+    def alike(self) -> Iterator[Sequence]:
+        """Who may begin together: the first alone where its cache lies in a tier, else those before the next such."""
+        if self._waiting and self._waiting[0].stored_bytes:
+            return iter((self._waiting[0],))
+        return takewhile(lambda sequence: not sequence.stored_bytes, self._waiting)
 
     def popleft(self) -> Sequence:
         """Take out who is first."""

@@ -15,11 +15,13 @@ from archsim.result import RequestColumns
 from archsim.serving.costs import ps_from_fine
 from archsim.serving.observe import Observer
 from archsim.serving.prefix import PrefixUse
+from archsim.serving.tier import TierUse
 
 __all__ = ["PHASES", "PhaseUse", "Record", "Window"]
 
-PHASES = ("decode", "prefill", "prefill_recompute", "mixed")
-"""What an iteration can be: `prefill_recompute` rebuilds the KV cache of preempted sequences, `mixed` serves both."""
+PHASES = ("decode", "prefill", "prefill_recompute", "mixed", "moving")
+"""What an iteration can be: `prefill_recompute` rebuilds the KV cache of preempted sequences, `mixed` serves both. In
+`moving` none runs: caches move to a tier or back."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class Record:
     """Tokens that decode iterations yield with guesses, those beyond a last one too; None where none are made."""
     prefixes: PrefixUse | None = None
     """What the prefix cache was good for; None without one."""
+    tier: TierUse | None = None
+    """What moved to a tier and back; None without one."""
 
     @property
     def end_ps(self) -> int:

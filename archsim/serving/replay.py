@@ -25,8 +25,8 @@ from archsim.kernel import Kernel, Process
 from archsim.serving.admission import make_room, within_tpot
 from archsim.serving.batch import Batch
 from archsim.serving.books import RequestBooks
-from archsim.serving.chunks import Chunks, cut
-from archsim.serving.costs import Costs, Run, check_clock, fine_from_ps, ps_from_fine
+from archsim.serving.chunks import cut
+from archsim.serving.costs import Costs, check_clock, fine_from_ps, ps_from_fine, whole_prompts
 from archsim.serving.mate import Mate
 from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
@@ -35,6 +35,7 @@ from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits, Sequence, refusal
 from archsim.serving.speculation import Pattern, Span, jump
 from archsim.serving.techniques import PLAIN
+from archsim.serving.tier import Tier
 from archsim.serving.windows import WindowLog
 
 __all__ = ["Progress", "Server", "replay"]
@@ -108,6 +109,7 @@ class Server:
         """Decode iterations so far, where drafts make their tokens differ."""
         self._drafted = 0
         self._preemptions = 0
+        self._tier = Tier(limits.techniques.tier, limits) if limits.techniques.tier else None
         self._observer = Observer() if limits.techniques.watched else None
 
     def serve(self, kernel: Kernel) -> Process:
@@ -189,6 +191,7 @@ class Server:
             observer=self._observer,
             draft_tokens=self._drafted if self._pattern else None,
             prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
+            tier=self._tier.use if self._tier else None,
         )
 
     def _receive(self) -> None:
@@ -206,14 +209,17 @@ class Server:
         for sequence in self._waiting.late(self._now_fine):
             self._books.reject(sequence, LATE)
 
-    def _admitted(self, places_taken: int, blocks_taken: int) -> int:
-        """Return how many of those who wait begin now, beside prompts that are under way."""
+    def _admitted(self, places_taken: int, *, ahead: bool) -> int:
+        """Return how many of those who wait begin now, beside prompts that are under way.
+
+        Where *ahead* is true, running sequences keep the blocks that their next iteration takes.
+        """
         batch, waiting, rules = self._batch, self._waiting, self._limits.techniques
 
         def admits(most: int | None = None) -> int:
-            offered = islice(batch.offered(waiting), most)
-            places, blocks = batch.free_places - places_taken, batch.free_blocks - blocks_taken
-            return self._policy.admit(offered, places, blocks, self._limits)
+            offered = islice(batch.offered(waiting.alike if self._tier else waiting), most)
+            blocks = batch.free_blocks - (batch.demand(self._tokens_next) if ahead else 0)
+            return self._policy.admit(offered, batch.free_places - places_taken, blocks, self._limits)
 
         if rules.class_preempts:
             make_room(waiting, batch, partial(admits, 1), self._preempt)
@@ -228,24 +234,30 @@ class Server:
         batch = self._batch
         if not waiting:
             return None
-        count = self._admitted(0, 0)
+        if waiting[0].stored_bytes:
+            return self._take_back()
+        count = self._admitted(0, ahead=False)
         joining = [waiting.popleft() for _ in range(count)]
         if not joining:
             return None
         for sequence in joining:
             batch.reserve(sequence)
-        run = self._prefill(joining)
+        run = whole_prompts(self._costs, joining, self._limits.reach)
         self._log.open(self._now_fine)
         self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
         self._now_fine += run.time_fine
         return joining
 
-    def _prefill(self, joining: list[Sequence]) -> Run:
-        reach = self._limits.reach
-        if any(sequence.cached for sequence in joining):
-            return self._costs.mixed(0, 0, Chunks.of_rest(joining, reach))
-        lengths = [sequence.length for sequence in joining]
-        return self._costs.prefill(len(joining), sum(lengths), sum(map(reach.pairs, lengths)), sum(lengths))
+    def _take_back(self) -> list[Sequence] | None:
+        """Bring the cache of who waits first back from the tier; None where there is no room for it."""
+        if self._tier is None or not self._admitted(len(self._under_way), ahead=True):
+            return None
+        sequence = self._waiting.popleft()
+        self._now_fine = self._log.moved(self._now_fine, self._tier.take(sequence, self._costs))
+        self._batch.take_back(sequence)
+        if self._observer is not None and sequence.emitted_fine is not None:
+            self._observer.returned(sequence.id, sequence.emitted_fine)
+        return []
 
     def _start_chunks(self) -> list[Sequence] | None:
         """Run one iteration on chunks beside those who decode and return whose prompt is done; None without a chunk."""
@@ -254,6 +266,8 @@ class Server:
         if budget <= 0 or not (under_way or self._waiting):
             return None
         self._preempt_for(self._tokens_next)
+        if self._waiting and self._waiting[0].stored_bytes and self._take_back() is not None:
+            return []
         self._admit_chunks(budget)
         recomputing = bool(under_way) and under_way[0].generated > 0
         chunks = cut(under_way, budget, reach=self._limits.reach)
@@ -281,7 +295,7 @@ class Server:
         batch, waiting, under_way = self._batch, self._waiting, self._under_way
         left = budget - sum(sequence.length - sequence.prefilled for sequence in under_way)
         kind = bool(under_way[0].generated) if under_way else None
-        count = self._admitted(len(under_way), batch.demand(self._tokens_next))
+        count = self._admitted(len(under_way), ahead=True)
         while count and left > 0 and (kind is None or bool(waiting[0].generated) == kind):
             sequence = waiting.popleft()
             batch.reserve(sequence)
@@ -301,6 +315,8 @@ class Server:
         self._preemptions += 1
         if self._observer is not None:
             sequence.emitted_fine = self._observer.left(sequence.id)
+        if self._tier is not None and (run := self._tier.put(sequence, self._costs)) is not None:
+            self._now_fine = self._log.moved(self._now_fine, run)
 
     def _decode(self) -> bool:
         """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""

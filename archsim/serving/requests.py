@@ -86,6 +86,7 @@ class Sequence:
         "rank",
         "shared_blocks",
         "shared_units",
+        "stored_bytes",
     )
 
     def __init__(self, number: int, arrival: Arrival) -> None:
@@ -101,6 +102,8 @@ class Sequence:
         self.prefilled = 0
         """Tokens that chunks of its prefill have processed; 0 when no prefill is under way."""
         self.first_token_ps = -1
+        self.stored_bytes = 0
+        """Of its KV cache, where that lies in a tier and not in blocks."""
         self.rank = 0
         """Its class: 0 is the most urgent."""
         self.emitted_fine: int | None = None
@@ -129,8 +132,12 @@ class Sequence:
         return self.length - self.cached
 
     def own_blocks(self, limits: Limits) -> int:
-        """Return the blocks that it takes with the next token, beside those that are shared."""
-        return limits.blocks_for(self.length + 1) - self.shared_blocks
+        """Return the blocks that it takes with the next token, beside those that are shared.
+
+        One that comes back from a tier must be able to decode at once, as many tokens as an iteration may yield.
+        """
+        further = 1 + limits.ahead if self.stored_bytes else 1
+        return limits.blocks_for(self.length + further) - self.shared_blocks
 
 
 class Arrivals(Protocol):

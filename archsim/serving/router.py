@@ -30,6 +30,7 @@ from archsim.serving.record import Record, Window
 from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, ArrivalStream, Limits
 from archsim.serving.requests import Sequence as Served
+from archsim.serving.tier import TierUse
 from archsim.serving.windows import MOST_WINDOWS
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "replay_fleet",
     "round_robin",
     "session_affinity",
+    "together_tiers",
 ]
 
 
@@ -253,7 +255,14 @@ def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype
         if records[0].draft_tokens is not None
         else None,
         prefixes=_together_prefixes(records),
+        tier=together_tiers(records),
     )
+
+
+def together_tiers(records: Sequence[Record]) -> TierUse | None:
+    """Return what moved to the tiers of all *records* and back."""
+    uses = [record.tier for record in records if record.tier is not None]
+    return sum(uses[1:], uses[0]) if uses else None
 
 
 def _together_prefixes(records: Sequence[Record]) -> PrefixUse | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["PLAIN", "AnswerRule", "DraftRule", "PrefixRule", "Techniques"]
+__all__ = ["PLAIN", "AnswerRule", "DraftRule", "PrefixRule", "Techniques", "TierRule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,27 @@ class AnswerRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TierRule:
+    """Where KV caches go that have no room, and how they pass (`archsim.serving.tier`): of one replica."""
+
+    capacity_bytes: int
+    out_bytes_per_s: int
+    """To the tier, all chips together; no more than the memories at both ends pass."""
+    in_bytes_per_s: int
+    """Back from it."""
+    latency_ps: int
+    """Of one move."""
+    kv_bits: int
+    """Of one token in one of the parts that layers attend in (`Reach.parts`)."""
+    swaps: bool
+    """Caches of preempted sequences go there."""
+
+    def bytes_of(self, attended: int) -> int:
+        """Return the bytes of a cache of *attended* tokens, counted as `Reach.attended` does."""
+        return -(-attended * self.kv_bits // 8)
+
+
+@dataclass(frozen=True, slots=True)
 class Techniques:
     """What is asked for; None: not."""
 
@@ -59,6 +80,8 @@ class Techniques:
     """Let nobody join who would make an iteration longer; None: whatever happens."""
     answers: AnswerRule | None = None
     """Give the answers of some requests from a cache."""
+    tier: TierRule | None = None
+    """Keep caches that have no room elsewhere."""
     watched: bool = False
     """Note the time between tokens, and what waits, runs and is held over time."""
 

@@ -120,6 +120,11 @@ class WatchedCosts:
         self._watch.ask(Seen(decode=decode, kv_tokens=kv_tokens, prefill_tokens=tokens, prefill_pairs=pairs))
         return self._costs.mixed(decode, kv_tokens, chunks)
 
+    def moved(self, wait_fine: int, out_fine: int, in_fine: int) -> Run:
+        """Return the cost of a move of KV caches."""
+        self._watch.ask(Seen())
+        return self._costs.moved(wait_fine, out_fine, in_fine)
+
 
 def iterations_between(seen: Seen, costs: Costs, first_fine: int, until_fine: int) -> Iterator[Seen]:
     """Yield those of *seen*'s iterations by themselves that overlap the time from *first_fine* to *until_fine*."""

@@ -61,6 +61,12 @@ class WindowLog:
         window.end_fine += run.time_fine
         window.output_tokens += output_tokens
 
+    def moved(self, start_fine: int, run: Run) -> int:
+        """Book a move of KV caches, between iterations, and return when it ends."""
+        self.open(start_fine)
+        self.book("moving", 1, run, 0)
+        return start_fine + run.time_fine
+
     def idle(self, start_fine: int, end_fine: int) -> None:
         """Book the time between as idle."""
         while (end_fine - 1) >> self._shift >= MOST_WINDOWS:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archsim.step.knots import chunk_batch, decode_batch, part_batch, prefill_batch
+from archsim.step.moves import Moves
 from archsim.step.record import StepRecord
 from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
@@ -96,11 +97,17 @@ class StepCosts:
     """Costs of iterations on one system, simulated on demand by *simulate* and kept.
 
     *bends* are total contexts at which the time of a decode turns (KV blocks begin to fill a slower memory): spacing
-    around them is halved down to 1/64 of the octave's. *reach* says how contexts are counted.
+    around them is halved down to 1/64 of the octave's. *reach* says how contexts are counted, *moves* what chips do
+    while KV caches move.
     """
 
     def __init__(
-        self, simulate: Callable[[Batch], StepRecord], *, bends: Sequence[int] = (), reach: Reach = ALL
+        self,
+        simulate: Callable[[Batch], StepRecord],
+        *,
+        bends: Sequence[int] = (),
+        reach: Reach = ALL,
+        moves: Moves | None = None,
     ) -> None:
         self.records: list[StepRecord] = []
         """The simulated iterations, in the order they were first needed."""
@@ -111,6 +118,8 @@ class StepCosts:
         self._cells: dict[tuple[int, int], _Cell] = {}
         self._prefills: dict[tuple[int, int], int] = {}
         self._mixtures: dict[tuple[int, int, int, int], int] = {}
+        self._moves = moves
+        self._moving: range | None = None
 
     def knot(self, batch: Batch) -> int:
         """Return the index of the record of exactly *batch*, simulating it if it is new."""
@@ -193,6 +202,17 @@ class StepCosts:
             weights[knot] = weights.get(knot, 0) + weight
         time_fine = sum(weight * self.records[knot].time_ps for knot, weight in weights.items())
         return Mixture(time_fine, tuple(weights.items()))
+
+    def moved(self, wait_fine: int, out_fine: int, in_fine: int) -> Mixture:
+        """Return a move of KV caches: so long until its first byte comes, so long for bytes each way."""
+        if self._moving is None:
+            if self._moves is None:
+                raise AssertionError("nothing is said of what chips do while caches move")
+            known = len(self.records) or self.knot(decode_batch(self._reach, 1, 1)) + 1
+            self.records += self._moves.records(self.records[0].scopes)
+            self._moving = range(known, known + 3)
+        knots = zip(self._moving, (wait_fine, out_fine, in_fine), strict=True)
+        return Mixture(wait_fine + out_fine + in_fine, tuple(knot for knot in knots if knot[1]))
 
     def _mixed_knot(self, rows: int, decode: int, kv_tokens: int, pairs: int) -> int:
         key = (rows, decode, kv_tokens, pairs)

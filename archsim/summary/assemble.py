@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archsim.mapping.parallelism import WAYS
+from archsim.metrics.energy import Use
 from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
 from archsim.metrics.mixing import useful_share
 from archsim.report.shown import VIEW
@@ -45,6 +46,7 @@ from archsim.summary.facts import (
     step_provenance,
     system_facts,
 )
+from archsim.summary.kv_tier import tier_uses, with_tier
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
 from archsim.summary.service import with_metrics
 from archsim.summary.serving import serving_facts
@@ -68,6 +70,8 @@ class _Measured:
     columns: RequestColumns | None
     simulated_s: float
     serving: ServingFacts | None = None
+    beside: tuple[Use, ...] = ()
+    """What is charged for beside chips, links and hosts."""
 
 
 def result_of_replay(design: Design, served: Served) -> Result:
@@ -90,6 +94,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
         columns=table,
         simulated_s=seconds(record.total.end_fine),
         serving=serving_facts(design.spec, record, served.limits),
+        beside=tier_uses(design, record),
     )
     parts = [
         part_of(served.steps, run.windows, run.total, replica=replica)
@@ -98,7 +103,8 @@ def result_of_replay(design: Design, served: Served) -> Result:
     fleet = parts[0]
     if served.replicas:
         fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
-    return with_metrics(_result(design, served.steps, _Ledgers(parts, fleet), measured), design.spec, record)
+    result = with_tier(_result(design, served.steps, _Ledgers(parts, fleet), measured), design, served)
+    return with_metrics(result, design.spec, record)
 
 
 def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
@@ -216,6 +222,7 @@ def _result(
             costs=design.energy_costs,
             simulated_s=measured.simulated_s,
             output_tokens=measured.tokens.output,
+            beside=measured.beside,
         ),
         cost=None,
         carbon=None,

@@ -31,6 +31,7 @@ PHASE_OF: dict[str, PhaseName] = {
     "prefill": "prefill",
     "prefill_recompute": "prefill",
     "mixed": "mixed",
+    "moving": "moving",
 }
 """What an iteration was -> the phase it is reported under."""
 

@@ -39,15 +39,16 @@ def energy_of(
     costs: Costs,
     simulated_s: float,
     output_tokens: int,
+    beside: Sequence[Use] = (),
 ) -> Energy | None:
-    """Return the energy of the run that *parts*, one a replica, and the iterations *steps* describe.
+    """Return the energy of the run that *parts*, one a replica, and the iterations *steps* describe, and of *beside*.
 
     *costs* are the `energy_costs` of *spec*. None where no part that did something has a known cost.
     """
     activity = _Activity(spec, parts, steps)
     phases = activity.uses(costs)
     host = Use("host", simulated_s, costs["host"])
-    whole = bill([*(use for uses in phases.values() for use in uses), host])
+    whole = bill([*(use for uses in phases.values() for use in uses), host, *beside])
     if not whole.by_part:
         return None
     powers = {name: _power(bill(uses), activity.chip_seconds(name)) for name, uses in phases.items()}
@@ -102,7 +103,7 @@ class _Activity:
                 uses = found.setdefault(phase, [])
                 chip_s = time_s * self._chips(part)
                 uses.append(Use("chip.idle", chip_s, costs["chip.idle"]))
-                if phase != "none":
+                if phase not in {"none", "moving"}:
                     uses.append(Use("chip.active", chip_s, costs["chip.active"]))
                 if amounts is not None:
                     uses += self._moved(part, amounts, costs)

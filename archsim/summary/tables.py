@@ -23,7 +23,7 @@ MOST_ROWS_OF_TIME = 128
 """Stretches of time in the ledger table; the replay's windows are merged to no more."""
 
 _IDLE = ACCOUNTS.index("idle")
-_PHASES = ("decode", "prefill", "mixed", "none")
+_PHASES = ("decode", "prefill", "mixed", "none", "moving")
 
 
 class _Rows:

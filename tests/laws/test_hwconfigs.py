@@ -14,9 +14,11 @@ from archsim.hardware.library import (
     load_memory_device,
     load_runtime,
     load_system,
+    load_tier,
     memory_device_names,
     runtime_names,
     system_names,
+    tier_names,
 )
 from archsim.hardware.sources import sources_of_file
 from archsim.network.collectives import algorithms_for
@@ -25,7 +27,7 @@ from archsim.network.topology import build_network
 from archsim.units import PS_PER_S
 
 FILES = sorted((bundled_path("hwconfigs")).glob("*/*.toml"))
-HARDWARE = [path for path in FILES if path.parent.name in ("systems", "chips", "memories", "runtimes")]
+HARDWARE = [path for path in FILES if path.parent.name in ("systems", "chips", "memories", "runtimes", "tiers")]
 MEMORIES = [(chip, name) for chip in chip_names() for name in load_chip(chip).memory]
 
 
@@ -51,7 +53,8 @@ def test_every_file_loads_under_its_own_name() -> None:
     loaded += [load_chip(name).name for name in chip_names()]
     loaded += [load_memory_device(name).name for name in memory_device_names()]
     loaded += [load_runtime(name).name for name in runtime_names()]
-    assert loaded == [*system_names(), *chip_names(), *memory_device_names(), *runtime_names()]
+    loaded += [load_tier(name).name for name in tier_names()]
+    assert loaded == [*system_names(), *chip_names(), *memory_device_names(), *runtime_names(), *tier_names()]
 
 
 @pytest.mark.parametrize("folder", ["systems", "chips"])
