@@ -33,7 +33,7 @@ from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.queue import LATE, Queue
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits, Sequence, refusal
-from archsim.serving.speculation import Pattern, Span, jump
+from archsim.serving.speculation import Pace, Span, jump, pattern_of
 from archsim.serving.techniques import PLAIN
 from archsim.serving.tier import Tier
 from archsim.serving.windows import WindowLog
@@ -102,12 +102,7 @@ class Server:
         self._now_fine = 0
         self._log = log or (limits.log() if limits.log else WindowLog())
         self._books = RequestBooks(done)
-        self._decode_tokens = 0
-        drafts = limits.techniques.drafts
-        self._pattern = Pattern(drafts.shares) if drafts else None
-        self._iterations = 0
-        """Decode iterations so far, where drafts make their tokens differ."""
-        self._drafted = 0
+        self._pace = Pace(pattern_of(limits.techniques))
         self._preemptions = 0
         self._tier = Tier(limits.techniques.tier, limits) if limits.techniques.tier else None
         self._observer = Observer() if limits.techniques.watched else None
@@ -184,12 +179,12 @@ class Server:
             completed=self._books.completed,
             rejected=self._books.rejected,
             preemptions=self._preemptions,
-            decode_tokens=self._decode_tokens,
+            decode_tokens=self._pace.decode_tokens,
             peak_kv_blocks=self._batch.peak_blocks,
             event_count=event_count,
             answered=self._books.answered,
             observer=self._observer,
-            draft_tokens=self._drafted if self._pattern else None,
+            draft_tokens=None if self._pace.even else self._pace.drafted,
             prefixes=self._batch.prefixes.use if self._batch.prefixes else None,
             tier=self._tier.use if self._tier else None,
         )
@@ -218,7 +213,7 @@ class Server:
 
         def admits(most: int | None = None) -> int:
             offered = islice(batch.offered(waiting.alike if self._tier else waiting), most)
-            blocks = batch.free_blocks - (batch.demand(self._tokens_next) if ahead else 0)
+            blocks = batch.free_blocks - (batch.demand(self._pace.tokens_next) if ahead else 0)
             return self._policy.admit(offered, batch.free_places - places_taken, blocks, self._limits)
 
         if rules.class_preempts:
@@ -265,7 +260,7 @@ class Server:
         budget = self._limits.max_prefill_tokens - len(batch) * (1 + self._limits.ahead)
         if budget <= 0 or not (under_way or self._waiting):
             return None
-        self._preempt_for(self._tokens_next)
+        self._preempt_for(self._pace.tokens_next)
         if self._waiting and self._waiting[0].stored_bytes and self._take_back() is not None:
             return []
         self._admit_chunks(budget)
@@ -278,10 +273,10 @@ class Server:
         decoding = len(batch)
         run = self._costs.mixed(decoding, batch.kv_tokens, chunks)
         self._log.open(self._now_fine)
-        if decoding and self._pattern is None:
+        if decoding and self._pace.even:
             self._log.decoding(batch, 1, chunks)
         phase = "mixed" if decoding else "prefill_recompute" if recomputing else "prefill"
-        yielded = self._advance(1, self._tokens_next) if decoding else 0
+        yielded = self._pace.advance(self._batch, 1, self._pace.tokens_next) if decoding else 0
         self._log.book(phase, 1, run, yielded + len(chunks.done))
         self._now_fine += run.time_fine
         if self._observer is not None:
@@ -321,7 +316,7 @@ class Server:
     def _decode(self) -> bool:
         """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""
         batch, before = self._batch, self._preemptions
-        self._preempt_for(self._tokens_next)
+        self._preempt_for(self._pace.tokens_next)
         if not len(batch):
             return False
         self._log.open(self._now_fine)
@@ -339,39 +334,17 @@ class Server:
             mate_ps = self._mate.next_ps(ps_from_fine(self._now_fine), waiting=bool(self._waiting))
             # The first boundary whose whole picosecond is that one, not the first one at or after its end.
             limit_fine = limit_fine if mate_ps is None else min(limit_fine, fine_from_ps(mate_ps - 1) + 1)
-        span, start = Span(len(batch), batch.kv_tokens, batch.growth), self._iterations
+        span, start = Span(len(batch), batch.kv_tokens, batch.growth), self._pace.iterations
         left_fine = limit_fine - self._now_fine
-        steps, tokens, run = jump(batch, self._costs, span, self._pattern, start=start, left_fine=left_fine)
-        if self._pattern is None:
+        steps, tokens, run = jump(batch, self._costs, span, self._pace.pattern, start=start, left_fine=left_fine)
+        if self._pace.even:
             self._log.decoding(self._batch, steps)
-        self._log.book("decode", steps, run, self._advance(steps, tokens))
+        self._log.book("decode", steps, run, self._pace.advance(batch, steps, tokens))
         self._now_fine += run.time_fine
         if self._observer is not None:
-            gap_of = partial(self._gap, span, start)
+            gap_of = partial(self._pace.gap, self._costs, span, start)
             self._observer.decoded(self._now_fine, steps, gap_of, since_fine=self._now_fine - run.time_fine)
         return True
-
-    def _gap(self, span: Span, start: int, step: int) -> int:
-        """Return the time of iteration *step* of a jump of *span*, whose first one is the server's number *start*."""
-        before = step if self._pattern is None else self._pattern.tokens(start, step)
-        return self._costs.decode(span.batch, span.kv_tokens + before * span.growth, 1).time_fine
-
-    @property
-    def _tokens_next(self) -> int:
-        """Tokens of every running sequence that the next iteration yields."""
-        return 1 if self._pattern is None else self._pattern.tokens(self._iterations, 1)
-
-    def _advance(self, steps: int, tokens: int) -> int:
-        """Let every running sequence decode *tokens* in *steps* iterations; return how many tokens that yields."""
-        batch = self._batch
-        size = len(batch)
-        batch.advance(tokens)
-        self._iterations += steps
-        self._decode_tokens += size * steps
-        if self._pattern is None:
-            return size * tokens
-        self._drafted += size * tokens
-        return size * tokens - batch.surplus
 
     def _idle(self, now_ps: int) -> bool:
         ahead = [self._arrivals.next_ps]

@@ -20,7 +20,7 @@ from archsim.serving.batch import Batch
 from archsim.serving.costs import Costs, Run
 from archsim.serving.techniques import Techniques
 
-__all__ = ["PERIOD", "Jump", "Leap", "Pattern", "Span", "jump", "pattern_of"]
+__all__ = ["PERIOD", "Jump", "Leap", "Pace", "Pattern", "Span", "jump", "pattern_of"]
 
 PERIOD = 64
 """Iterations after which the accepted numbers repeat."""
@@ -126,6 +126,46 @@ class Pattern:
             run = costs.decode(span.batch, kv_tokens, rounds, growth=rise)
             runs.append(run)
         return runs
+
+
+class Pace:
+    """How many tokens the iterations of a server have yielded, and yield next."""
+
+    def __init__(self, pattern: Pattern | None) -> None:
+        self.pattern = pattern
+        """None: every iteration yields one token of a sequence."""
+        self.iterations = 0
+        """Those that decoded."""
+        self.decode_tokens = 0
+        """Batch times iterations, summed."""
+        self.drafted = 0
+        """Tokens that they yielded with guesses, those beyond a last one too."""
+
+    @property
+    def even(self) -> bool:
+        """Whether every iteration yields one token."""
+        return self.pattern is None
+
+    @property
+    def tokens_next(self) -> int:
+        """Tokens of every running sequence that the next iteration yields."""
+        return 1 if self.pattern is None else self.pattern.tokens(self.iterations, 1)
+
+    def advance(self, batch: Batch, steps: int, tokens: int) -> int:
+        """Let every sequence of *batch* decode *tokens* in *steps* iterations; return how many tokens that yields."""
+        size = len(batch)
+        batch.advance(tokens)
+        self.iterations += steps
+        self.decode_tokens += size * steps
+        if self.pattern is None:
+            return size * tokens
+        self.drafted += size * tokens
+        return size * tokens - batch.surplus
+
+    def gap(self, costs: Costs, span: Span, start: int, step: int) -> int:
+        """Return the time of iteration *step* of a jump of *span*, whose first one is the server's number *start*."""
+        before = step if self.pattern is None else self.pattern.tokens(start, step)
+        return costs.decode(span.batch, span.kv_tokens + before * span.growth, 1).time_fine
 
 
 def jump(batch: Batch, costs: Costs, span: Span, pattern: Pattern | None, *, start: int, left_fine: int) -> Leap:
