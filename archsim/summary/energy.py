@@ -1,7 +1,7 @@
 """The energy of a run: what every part did in each phase, times what it costs.
 
 A memory, cache or link is charged for every byte that it moved, useful or not; an engine for the FLOPs done, without
-rows that only fill a tile (A35); a chip for the time, and once more for the time in which iterations run. What the
+rows that only fill a tile (A60); a chip for the time, and once more for the time in which iterations run. What the
 books say of bytes is what the energy is computed from, so both tell one story.
 """
 
