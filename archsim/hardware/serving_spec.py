@@ -29,6 +29,9 @@ class PrefixCacheSpec(Spec):
 
     eviction: Text
     """What goes first when blocks are needed: a key of `archsim.serving.prefix.EVICTIONS`."""
+    imbalance: Count | None = None
+    """Tokens that a replica may owe beyond the one that owes the fewest, and still be sent what begins as it holds:
+    for the router `prefix_affinity`."""
 
 
 class SpeculationSpec(Spec):

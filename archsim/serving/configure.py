@@ -8,6 +8,7 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.hardware.serving_spec import PrefixCacheSpec, ServingSpec, SpeculationSpec
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.spread import Spread
+from archsim.serving.affinity import AFFINITY
 from archsim.serving.drafts import guesses_of
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS
@@ -86,7 +87,7 @@ def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace:
     if not model.reach.full:
         expected = "a model with layers that attend to everything: windows keep nothing of a prefix"
         raise InputError(Problem(spec.name, "serving.prefix_cache", model.name, expected))
-    return PrefixRule(prefix.eviction, block_tokens)
+    return PrefixRule(prefix.eviction, block_tokens, prefix.imbalance)
 
 
 def known(file: str, key: str, name: str, names: Collection[str]) -> None:
@@ -103,6 +104,10 @@ def check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
         known(spec.name, "runtime.pipeline", spec.runtime.pipeline, PIPELINES)
     if spread.router:
         known("", "--parallel router", spread.router, ROUTERS)
+    prefix = spec.serving.prefix_cache if spec.serving else None
+    if spread.router == AFFINITY and (prefix is None or prefix.imbalance is None):
+        expected = "serving.prefix_cache with its key imbalance beside this router: it goes by what caches hold"
+        raise InputError(Problem("", "--parallel router", spread.router, expected))
     if spread.pipeline:
         known("", "--parallel pipeline", spread.pipeline, PIPELINES)
     if spread.experts and spread.parallelism.ep == 1:

@@ -16,6 +16,7 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel
 from archsim.metrics.columns import IntColumn
 from archsim.result import RequestColumns
+from archsim.serving.affinity import AFFINITY
 from archsim.serving.costs import Costs
 from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transfers
 from archsim.serving.mate import Mate
@@ -54,6 +55,8 @@ class Crew:
         for kind, name, known in (("router", self.router, list(ROUTERS)), ("policy", self.policy, list(POLICIES))):
             if name not in known:
                 raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
+        if self.router == AFFINITY:
+            raise InputError(Problem("router", "", AFFINITY, "another one: a pool's router knows no prefixes"))
 
     @property
     def rule(self) -> Policy:

@@ -23,6 +23,7 @@ import numpy as np
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel, Process
 from archsim.result import RequestColumns
+from archsim.serving.affinity import AFFINITY, Holdings
 from archsim.serving.costs import Costs
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import PrefixUse
@@ -45,6 +46,7 @@ __all__ = [
     "least_tokens",
     "merged_requests",
     "merged_windows",
+    "prefix_affinity",
     "replay_fleet",
     "round_robin",
     "session_affinity",
@@ -61,6 +63,10 @@ class Offer(NamedTuple):
     """Requests of one session share it; the id where the trace knows no sessions."""
     tokens: int
     """Prompt and output."""
+    held: tuple[int, ...] = ()
+    """Tokens of its prompt that each replica holds, as far as the router knows (`affinity`)."""
+    imbalance_tokens: int = 0
+    """What a replica may owe beyond the one that owes the fewest, and still be chosen for what it holds."""
 
 
 Router = Callable[[Offer, Sequence[int]], int]
@@ -82,6 +88,17 @@ def session_affinity(offer: Offer, owed: Sequence[int]) -> int:
     return offer.session % len(owed)
 
 
+def prefix_affinity(offer: Offer, owed: Sequence[int]) -> int:
+    """Choose the replica that holds most of the prompt, and of those the one that owes the fewest tokens.
+
+    Where none holds any, or that one owes too many, the replica that owes the fewest.
+    """
+    best = max(range(len(owed)), key=lambda replica: (offer.held[replica], -owed[replica]))
+    if offer.held[best] and owed[best] <= min(owed) + offer.imbalance_tokens:
+        return best
+    return least_tokens(offer, owed)
+
+
 DEALT = "round_robin"
 """The router where none is named."""
 
@@ -89,6 +106,7 @@ ROUTERS: dict[str, Router] = {
     DEALT: round_robin,
     "least_tokens": least_tokens,
     "session_affinity": session_affinity,
+    AFFINITY: prefix_affinity,
 }
 """Routers by the name that a run gives."""
 
@@ -106,7 +124,16 @@ class Fleet:
 class Desk:
     """Where requests arrive, and what the router knows."""
 
-    def __init__(self, arrivals: Iterable[Arrival], router: Router, *, replicas: int, sessions: Sequence[int]) -> None:
+    def __init__(
+        self,
+        arrivals: Iterable[Arrival],
+        router: Router,
+        *,
+        replicas: int,
+        sessions: Sequence[int],
+        holdings: Holdings | None = None,
+    ) -> None:
+        self._holdings = holdings
         self.stream = ArrivalStream(arrivals)
         self.queues: list[deque[Served]] = [deque() for _ in range(replicas)]
         self.sent: list[int] = []
@@ -121,7 +148,13 @@ class Desk:
             sequence = self.stream.take()
             session = self._sessions[sequence.id] if self._sessions else sequence.id
             tokens = sequence.prompt_tokens + sequence.output_tokens
-            replica = self._router(Offer(sequence.id, session, tokens), tuple(self._owed))
+            offer, holdings = Offer(sequence.id, session, tokens), self._holdings
+            if holdings is not None:
+                held = holdings.tokens(sequence.prefix)
+                offer = offer._replace(held=held, imbalance_tokens=holdings.imbalance_tokens)
+            replica = self._router(offer, tuple(self._owed))
+            if holdings is not None:
+                holdings.send(sequence.prefix, replica)
             self._owed[replica] += tokens
             self.sent.append(replica)
             self.queues[replica].append(sequence)
@@ -176,7 +209,8 @@ def replay_fleet(
         if name not in known:
             raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
     kernel = Kernel()
-    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions)
+    holdings = Holdings(limits, replicas) if router == AFFINITY else None
+    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions, holdings=holdings)
     served = 0
 
     def done(sequence: Served, now_ps: int) -> None:

@@ -19,6 +19,8 @@ class PrefixRule:
     """A key of `archsim.serving.prefix.EVICTIONS`."""
     unit_tokens: int
     """Tokens for which a prompt has one id: a multiple of the tokens of a block."""
+    imbalance_tokens: int | None = None
+    """What a replica may owe beyond the one that owes the fewest, and still be sent what begins as it holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from archsim.run import evaluate_step, load_trace, run, search_parallelism
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import ROUTERS, Fleet, Offer, replay_fleet
+from archsim.serving.techniques import PrefixRule, Techniques
 from archsim.workload.model import load_model
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -31,7 +32,10 @@ COSTS = toy.ToyCosts(
     lambda batch, kv: 10**9 + 10**6 * batch + 1000 * kv, lambda tokens, pairs: 10**9 + 10**7 * tokens + pairs,
     spacing_bits=10,
 )  # fmt: skip
-LIMITS = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=40, block_tokens=4, context_tokens=110)
+LIMITS = Limits(
+    max_batch=8, max_prefill_tokens=100, kv_blocks=40, block_tokens=4, context_tokens=110,
+    techniques=Techniques(prefix=PrefixRule("lru", 4, 100)),
+)  # fmt: skip
 H100 = load_system("h100-sxm8")
 MODEL = load_model("llama-3.1-8b")
 
