@@ -120,7 +120,7 @@ class Placed:
         """Return the setup, or raise `InputError` for what does not divide, fit or exist."""
         bits = Precision.parse(precision) if precision is not None else Precision.of_model(model)
         spread = Spread.parse(parallelism, lambda: default_ways(model, bits, spec))
-        check_names(spread, model, spec)
+        check_names(spread, spec)
         sizes, system = spread.parallelism, System(spec, shelf)
         routing = load_experts(spread.experts or UNIFORM.name)
         placement = place(model, bits, spec, sizes, spare_experts=routing.spare)

@@ -7,6 +7,7 @@ weights and KV lie in the main memory, and activations in the largest cache and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +32,12 @@ class PlacementSpec(Spec):
     """Memories that hold the KV of a context that all sequences share and nobody writes; with `context_tokens`."""
     context_tokens: Count | None = None
     """Tokens of that context, which every token attends to beside its own sequence."""
+    experts: tuple[Identifier, ...] = ()
+    """Memories that routed experts lie in, filled in order, apart from the other weights."""
+    expert_cache_bytes: Bytes | None = Field(alias="expert_cache", default=None)
+    """Bytes of the memories of `weights` that keep hot experts; not stated: each is read from where it lies."""
+    expert_policy: Literal["lru", "lfu", "popular"] | None = None
+    """What that cache holds: what was touched last, most often, or what is popular."""
     kv_reserve_bytes: Bytes | None = Field(alias="kv_reserve", default=None)
     """Bytes of the first memory of `kv` that weights leave to it."""
 
@@ -38,6 +45,11 @@ class PlacementSpec(Spec):
     def _check_context(self) -> PlacementSpec:
         if bool(self.context) != (self.context_tokens is not None):
             raise refusal("context", list(self.context), "context and context_tokens together, or neither")
+        if (self.expert_cache_bytes is None) != (self.expert_policy is None):
+            expected = "expert_cache and expert_policy together, or neither"
+            raise refusal("expert_policy", str(self.expert_policy or ""), expected)
+        if self.expert_cache_bytes is not None and not self.experts:
+            raise refusal("expert_cache", "", "a cache for experts that lie apart: memories in experts")
         return self
 
 
@@ -67,5 +79,5 @@ def check_placement(
 
 
 def _named(placement: PlacementSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for key in ("weights", "kv", "activations", "context"):
+    for key in ("weights", "kv", "activations", "context", "experts"):
         yield key, getattr(placement, key)

@@ -7,7 +7,8 @@ tokens x experts a token x hidden; a token that goes to two experts of one rank 
 part of the experts in the order of their numbers.
 
 Where experts lie on fewer parts than the ranks of the only group, every rank has all tokens at hand and nothing is
-dispatched: it computes its slice of the experts of its part, and one all-reduce adds up slices and experts.
+dispatched: it computes its slice of the experts of its part, and one all-reduce adds up slices and experts. A single
+rank has neither.
 
 How many tokens a rank's experts get, and how many of them any, is the routing's to say; where ranks get unequally the
 slowest is waited for at the combine. P3: the senders' own shares are taken as equal.
@@ -126,6 +127,8 @@ class _Cut:
         experts = {load: tuple(self._experts(load, lead)) for load in dict.fromkeys(loads)}
         own = [_dense(group.layers[kind]) if group else None for group in self.groups]
         dense = [tuple(self._tasks(operators, _dense(lead))) for operators in own]
+        if ranks == 1:
+            return [(*dense[0], *experts[loads[0]])]
         if ways.expert_slices > 1:
             reduce = self.rank.exchange(_summed(lead))
             return [(*dense[0], *experts[loads[place // ways.expert_slices]], reduce) for place in range(ranks)]
@@ -165,7 +168,7 @@ class _Cut:
         scale = load.routed / (self.lead_tokens * model.experts_per_token)
         up, down = (operator for operator in lead if _of_experts(operator))
         inner, *added = down.activations_in
-        if self.rank.ways.expert_slices > 1:
+        if self.rank.ways.expert_slices > 1 or self.rank.ways.stage_ranks == 1:
             # Results are summed here, a part of the sum of every token, with that of the experts for all tokens.
             beside, written = tuple(added), down.activations_out
         else:
@@ -180,6 +183,8 @@ class _Cut:
                 replace(
                     operator,
                     weights=(Amount(int(load.touched * weights), "ranks"),),
+                    missed_weights=(Amount(int(load.missed * weights), "ranks"),) if load.missed else (),
+                    kept_weights=(Amount(int(load.kept * weights), "ranks"),) if load.kept else (),
                     activations_in=read,
                     activations_out=written,
                     matrix_flops=_scaled(operator.matrix_flops, scale),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, chain, pairwise
 
-from archsim.errors import CapacityError, Problem
+from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism, check_parallelism, divides, tensor_parallel_sizes
 from archsim.mapping.shares import Shares, split_evenly
@@ -49,6 +49,10 @@ class Holding:
     """The stage's layers, keys and values, with replicated heads."""
     filled: Filled
     """Which memory holds what."""
+    expert_slots: int = 0
+    """Experts of each layer that a cache keeps, where experts lie apart."""
+    least_cache_bytes: int = 0
+    """Of a cache that keeps one of each layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ class Demand:
         bits = self.precision.stored_weight_bits
         kinds = Counter(model.kinds[layers.start : layers.stop])
         weights = sum(count * self._layer_bytes(ways, kind) for kind, count in kinds.items())
+        apart = _Apart.of(self, ways, kinds) if tiers.experts else _NONE_APART
         outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
         cache, token = replace(shares, spread=ways.cp), Amount(model.kv_layer_elements, "kv_heads")
         weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
@@ -210,8 +215,13 @@ class Demand:
             cache = replace(shares, ranks=ways.tp // ways.holders(model), spread=1)
         token_bytes = len(layers) * cache.of(token, bits=self.precision.kv.stored_bits)[0]
         context_bytes = tiers.context_tokens * token_bytes
-        filled = tiers.filled(activation_bytes=activation_bytes, context_bytes=context_bytes, weight_bytes=weights)
-        return Holding(weights, token_bytes, filled)
+        filled = tiers.filled(
+            activation_bytes=activation_bytes,
+            context_bytes=context_bytes,
+            weight_bytes=weights - apart.expert_bytes + apart.cache_bytes,
+            expert_bytes=apart.expert_bytes,
+        )
+        return Holding(weights + apart.cache_bytes, token_bytes, filled, apart.slots, apart.least_bytes)
 
     def _layer_bytes(self, ways: Parallelism, kind: LayerKind) -> int:
         """Return the bytes of one layer's weights on a chip."""
@@ -269,13 +279,44 @@ class Demand:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Routed experts of a stage's chip that lie apart, and their cache."""
+
+    expert_bytes: int = 0
+    slots: int = 0
+    """Of each layer."""
+    cache_bytes: int = 0
+    least_bytes: int = 0
+    """Of a cache with a slot in each layer."""
+
+    @classmethod
+    def of(cls, demand: Demand, ways: Parallelism, kinds: Counter[LayerKind]) -> _Apart:
+        """Return those of the layers of *kinds*."""
+        model, layers = demand.model, sum(count for kind, count in kinds.items() if kind.experts)
+        if not layers:
+            return _NONE_APART
+        sliced = Shares(max(ways.ep, ways.group_ranks), model.kv_heads, model.vocabulary)
+        whole = Amount(model.experts * sum(expert_weights(model)), "ranks")
+        in_layer = sliced.of(whole, bits=demand.precision.experts.stored_bits)[0]
+        held = -(-model.experts // ways.ep)
+        one = -(-in_layer // held)
+        room = Tiers.of(demand.system.chip).expert_cache_bytes
+        slots = min(held, room // (layers * one))
+        return cls(layers * in_layer, slots, layers * min(in_layer, slots * one), layers * one)
+
+
+_NONE_APART = _Apart()
+
+
 def _by_tier(placement: Placement, blocks: int) -> str:
     """Return what each of several tiers has and which classes lack how much, for a message."""
     tiers = placement.tiers
     if len(tiers.usable) == 1:
         return ""
     usable = ", ".join(f"{name} {size:,}" for name, size in tiers.usable)
-    lists = {"weights": tiers.weights, "kv": tiers.kv, "activations": tiers.activations, "context": tiers.context}
+    lists = {"weights": tiers.weights, "kv": tiers.kv, "activations": tiers.activations, "context": tiers.context,
+             "experts": tiers.experts}  # fmt: skip
     lacking = ", ".join(
         f"{what} lack {size:,} in {' + '.join(lists[what]) or 'no memory'}"
         for what, size in placement.shortfalls(blocks).items()
@@ -302,6 +343,29 @@ def place(
     would do.
     """
     check_parallelism(parallelism, model, system)
+    _check_apart(model, system, parallelism, spare_experts)
     placement = Demand(model, precision, system, parallelism, spare_experts).over(parallelism.tp)
     placement.check_batch(1, 1)
+    least = max(stage.least_cache_bytes for stage in placement.stages)
+    if 0 < placement.tiers.expert_cache_bytes < least:
+        expected = f"at least {least:,} bytes on each chip: an expert of each layer"
+        found = f"{placement.tiers.expert_cache_bytes:,} bytes"
+        raise InputError(Problem(system.name, "placement.expert_cache", found, expected))
     return placement
+
+
+def _check_apart(model: Model, system: SystemSpec, ways: Parallelism, spare_experts: int) -> None:
+    """Raise `InputError` for experts that lie apart where that means nothing or is not modelled."""
+    placed = system.chip.placement
+    if placed is None or not placed.experts:
+        return
+    found = ", ".join(placed.experts)
+    wrong = {
+        f"a model with experts, which {model.name} has not": not model.experts,
+        "no copies of hot experts beside a cache of them": spare_experts > 0,
+        "layout=1d: a 2D layout cuts every expert over all ranks": ways.layout == "2d",
+        "no packed weights ([decompression]) beside experts that lie apart": system.chip.decompression is not None,
+    }
+    if problems := [Problem(system.name, "placement.experts", found, expected) for expected, is_so in wrong.items()
+                    if is_so]:  # fmt: skip
+        raise InputError(*problems)

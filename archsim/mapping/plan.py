@@ -37,6 +37,8 @@ class Transfer:
     """Bytes that lie together on one channel; 0: as the level interleaves."""
     ahead: bool = False
     """Read ahead of its kernel, through the memory's own prefetch buffer."""
+    late: bool = False
+    """Weights that are not known before their kernel starts: of experts that a router has just chosen."""
     staged_by: str = ""
     """The memory whose bytes these are, on their way through this one: its tensor is `"moved"`."""
 

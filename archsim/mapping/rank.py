@@ -95,6 +95,8 @@ class Rank:
     """Memories that hold the blocks of this iteration, in proportion."""
     kv_read_from: Parts
     """The same with the context that all sequences share."""
+    experts_in: Parts
+    """Memories that routed experts lie in, in proportion, where they lie apart; `weights_in` then holds their cache."""
     activations_in: Parts
     """Caches and memories by the bytes of activations that they hold; the last one takes what is left."""
     caches: Parts
@@ -138,6 +140,7 @@ class Rank:
             weights_in=((chip.main_memory, 1),),
             kv_in=((chip.main_memory, 1),),
             kv_read_from=((chip.main_memory, 1),),
+            experts_in=(),
             activations_in=_activation_levels(chip),
             caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
             ahead=frozenset(name for name, memory in chip.memory.items() if memory.ahead_bytes),
@@ -164,6 +167,7 @@ class Rank:
         return replace(
             self,
             weights_in=filled.weights,
+            experts_in=filled.experts,
             kv_in=own,
             kv_read_from=tuple(read.items()),
             activations_in=tuple((name, held.get(name, 0)) for name in placement.activations),
@@ -262,9 +266,36 @@ class Rank:
         if self.packed_ratio > 1:
             unpacked = _transfers(UNPACKING, "weights", (handled, useful), write=False, run_bytes=handled)
             handled, useful, row = -(-handled // self.packed_ratio), useful // self.packed_ratio, 0
+        if operator.expert_weights and self.experts_in:
+            return self._experts(operator, shares, (handled, useful), row or handled)
         amounts = (handled, useful)
         read = _cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled)
         return self._staged(read) + unpacked
+
+    def _experts(
+        self, operator: Operator, shares: Shares, amounts: tuple[int, int], run_bytes: int
+    ) -> tuple[Transfer, ...]:
+        """Return the reads of experts that lie apart: hits from the cache, misses from where they lie.
+
+        A miss is written into the cache where that keeps it, or on its way to engines that do not read where it lies.
+        """
+        handled, useful = amounts
+        bits = self.experts.bits
+        (missed, needed), (kept, _) = (shares.total(part, bits=bits)
+                                       for part in (operator.missed_weights, operator.kept_weights))  # fmt: skip
+        missed, needed = min(missed, handled), min(needed, useful)
+        hits = (handled - missed, useful - needed)
+        found = [*_cut_transfers(self.weights_in, "weights", hits, write=False, run_bytes=run_bytes)]
+        for transfer in _cut_transfers(self.experts_in, "weights", (missed, needed), write=False, run_bytes=run_bytes):
+            found.append(replace(transfer, late=True))
+            size, upper = transfer.bytes, self.through.get(transfer.level)
+            lands = size if upper else kept * size // missed
+            into = partial(Transfer, upper or self.weights_in[0][0], "moved", run_bytes=min(run_bytes, size))
+            if lands:
+                found.append(into(bytes=lands, useful_bytes=lands, write=True))
+            if upper:
+                found.append(into(bytes=size, useful_bytes=size, write=False))
+        return tuple(found)
 
     def _staged(self, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
         """Return *transfers* with what they move on the way: bytes that land in another memory and are read again."""

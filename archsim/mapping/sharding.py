@@ -20,6 +20,7 @@ from archsim.mapping.rank import Rank
 from archsim.mapping.shares import split_batch, split_evenly
 from archsim.mapping.waste import wasted
 from archsim.workload.batch import Batch
+from archsim.workload.expert_cache import Cached
 from archsim.workload.layers import runs
 from archsim.workload.model import Model
 from archsim.workload.operators import Operator, iteration_operators
@@ -68,12 +69,14 @@ class Cut:
         other experts, or where the chip's matrix engine lacks the number type that *precision* asks for.
         """
         check_parallelism(parallelism, model, system)
-        if parallelism.ep > 1:
-            routing.check(model)
-            _check_slots(model, parallelism, routing)
+        if parallelism.ep > 1 or routing is not UNIFORM:
+            _check_routing(model, parallelism, routing)
         rank = Rank.of(model, precision, parallelism, system)
         placed = system.chip.placement
         placement = place(model, precision, system, parallelism, spare_experts=routing.spare) if placed else None
+        if placed is not None and placement is not None and placed.experts:
+            slots = min(stage.expert_slots for stage in placement.stages)
+            routing = Cached(routing, slots, placed.expert_policy or "popular")
         return cls(
             model,
             parallelism,
@@ -129,7 +132,11 @@ class Cut:
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
-            segments = self._segments(rank, batch, layers, ends)
+            if self.routing is UNIFORM:
+                segments = self._segments(rank, batch, layers, ends)
+            else:
+                # Ranks that share all experts do the same work.
+                segments, *_ = expert_layers(rank, self.model, self.routing, batch, layers=layers, ends=ends)
             return wasted(
                 Plan(phase=batch.phase, segments=segments, ranks=len(chips), placed=placed, sequences=batch.sequences),
                 batch,
@@ -225,7 +232,17 @@ def plan_pipeline(
     return Cut.of(model, precision, parallelism, system, routing=routing).pipeline(batch, micro_batches=micro_batches)
 
 
-def _check_slots(model: Model, ways: Parallelism, routing: Routing) -> None:
+def _check_routing(model: Model, ways: Parallelism, routing: Routing) -> None:
+    if not model.experts:
+        expected = f"nothing for a model without experts, as {model.name} is"
+        raise InputError(Problem("", "--parallel experts", routing.name, expected))
+    if ways.layout == "2d":
+        expected = "nothing with layout=2d, which cuts every expert over all ranks"
+        raise InputError(Problem("", "--parallel experts", routing.name, expected))
+    if ways.ep == 1 and routing.spare:
+        expected = "no copies of experts that all ranks share: copies are for expert ranks"
+        raise InputError(Problem("", "--parallel experts", routing.name, expected))
+    routing.check(model)
     if (model.experts + routing.spare) % ways.ep:
         found = f"{model.experts} experts and {routing.spare} copies"
         raise InputError(Problem("", "--parallel experts", found, f"a multiple of the {ways.ep} expert ranks together"))

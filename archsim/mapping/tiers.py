@@ -18,6 +18,9 @@ from archsim.hardware.spec import ChipSpec
 
 __all__ = ["Filled", "Parts", "Tiers", "cut", "filling"]
 
+_LEAVING = ("weights", "experts")
+"""Classes that leave `kv_reserve` to the cache."""
+
 Parts = tuple[tuple[str, int], ...]
 """(memory, bytes) in the order in which they fill."""
 
@@ -33,6 +36,8 @@ class Filled:
     """What is left for KV blocks, by tier."""
     lacking: Parts
     """(tensor class, bytes that found no place)."""
+    experts: Parts = ()
+    """Routed experts, where they lie apart from the weights, which then hold their cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class Tiers:
     """Usable bytes of every memory named above."""
     kv_reserve_bytes: int = 0
     context_tokens: int = 0
+    experts: tuple[str, ...] = ()
+    """Memories of routed experts; empty: they lie with the weights."""
+    expert_cache_bytes: int = 0
 
     @classmethod
     def of(cls, chip: ChipSpec) -> Tiers:
@@ -57,7 +65,7 @@ class Tiers:
             main = (chip.main_memory,)
             return cls(main, main, main, (), ((chip.main_memory, chip.memory[chip.main_memory].usable_bytes),))
         activations = tuple(name for name in placed.activations if name in chip.memory)
-        named = dict.fromkeys((*placed.weights, *placed.kv, *activations, *placed.context))
+        named = dict.fromkeys((*placed.weights, *placed.kv, *activations, *placed.context, *placed.experts))
         return cls(
             weights=placed.weights,
             kv=placed.kv,
@@ -66,6 +74,8 @@ class Tiers:
             usable=tuple((name, chip.memory[name].usable_bytes) for name in named),
             kv_reserve_bytes=placed.kv_reserve_bytes or 0,
             context_tokens=placed.context_tokens or 0,
+            experts=placed.experts,
+            expert_cache_bytes=placed.expert_cache_bytes or 0,
         )
 
     @property
@@ -73,19 +83,23 @@ class Tiers:
         """Of all tiers together."""
         return sum(size for _, size in self.usable)
 
-    def filled(self, *, activation_bytes: int, context_bytes: int, weight_bytes: int) -> Filled:
-        """Return where these bytes lie."""
+    def filled(self, *, activation_bytes: int, context_bytes: int, weight_bytes: int, expert_bytes: int = 0) -> Filled:
+        """Return where these bytes lie; *expert_bytes* are of experts that lie apart, and not among the weights."""
         room = dict(self.usable)
         lacking: list[tuple[str, int]] = []
-        wanted = {"activations": activation_bytes, "context": context_bytes, "weights": weight_bytes}
+        wanted = {"activations": activation_bytes, "context": context_bytes, "weights": weight_bytes,
+                  "experts": expert_bytes}  # fmt: skip
         placed: dict[str, Parts] = {}
-        for what, names in (("activations", self.activations), ("context", self.context), ("weights", self.weights)):
-            held = {self.kv[0]: min(self.kv_reserve_bytes, room[self.kv[0]])} if what == "weights" else {}
+        lists = {"activations": self.activations, "context": self.context, "weights": self.weights}
+        for what, names in (*lists.items(), ("experts", self.experts)):
+            held = {self.kv[0]: min(self.kv_reserve_bytes, room[self.kv[0]])} if what in _LEAVING else {}
             placed[what], left = _into(room, names, wanted=wanted[what], held=held)
             if left:
                 lacking.append((what, left))
         rooms = tuple((name, room[name]) for name in self.kv)
-        return Filled(placed["activations"], placed["context"], placed["weights"], rooms, tuple(lacking))
+        return Filled(
+            placed["activations"], placed["context"], placed["weights"], rooms, tuple(lacking), placed["experts"]
+        )
 
 
 def _into(room: dict[str, int], names: tuple[str, ...], *, wanted: int, held: Mapping[str, int]) -> tuple[Parts, int]:

@@ -97,8 +97,8 @@ def known(file: str, key: str, name: str, names: Collection[str]) -> None:
         raise InputError(Problem(file, key, name, expected))
 
 
-def check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
-    """Raise `InputError` for a scheduler, router or pipeline that is not there, and for experts without their ranks."""
+def check_names(spread: Spread, spec: SystemSpec) -> None:
+    """Raise `InputError` for a scheduler, router or pipeline that is not there."""
     known(spec.name, "runtime.scheduler", spec.runtime.scheduler, POLICIES)
     if spec.runtime.pipeline is not None:
         known(spec.name, "runtime.pipeline", spec.runtime.pipeline, PIPELINES)
@@ -110,6 +110,3 @@ def check_names(spread: Spread, model: Model, spec: SystemSpec) -> None:
         raise InputError(Problem("", "--parallel router", spread.router, expected))
     if spread.pipeline:
         known("", "--parallel pipeline", spread.pipeline, PIPELINES)
-    if spread.experts and spread.parallelism.ep == 1:
-        expected = f"nothing where ep is 1: experts of {model.name} that all ranks share are taken as uniform"
-        raise InputError(Problem("", "--parallel experts", spread.experts, expected))

@@ -293,7 +293,7 @@ def _chunk(
 def _moved(mine: dict[Transfer, Piece], levels: dict[str, Level], facts: dict[str, ChannelFacts]) -> _Moved:
     early = {t: piece for t, piece in mine.items() if t.ahead}
     read = {t: piece for t, piece in mine.items() if not t.ahead and not t.write}
-    streamed = {t: piece for t, piece in read.items() if t.tensor == "weights" or t.staged_by}
+    streamed = {t: piece for t, piece in read.items() if (t.tensor == "weights" and not t.late) or t.staged_by}
     bound = {t: piece for t, piece in read.items() if t not in streamed}
     written = {t: piece for t, piece in mine.items() if t.write and not t.staged_by}
     landing = {t: piece for t, piece in mine.items() if t.write and t.staged_by}

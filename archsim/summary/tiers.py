@@ -24,6 +24,8 @@ def tier_facts(design: Design, ledger: Mapping[str, ScopeLedger]) -> dict[str, T
         return None
     filled = design.placement.fullest.filled
     weights, rooms = dict(filled.weights), dict(filled.kv_rooms)
+    for name, size in filled.experts:
+        weights[name] = weights.get(name, 0) + size
     activations, context = dict(filled.activations), dict(filled.context)
     return {
         name: TierFacts(

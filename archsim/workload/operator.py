@@ -42,6 +42,10 @@ class Operator:
     """Weights that another kernel of the iteration has read: moved once more, needed once."""
     expert_weights: bool = False
     """The weights are those of routed experts, which may have a precision of their own."""
+    missed_weights: tuple[Amount, ...] = ()
+    """Of `weights` those of experts that lie apart and are in no cache."""
+    kept_weights: tuple[Amount, ...] = ()
+    """Of the missed ones those that the cache keeps."""
     weight_run_elements: int = 0
     """Contiguous weight elements before the address jumps (a row of a table); 0: all of them."""
     kv_read: int = 0

@@ -31,13 +31,24 @@ from archsim.errors import InputError, Problem
 from archsim.workload.model import Model
 from archsim.workload.operators import distinct_experts
 
-__all__ = ["UNIFORM", "Load", "Logged", "Routing", "Uniform", "Zipf", "load_routing"]
+__all__ = [
+    "ONE_BITS",
+    "UNIFORM",
+    "Load",
+    "Logged",
+    "Routing",
+    "Uniform",
+    "Zipf",
+    "chances",
+    "load_routing",
+    "touched_chance",
+]
 
 _PARTS = 1024
 """`distinct_experts` counts in parts of an expert."""
 _STREWN = 633
 """The golden section of 1024: its multiples lie evenly in whatever number."""
-_ONE_BITS = 40
+ONE_BITS = 40
 """Chances are whole multiples of 2**-40, so that sums of them do not depend on a platform's rounding."""
 _MOST_TOKENS = 10**6
 _MOST_EXPERTS = 4096
@@ -51,6 +62,10 @@ class Load(NamedTuple):
     """Pairs of a token and an expert."""
     touched: Fraction
     """Different experts among them."""
+    missed: Fraction = Fraction(0)
+    """Of these, those that lie elsewhere and are in no cache (`archsim.workload.expert_cache`)."""
+    kept: Fraction = Fraction(0)
+    """Of the missed ones, those that a cache keeps from now on."""
 
 
 class Routing(Protocol):
@@ -123,6 +138,12 @@ class Zipf:
     def check(self, model: Model) -> None:
         """Accept any model."""
 
+    def draws(self, tokens: int, sequences: int | None) -> int:
+        """Return how many tokens choose for themselves: those that take again what another one took do not."""
+        if not self.kept or sequences is None:
+            return tokens
+        return sequences + math.ceil((tokens - sequences) * (1 - self.kept))
+
     def loads(
         self,
         model: Model,
@@ -133,25 +154,23 @@ class Zipf:
         sequences: int | None = None,
     ) -> tuple[Load, ...]:
         """Return the expected loads; a sequence's tokens count as independent in so far as they do not repeat."""
-        chances = _chances(model.experts, model.experts_per_token, self.exponent)
-        draws = tokens
-        if self.kept and sequences is not None:
-            draws = sequences + math.ceil((tokens - sequences) * (1 - self.kept))
-        touched = [(1 << _ONE_BITS) - _missed(chance, draws) for chance in chances]
+        by_expert = chances(model.experts, model.experts_per_token, self.exponent)
+        draws = self.draws(tokens, sequences)
+        touched = [touched_chance(chance, draws) for chance in by_expert]
         size = model.experts // ranks
         return tuple(
             Load(
-                Fraction(tokens * sum(chances[first : first + size]), 1 << _ONE_BITS),
-                Fraction(sum(touched[first : first + size]), 1 << _ONE_BITS),
+                Fraction(tokens * sum(by_expert[first : first + size]), 1 << ONE_BITS),
+                Fraction(sum(touched[first : first + size]), 1 << ONE_BITS),
             )
             for first in range(0, model.experts, size)
         )
 
 
 @lru_cache(maxsize=64)
-def _chances(experts: int, per_token: int, exponent: float) -> tuple[int, ...]:
+def chances(experts: int, per_token: int, exponent: float) -> tuple[int, ...]:
     """Return the chance that a token goes to each expert, in units of 2**-40; together they are *per_token*."""
-    one = 1 << _ONE_BITS
+    one = 1 << ONE_BITS
     weights = [max(1, round(one * (place + 1) ** -exponent)) for place in range(experts)]
     chances, left, sure = [0] * experts, per_token * one, 0
     # The most popular may be chosen by every token; what they leave is shared by the others.
@@ -169,15 +188,15 @@ def _chances(experts: int, per_token: int, exponent: float) -> tuple[int, ...]:
     return tuple(numbered)
 
 
-def _missed(chance: int, tokens: int) -> int:
-    """Return the chance that none of *tokens* goes to an expert, in units of 2**-40."""
-    missed, factor = 1 << _ONE_BITS, (1 << _ONE_BITS) - chance
+def touched_chance(chance: int, tokens: int) -> int:
+    """Return the chance that one of *tokens* goes to an expert that each takes with *chance*, in units of 2**-40."""
+    missed, factor = 1 << ONE_BITS, (1 << ONE_BITS) - chance
     while tokens:
         if tokens & 1:
-            missed = missed * factor >> _ONE_BITS
-        factor = factor * factor >> _ONE_BITS
+            missed = missed * factor >> ONE_BITS
+        factor = factor * factor >> ONE_BITS
         tokens >>= 1
-    return missed
+    return (1 << ONE_BITS) - missed
 
 
 @dataclass(frozen=True)
