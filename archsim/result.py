@@ -28,6 +28,7 @@ from archsim.metrics.machine import (
     SystemFacts,
     TransferFacts,
 )
+from archsim.metrics.operators import OperatorUse
 from archsim.metrics.prices import Bounds, Carbon, Cost
 from archsim.metrics.techniques import DraftFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
@@ -250,6 +251,8 @@ class Tables:
     """Energy of each request, where that is measured."""
     time_shares: tuple[float, ...] = ()
     """Share of each request in the time of the run, and so in its cost, where that is measured."""
+    operators: tuple[OperatorUse, ...] = ()
+    """Operators of an iteration of one sequence and of the run's batch, where they were asked for."""
 
 
 class Result(_Row):

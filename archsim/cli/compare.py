@@ -12,6 +12,7 @@ from archsim.cli.options import (
     Progress,
     assume_option,
     design_of,
+    detailed,
     economics_of,
     economics_options,
     json_option,
@@ -100,7 +101,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     def replay(design: Design, *, progress: Progress | None) -> Result:
         result = run_design(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
                      seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
-        return priced(result, design, prices)
+        return detailed(priced(result, design, prices), design, model, ways=(precision, spread[design.name]))
 
     results = _replayed(designs, replay, table.console(stderr=as_json))
     writers.write_comparison(results, path)

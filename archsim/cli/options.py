@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from archsim.hardware.spec import SystemSpec
     from archsim.result import Result
     from archsim.workload.closed_loop import ClosedLoop
+    from archsim.workload.model import Model
 
 __all__ = [
     "Progress",
     "assume_option",
     "design_of",
+    "detailed",
     "economics_of",
     "economics_options",
     "json_option",
@@ -127,6 +129,28 @@ def priced(result: Result, design: Design, prices: Economics | None) -> Result:
     from archsim.pools import priced_design
 
     return priced_design(result, design, prices)
+
+
+def detailed(
+    result: Result,
+    design: Design,
+    model: Model,
+    *,
+    iteration: tuple[int | None, int | None] = (None, None),
+    ways: tuple[str | None, str | None],
+) -> Result:
+    """Return *result* with what its operators take in its tables, for a directory; pools have none to tell.
+
+    *iteration* is batch and context of a step.
+    """
+    from archsim.hardware.spec import SystemSpec
+    from archsim.operators import with_operators
+
+    if not isinstance(design, SystemSpec):
+        return result
+    batch, context = iteration
+    alone = None if batch is None or context is None else (batch, context)
+    return with_operators(result, design, model, iteration=alone, ways=ways)
 
 
 def loop_options(command: Callable[..., Any]) -> Callable[..., Any]:

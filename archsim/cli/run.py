@@ -12,6 +12,7 @@ from archsim.cli.decoding import decoding_options, wanted_decoding
 from archsim.cli.options import (
     assume_option,
     design_of,
+    detailed,
     economics_of,
     economics_options,
     json_option,
@@ -113,7 +114,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     given = (design_of(system, (*overrides, *metrics_overrides()), assume=assume), load_model(model_name))
     traffic: Trace | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
     if decoding.only is not None:
-        result = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
+        result, parallel = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
     elif batch is not None and context is not None:
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         result = evaluate_design(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
@@ -130,7 +131,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     result = priced(result, given[0], prices)
     if timeline is not None:
         timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
-    _hand_out(result, out, as_json=as_json)
+    _hand_out(result, out, given, at=((batch, context), (precision, parallel)), as_json=as_json)
 
 
 _NEEDED = {
@@ -163,15 +164,15 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
 
 def _decoded(
     name: str, given: tuple[Design, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
-) -> Result:
-    """Return the result of the decode trace *name* on *given*."""
+) -> tuple[Result, str | None]:
+    """Return the result of the decode trace *name* on *given*, and how the model is divided."""
     from archsim.pools import run_design
     from archsim.workload.decode_trace import open_decode_trace
 
     trace = open_decode_trace(name)
     precision, parallel = ways
     parallel = _ways(given, precision, parallel, of=trace, stderr=stderr)
-    return run_design(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed)
+    return run_design(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed), parallel
 
 
 def _ways(
@@ -186,11 +187,19 @@ def _ways(
     return chosen(*given, precision=precision, of=of, stderr=stderr) if parallel == AUTO else parallel
 
 
-def _hand_out(result: Result, out: Path | None, *, as_json: bool) -> None:
+def _hand_out(
+    result: Result,
+    out: Path | None,
+    given: tuple[Design, Model],
+    *,
+    at: tuple[tuple[int | None, int | None], tuple[str | None, str | None]],
+    as_json: bool,
+) -> None:
+    """Write *result* of *given* to *out*, if anywhere, and print it. *at*: its step, and precision and parallelism."""
     if out is not None:
         from archsim.report.writers import write_run
 
-        write_run(result, out)
+        write_run(detailed(result, *given, iteration=at[0], ways=at[1]), out)
     if as_json:
         click.echo(result.to_json(), nl=False)
         return

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,10 +26,11 @@ from archsim.report.style import ACCOUNT_COLOURS, LINE_COLOURS, PHASE_COLOURS
 from archsim.result import Result, ScopeLedger
 from archsim.units import format_quantity
 
-__all__ = ["Drawing", "bandwidth", "latency", "picture", "roofline"]
+__all__ = ["Drawing", "bandwidth", "ceilings", "decades", "latency", "peaks", "picture", "roofline", "whole_scopes"]
 
 _SHAPES = {"decode": "circle", "mixed": "diamond", "prefill": "square"}
 _DASHES = ("none", "8 4", "2 3", "8 3 2 3")
+_CHIPS = re.compile(r"(?P<pool>(?:[^/]+/)?)chip(?P<first>\d+)(?:-(?P<last>\d+))?\.(?P<level>.+)")
 _MOST_POINTS = 400
 _DECADE = 10.0
 
@@ -41,6 +43,32 @@ class Drawing:
     keys: Sequence[tuple[Markup, str]]
 
 
+def whole_scopes(ledger: Mapping[str, ScopeLedger]) -> dict[str, ScopeLedger]:
+    """Return the scopes of *ledger* without links, and without those that another one of the ledger sums up.
+
+    Stages, replicas and unlike ranks have scopes of their own beside the one of all chips.
+    """
+    parts = {name: found for name in ledger if (found := _CHIPS.fullmatch(name)) is not None}
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for found in parts.values():
+        spans.setdefault((found["pool"], found["level"]), []).append(_span(found))
+    kept = {}
+    for name, book in ledger.items():
+        match = parts.get(name)
+        if match is not None:
+            low, high = _span(match)
+            others = spans[match["pool"], match["level"]]
+            if any(first <= low and high <= last and (first, last) != (low, high) for first, last in others):
+                continue
+        if not name.startswith("link."):
+            kept[name] = book
+    return kept
+
+
+def _span(found: re.Match[str]) -> tuple[int, int]:
+    return int(found["first"]), int(found["last"] or found["first"])
+
+
 def level_of(scope: str) -> str:
     """Return the part of a chip that *scope* is a book of: `hbm` for `chip0-7.hbm`."""
     return scope.split(".", 1)[-1]
@@ -48,7 +76,7 @@ def level_of(scope: str) -> str:
 
 def roofline(result: Result) -> Drawing | None:
     """Return the roofline of *result* with every memory level as a ceiling; None where nothing was multiplied."""
-    bytes_peaks, flop_peaks = _peaks(result.ledger, "B/s"), _peaks(result.ledger, "FLOP/s")
+    bytes_peaks, flop_peaks = peaks(result.ledger, "B/s"), peaks(result.ledger, "FLOP/s")
     flop_peaks.pop("vector", None)
     marks = _roofline_marks(result, list(bytes_peaks))
     if not marks or not flop_peaks:
@@ -58,9 +86,9 @@ def roofline(result: Result) -> Drawing | None:
     low = 10.0 ** math.floor(math.log10(min(*(mark.at[0] for mark in marks), *ridges, 1.0)))
     high = 10.0 ** math.ceil(math.log10(max(*(mark.at[0] for mark in marks), *ridges) * 2))
     bottom = 10.0 ** math.floor(math.log10(min(mark.at[1] for mark in marks) / 2))
-    x = Axis("useful FLOP per byte moved at the level", low, high, _decades(low, high, ""), logarithmic=True)
-    y = Axis("FLOP/s", bottom, roof * 2, _decades(bottom, roof * 2, "flop/s"), logarithmic=True)
-    lines = _ceilings(bytes_peaks, roof, x, y)
+    x = Axis("useful FLOP per byte moved at the level", low, high, decades(low, high, ""), logarithmic=True)
+    y = Axis("FLOP/s", bottom, roof * 2, decades(bottom, roof * 2, "flop/s"), logarithmic=True)
+    lines = ceilings(bytes_peaks, roof, x, y)
     lines += [
         Line(f"{name} engine, {format_quantity(peak, 'flop/s', digits=3)}", "currentColor",
              [(low, peak), (high, peak)], _DASHES[index % len(_DASHES)])
@@ -72,9 +100,10 @@ def roofline(result: Result) -> Drawing | None:
     return Drawing(chart(Chart(f"Roofline of {result.system.name}", x, y, lines=lines, marks=marks)), keys)
 
 
-def _ceilings(peaks: Mapping[str, float], roof: float, x: Axis, y: Axis) -> list[Line]:
+def ceilings(levels: Mapping[str, float], roof: float, x: Axis, y: Axis) -> list[Line]:
+    """Return the line of every level, name -> peak bytes/s, up to the *roof*."""
     lines = []
-    for index, (name, peak) in enumerate(peaks.items()):
+    for index, (name, peak) in enumerate(levels.items()):
         start = max(x.low, y.low / peak)
         lines.append(
             Line(f"{name}, {format_quantity(peak, 'bytes/s', digits=3)}", LINE_COLOURS[index % 6],
@@ -83,11 +112,11 @@ def _ceilings(peaks: Mapping[str, float], roof: float, x: Axis, y: Axis) -> list
     return lines
 
 
-def _peaks(ledger: Mapping[str, ScopeLedger], unit: str) -> dict[str, float]:
+def peaks(ledger: Mapping[str, ScopeLedger], unit: str) -> dict[str, float]:
     """Return level -> peak of all chips together, links left out."""
     sums: dict[str, list[float]] = {}
-    for scope, book in ledger.items():
-        if book.unit == unit and not scope.startswith("link."):
+    for scope, book in whole_scopes(ledger).items():
+        if book.unit == unit:
             sums.setdefault(level_of(scope), []).append(book.peak_per_s)
     return {level: math.fsum(sums[level]) for level in sorted(sums)}
 
@@ -97,7 +126,7 @@ def _roofline_marks(result: Result, levels: Sequence[str]) -> list[Mark]:
     for phase, shape in _SHAPES.items():
         if phase not in result.phases:
             continue
-        book = result.phases[phase].ledger
+        book = whole_scopes(result.phases[phase].ledger)
         flops = math.fsum(
             scope.peak_per_s * _share(scope, USEFUL)
             for name, scope in book.items()
@@ -107,7 +136,7 @@ def _roofline_marks(result: Result, levels: Sequence[str]) -> list[Mark]:
             moved = math.fsum(
                 scope.peak_per_s * _share(scope, (*USEFUL, *GROUPS["moved"]))
                 for name, scope in book.items()
-                if scope.unit == "B/s" and level_of(name) == level and not name.startswith("link.")
+                if scope.unit == "B/s" and level_of(name) == level
             )
             if flops > 0 and moved > 0:
                 attained = format_quantity(flops, "flop/s", digits=3)
@@ -120,7 +149,8 @@ def _share(scope: ScopeLedger, accounts: Sequence[str]) -> float:
     return math.fsum(scope.accounts.get(account, 0.0) for account in accounts)
 
 
-def _decades(low: float, high: float, dimension: str) -> list[tuple[float, str]]:
+def decades(low: float, high: float, dimension: str) -> list[tuple[float, str]]:
+    """Return ticks from *low* to *high* with their names, in units of *dimension* if there is one."""
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     step = max(1, (last - first) // 6)
     values = [_DECADE**power for power in range(first, last + 1, step)]

@@ -1,9 +1,8 @@
 """What a report is made of: a run directory, or a result.json alone, read back and checked.
 
 Of a directory every file that `archsim run --out` writes must be there: one from which files vanish while it is read is
-refused, never shown in part. Of a result.json, config.resolved.toml, ledger.csv.gz and requests.csv.gz are read where
-they lie beside it. Nothing is simulated. No path of this machine goes into what is read, so equal runs make equal
-reports wherever they lie.
+refused, never shown in part. Of a result.json the others are read where they lie beside it. Nothing is simulated. No
+path of this machine goes into what is read, so equal runs make equal reports wherever they lie.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, bundled_path, parse_json, read_text, read_toml
 from archsim.hardware.pools import Design, design_names, load_design
 from archsim.hardware.sources import SourceRow, sources, sources_of_file
-from archsim.report.html_tables import Times, Windows, read_ledger, read_requests
+from archsim.metrics.operators import OperatorUse
+from archsim.report.html_tables import Times, Windows, read_ledger, read_operators, read_requests
 from archsim.result import SCHEMA, Cost, Result
 
 __all__ = ["ReportRun", "read_run"]
@@ -32,6 +32,7 @@ _RESULT = "result.json"
 _CONFIG = "config.resolved.toml"
 _LEDGER = "ledger.csv.gz"
 _REQUESTS = "requests.csv.gz"
+_OPERATORS = "operators.csv.gz"
 _PRICES = "economics"
 
 
@@ -44,6 +45,8 @@ class ReportRun:
     """Memory, cache or link -> what it served over time; empty without ledger.csv.gz."""
     times: Times | None
     """Latencies of the requests; None without requests.csv.gz."""
+    operators: Sequence[OperatorUse]
+    """Of an iteration of one sequence and of the run's batch; empty without operators.csv.gz."""
     spec: Design | None
     """None without config.resolved.toml."""
     settings: Mapping[str, str]
@@ -69,7 +72,7 @@ def read_run(path: Path) -> ReportRun:
     table that is none.
     """
     result, beside = _found(path)
-    config, ledger, requests = (beside.get(name) for name in (_CONFIG, _LEDGER, _REQUESTS))
+    config, ledger, requests, operators = (beside.get(name) for name in (_CONFIG, _LEDGER, _REQUESTS, _OPERATORS))
     spec = None if config is None else load_design(str(config))
     numbers = _numbers(result.provenance.command, config, spec)
     prices, options = _prices(result.cost)
@@ -77,6 +80,7 @@ def read_run(path: Path) -> ReportRun:
         result=result,
         windows={} if ledger is None else read_ledger(ledger),
         times=None if requests is None else read_requests(requests),
+        operators=() if operators is None else read_operators(operators),
         spec=spec,
         settings={} if config is None else _flat(read_toml(config), ""),
         numbers=[row._replace(file=_short(row.file)) for row in [*numbers.rows, *prices]],
@@ -89,13 +93,14 @@ def _found(path: Path) -> tuple[Result, dict[str, Path]]:
     """Return the result of *path*, and name -> path of the files beside it that a report reads."""
     if path.is_dir():
         result = _read_result(path / _RESULT)
-        wanted = (_CONFIG, _LEDGER) if result.provenance.trace_name is None else (_CONFIG, _LEDGER, _REQUESTS)
+        replayed = () if result.provenance.trace_name is None else (_REQUESTS,)
+        wanted = (_CONFIG, _LEDGER, _OPERATORS, *replayed)
         if missing := [name for name in wanted if not (path / name).is_file()]:
             expected = f"a whole run directory, with {', '.join(missing)}; {_RESULT} alone can be given by its own path"
             raise InputError(Problem(str(path), "", "", expected))
         return result, {name: path / name for name in wanted}
     around = path.parent if path.name == _RESULT else path  # nothing lies in a file
-    beside = {name: around / name for name in (_CONFIG, _LEDGER, _REQUESTS) if (around / name).is_file()}
+    beside = {name: around / name for name in (_CONFIG, _LEDGER, _REQUESTS, _OPERATORS) if (around / name).is_file()}
     return _read_result(path), beside
 
 

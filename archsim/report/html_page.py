@@ -18,6 +18,7 @@ from archsim.report import html_rows as rows
 from archsim.report.html_charts import Drawing
 from archsim.report.html_frame import MOST_BYTES, filled
 from archsim.report.html_input import ReportRun
+from archsim.report.html_operators import OperatorPage, operator_page
 from archsim.report.style import svg_bytes
 from archsim.report.system_figure import system_figure
 from archsim.report.views import percent
@@ -54,6 +55,7 @@ class _Page:
     run: ReportRun
     books: Sequence[_Book]
     roofline: Drawing | None
+    operators: OperatorPage | None
     bandwidth: Sequence[tuple[str, Drawing]]
     picture: Markup
     others: Sequence[tuple[str, int, str, float, float, str]]
@@ -92,6 +94,7 @@ def _page(label: str, run: ReportRun) -> _Page:
         run=run,
         books=_books(run),
         roofline=charts.roofline(result),
+        operators=operator_page(result, run.operators),
         bandwidth=_bandwidth(run),
         picture=picture,
         others=others[:_MOST_LINKS],

@@ -56,6 +56,7 @@ class Line:
     colour: str
     points: Sequence[Point]
     dash: str = ""
+    thin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Mark:
     colour: str
     at: Point
     shape: str
+    label: str = ""
+    """A few characters beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +191,17 @@ def _cloud(drawn: Chart, cloud: Cloud) -> Markup:
 
 
 def _line(drawn: Chart, line: Line) -> Markup:
-    element = Markup('<path class="line" d="{}" stroke="{}" stroke-dasharray="{}"><title>{}</title></path>')
-    return element.format(_path(drawn, line.points), line.colour, line.dash or "none", line.name)
+    element = Markup('<path class="{}" d="{}" stroke="{}" stroke-dasharray="{}"><title>{}</title></path>')
+    return element.format(
+        "line thin" if line.thin else "line", _path(drawn, line.points), line.colour, line.dash or "none", line.name
+    )
 
 
 def _mark(drawn: Chart, mark: Mark) -> Markup:
     group = Markup('<g style="color:{}"><title>{}</title>').format(mark.colour, mark.name)
-    return group + _shape(mark.shape, _x(drawn.x, mark.at[0]), _y(drawn.y, mark.at[1])) + Markup("</g>")
+    x, y = _x(drawn.x, mark.at[0]), _y(drawn.y, mark.at[1])
+    label = _text(x + 7, y - 6, mark.label, anchor="start") if mark.label else Markup("")
+    return group + _shape(mark.shape, x, y) + label + Markup("</g>")
 
 
 _SHAPES = {

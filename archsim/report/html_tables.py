@@ -22,15 +22,18 @@ from archsim.errors import InputError, Problem
 from archsim.files import open_text_lines
 from archsim.metrics.accounts import ACCOUNTS, group_of
 from archsim.metrics.latency import end_to_end_s, tpot_s, ttft_s
+from archsim.metrics.operators import OperatorUse
 from archsim.units import PS_PER_S
 
-__all__ = ["LAYERS", "Times", "Windows", "read_ledger", "read_requests"]
+__all__ = ["LAYERS", "Times", "Windows", "read_ledger", "read_operators", "read_requests"]
 
 LAYERS = ("decode", "mixed", "prefill", "moved")
 """What a window served: useful bytes by phase, then what was moved besides."""
 
 _LEDGER = ("start_s", "end_s", "phase", "scope", "account", "amount", "unit", "peak_per_s")
 _CHANNEL = re.compile(r"\.ch\d+$")
+_OPERATORS = ("batch", "context", "operator", "executions", "time_s", "part", "unit", "amount")
+_MOST_OPERATORS = 2_000
 _REQUESTS = ("arrival_s", "output_tokens", "first_token_s", "finish_s")
 
 
@@ -99,6 +102,30 @@ def read_requests(path: Path) -> Times:
     arrival, output, first, finish = (np.asarray(column, dtype=np.int64) for column in columns)
     found = ttft_s(arrival, first), tpot_s(first, finish, output), end_to_end_s(arrival, finish)
     return Times(*(tuple(np.sort(values).tolist()) for values in found))
+
+
+def read_operators(path: Path) -> tuple[OperatorUse, ...]:
+    """Return the operators in an operators.csv.gz, in the order of the file.
+
+    Raises `InputError` for a file that is no such table, or one of more operators than an iteration has.
+    """
+    found: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
+    uses: list[OperatorUse] = []
+    for number, row in _rows(path, _OPERATORS):
+        *key, part, unit, amount = row
+        if tuple(key) not in found:
+            amounts: dict[str, dict[str, float]] = {"FLOP": {}, "B": {}}
+            found[tuple(key)] = amounts
+            batch, context, executions = (int(_number(path, number, text)) for text in (key[0], key[1], key[3]))
+            time_s = _number(path, number, key[4])
+            uses.append(OperatorUse(batch, context, key[2], executions, time_s, amounts["FLOP"], amounts["B"]))
+        if len(uses) > _MOST_OPERATORS:
+            raise InputError(Problem(str(path), f"line {number}", "", f"at most {_MOST_OPERATORS:,} operators"))
+        if part and unit not in found[tuple(key)]:
+            raise InputError(Problem(str(path), f"line {number}", unit[:80], "FLOP or B"))
+        if part:
+            found[tuple(key)][unit][part] = _number(path, number, amount)
+    return tuple(uses)
 
 
 def _rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -16,9 +16,11 @@ from pathlib import Path
 from archsim.errors import InputError, Problem
 from archsim.files import write_atomically, write_gzip_atomically, written_directory
 from archsim.metrics.accounts import ACCOUNTS
+from archsim.metrics.operators import OperatorUse
 from archsim.report import figures, style
 from archsim.report.economics_figures import cost_stack
 from archsim.report.interval_figure import throughput_bars
+from archsim.report.roofline_figure import roofline_figure
 from archsim.report.views import ranked
 from archsim.result import LedgerColumns, RequestColumns, Result
 from archsim.units import PS_PER_S
@@ -29,6 +31,7 @@ _REQUEST_HEADER = (
     "request,arrival_s,prompt_tokens,output_tokens,first_token_s,finish_s,preemptions,status,reason,origin"
 )
 _LEDGER_HEADER = "start_s,end_s,phase,scope,account,amount,unit,peak_per_s"
+_OPERATORS_HEADER = "batch,context,operator,executions,time_s,part,unit,amount"
 _SPENT_HEADER = ",joules,usd"
 _SERIES_HEADER = "start_s,end_s,waiting,running,kv_blocks"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -79,6 +82,9 @@ def _write_tables(result: Result, folder: Path) -> None:
     write_atomically(folder / "result.json", result.to_json().encode())
     write_atomically(folder / "config.resolved.toml", result.tables.resolved_toml.encode())
     write_gzip_atomically(folder / "ledger.csv.gz", _table(_LEDGER_HEADER, _ledger_rows(result.tables.ledger)))
+    # Without rows where nobody asked for them: a directory that lacks a file is not whole.
+    operators = _table(_OPERATORS_HEADER, _operator_rows(result.tables.operators))
+    write_gzip_atomically(folder / "operators.csv.gz", operators)
     if result.tables.requests is not None:
         origin = "sampled" if result.provenance.sampled else "recorded"
         header, rows = _REQUEST_HEADER, _request_rows(result.tables.requests, origin)
@@ -93,6 +99,9 @@ def _write_figures(results: Sequence[Result], folder: Path) -> None:
     drawn = {"ledger.svg": figures.ledger_bars(results), "bandwidth.svg": figures.bandwidth_over_time(results)}
     if all(result.tables is not None and result.tables.requests is not None for result in results):
         drawn["latency.svg"] = figures.latency_distributions(results)
+    first = results[0].tables
+    if len(results) == 1 and first is not None and any(use.flops and use.bytes for use in first.operators):
+        drawn["roofline.svg"] = roofline_figure(results[0], first.operators)
     if any(result.cost is not None for result in results):
         drawn["cost.svg"] = cost_stack(results)
     if len(results) > 1 and any(result.uncertainty is not None for result in results):
@@ -159,6 +168,16 @@ def _ledger_rows(columns: LedgerColumns) -> Iterable[str]:
             f"{_seconds(start)},{_seconds(end)},{columns.phases[phase]},{scopes[scope]},{ACCOUNTS[account]},"
             f"{amount!r},{ends[scope]}"
         )
+
+
+def _operator_rows(uses: Iterable[OperatorUse]) -> Iterator[str]:
+    """Yield a line for each engine and level of each operator, and one for an operator that holds none."""
+    for use in uses:
+        head = f"{use.batch},{use.context},{_text_cell(use.operator)},{use.executions},{use.time_s!r}"
+        parts = [f"{part},FLOP,{amount!r}" for part, amount in use.flops.items()]
+        parts += [f"{part},B,{amount!r}" for part, amount in use.bytes.items()]
+        for part in parts or [",,"]:
+            yield f"{head},{part}"
 
 
 def _seconds(picoseconds: int) -> str:

@@ -1,9 +1,8 @@
 """One iteration as slices of tracks: every job of every part, and whose fault each gap is.
 
-The iteration is simulated once more, with every repetition written out and a lap for each kernel, so that a job's lap
-names the operator that it is for. That laps repeat is a way to simulate less (`simulate`); how they are cut changes no
-job. Service carries the amounts that `books` states for the kernel, in proportion to time; a gap is walked back as in
-the ledger. The slices of a track therefore add up to its book.
+The iteration is simulated once more, with every repetition written out and a lap for each kernel (`written_out`).
+Service carries the amounts that `books` states for the kernel, in proportion to time; a gap is walked back as in the
+ledger. The slices of a track therefore add up to its book.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from archsim.hardware.system import System
 from archsim.mapping.plan import Pipeline, Plan, Task, unrolled
@@ -20,35 +19,15 @@ from archsim.metrics.timeline import Slice
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.assemble import Fold, chip_rows, folds_of, link_scopes
 from archsim.step.books import Accounts, link_books
-from archsim.step.exchange import Exchanges, exchanges_of, sends_of
-from archsim.step.iteration import Iteration, Lap
+from archsim.step.exchange import sends_of
 from archsim.step.offload import offloaded
 from archsim.step.stages import drained_runs
-from archsim.step.work import Work, landings_of, works_of
+from archsim.step.written_out import Simulated, simulated
 
 __all__ = ["in_turn_slices", "pipeline_slices", "step_slices"]
 
 _HOST = ("host", "launch")
 _NETWORK = "network"
-
-
-@dataclass(frozen=True, slots=True)
-class _Simulated:
-    """An iteration that has run, and what its laps were."""
-
-    iteration: Iteration
-    laps: list[Lap]
-    works: dict[Task, Work]
-    exchanges: Exchanges
-    system: System
-
-    def tasks(self, lap: int, rank: int) -> tuple[Task, ...]:
-        """Return what *rank* does in *lap*."""
-        return self.laps[lap].tasks(max(rank, 0))
-
-    def name(self, lap: int, rank: int) -> str:
-        """Return the operators of *lap*."""
-        return " + ".join(dict.fromkeys(task.name for task in self.tasks(lap, rank))) or "nothing"
 
 
 def step_slices(whole: Plan, system: System) -> tuple[list[Slice], int]:
@@ -57,12 +36,8 @@ def step_slices(whole: Plan, system: System) -> tuple[list[Slice], int]:
     Chips that do the same share a group; amounts are of one chip, `chips` says of how many.
     """
     plan = unrolled(offloaded(whole, system))
-    exchanges = exchanges_of(plan, system)
-    works = works_of(plan, system) | landings_of(plan, exchanges, system)
-    laps = _laps(plan, exchanges)
-    iteration = Iteration(laps, works, exchanges, system, ranks=len(plan.simulated), sequences=plan.sequences)
-    iteration.run()
-    done = _Simulated(iteration, laps, works, exchanges, system)
+    done = simulated(plan, system)
+    iteration, works = done.iteration, done.works
     slices: list[Slice] = []
     alike = Counter(fold.rank for fold in folds_of(plan, works))
     shown = {fold.rank: fold for fold in reversed(folds_of(plan, works))}
@@ -115,45 +90,7 @@ def _moved(each: Slice, by_ps: int) -> Slice:
     return replace(each, start_ps=each.start_ps + by_ps, end_ps=each.end_ps + by_ps)
 
 
-def _laps(plan: Plan, exchanges: Exchanges) -> list[Lap]:
-    """Return a lap for each kernel of the plan, and one for each collective that does not overlap a kernel."""
-    by_rank = [plan.of_rank(rank) for rank in (plan.simulated if plan.others else (0,))]
-    laps: list[Lap] = []
-    for place in range(len(plan.segments)):
-        blocks = [_blocks(segments[place].tasks) for segments in by_rank]
-        for block in itertools.zip_longest(*blocks, fillvalue=()):
-            laps += _block_laps(place, block, exchanges)
-    return laps
-
-
-def _blocks(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
-    """Return *tasks* cut behind every collective."""
-    blocks: list[list[Task]] = [[]]
-    for task in tasks:
-        blocks[-1].append(task)
-        if task.collective is not None:
-            blocks.append([])
-    return [tuple(block) for block in blocks if block]
-
-
-def _block_laps(place: int, block: tuple[tuple[Task, ...], ...], exchanges: Exchanges) -> Iterator[Lap]:
-    """Yield the laps of *block*: for each rank its kernels up to the next collective, which it has last, if any."""
-    last = next((tasks[-1] for tasks in block if tasks), None)
-    collective = last.collective if last is not None else None
-    if collective is not None and exchanges[collective].parts:
-        # Its parts go out while the kernel before it runs: those two stay in one lap.
-        cut = [(*((task,) for task in tasks[:-2]), tasks[-2:]) for tasks in block]
-    else:
-        cut = [tuple((task,) for task in tasks) for tasks in block]
-    if collective is None:
-        yield from (Lap(place, tasks) for tasks in itertools.zip_longest(*cut, fillvalue=()))
-        return
-    kernels = itertools.zip_longest(*(tasks[:-1] for tasks in cut), fillvalue=())
-    yield from (Lap(place, tasks) for tasks in kernels)
-    yield Lap(place, tuple(tasks[-1] for tasks in cut))
-
-
-def _chip_slices(done: _Simulated, fold: Fold, *, chips: int) -> Iterator[Slice]:
+def _chip_slices(done: Simulated, fold: Fold, *, chips: int) -> Iterator[Slice]:
     iteration, index = done.iteration, fold.rank
     log, rank = iteration.log, iteration.ranks[index]
     close = log.end[iteration.end]
@@ -179,26 +116,23 @@ def _chip_slices(done: _Simulated, fold: Fold, *, chips: int) -> Iterator[Slice]
         yield from sorted(rows, key=lambda row: (row.start_ps, row.end_ps))
 
 
-def _operators(done: _Simulated, name: str, index: int) -> Iterator[Slice]:
+def _operators(done: Simulated, name: str, index: int) -> Iterator[Slice]:
     """Yield what the rank was at: its operators one after the other, and its host's tasks beside them."""
     log = done.iteration.log
-    ends: dict[int, int] = {}
     for job in range(1, len(log.end)):
-        if log.rank[job] in {index, -1} and log.kind[job] != "issue":
-            ends[log.lap[job]] = max(ends.get(log.lap[job], 0), log.end[job])
         if log.rank[job] == index and log.kind[job] in _HOST and log.end[job] > log.start[job]:
             yield Slice(name, f"{name}.host", log.kind[job], log.start[job], log.end[job])
         if log.rank[job] == index and log.kind[job] == "issue":
             label = f"issue {done.name(log.lap[job], index)}"
             yield Slice(name, f"{name}.issue", label, log.start[job], log.end[job])
-    at = 0
+    at, ends = 0, done.ends(index)
     for lap in sorted(ends):
         if ends[lap] > at:
             yield Slice(name, f"{name}.operators", done.name(lap, index), at, ends[lap])
             at = ends[lap]
 
 
-def _booked(done: _Simulated, fold: Fold) -> dict[tuple[Task, str], Accounts]:
+def _booked(done: Simulated, fold: Fold) -> dict[tuple[Task, str], Accounts]:
     """Return what one execution of each task books on each part of one chip."""
     return {
         (task, scope.name.removeprefix(f"{fold.name}.")): accounts
@@ -210,7 +144,7 @@ def _booked(done: _Simulated, fold: Fold) -> dict[tuple[Task, str], Accounts]:
 
 
 def _lap_accounts(
-    done: _Simulated, booked: dict[tuple[Task, str], Accounts], part: str, *, lap: int, rank: int
+    done: Simulated, booked: dict[tuple[Task, str], Accounts], part: str, *, lap: int, rank: int
 ) -> Accounts:
     total: Accounts = {}
     for task in done.tasks(lap, rank):
@@ -227,7 +161,7 @@ def _waits(
             yield Slice(group, track, account, start, end, facts=facts, waiting=True)
 
 
-def _link_slices(done: _Simulated) -> Iterator[Slice]:
+def _link_slices(done: Simulated) -> Iterator[Slice]:
     """Yield the slices of links; those that carry the same at the same rate share a track."""
     iteration, log = done.iteration, done.iteration.log
     links = link_scopes(done.system)

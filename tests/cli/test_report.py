@@ -102,6 +102,7 @@ def test_a_report_is_one_whole_page_that_asks_for_nothing(runs: Path, tmp_path: 
     command = json.loads((runs / "replay/result.json").read_text())["provenance"]["command"]
     assert html.escape(command) in text
     assert "assumption" in text
+    assert "Operators, before and after batching" in text
     assert str(runs) not in text
 
 
