@@ -24,6 +24,8 @@ def command(
 ) -> int:
     """Run SUITE (default: all), print signed errors by group, the worst rows, and which bounds hold.
 
+    With --reference alone the columns of FILE say which suite reads it.
+
     Suites: dram, network, collectives, kernels, decode, serving, power, pim, attacc, intervals; by name alone: claims.
     Errors are relative: (predicted - expected) / expected. Rows that cannot be compared are counted as skipped. Exits
     with 1 where a bound is broken. `intervals` counts the rows inside error bars that were made without their silicon.
@@ -34,6 +36,10 @@ def command(
     from archsim.validation.summary import SUITES, run_suite
 
     names = list(SUITES) if not suites or suites == ("all",) else list(dict.fromkeys(suites))
+    if reference is not None and suites in {(), ("all",)}:
+        from archsim.validation.schemas import suite_of
+
+        names = [suite_of(reference)]
     if reference is not None and len(names) != 1:
         from archsim.errors import InputError, Problem
 

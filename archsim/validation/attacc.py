@@ -29,12 +29,13 @@ from archsim.validation.network import Row, row
 from archsim.validation.table import Record, number, read_table
 from archsim.workload.model import Model
 
-__all__ = ["suite"]
+__all__ = ["COLUMNS", "suite"]
 
-_NEEDED = (
+COLUMNS = (
     "model", "dtype", "system", "gpu", "ngpu", "pim", "powerlimit", "ffopt", "pipeopt", "batch", "lin", "lout",
     "required_cap_GB", "cap_GiB", "decode_step_ms", "decode_energy_per_step_nJ",
 )  # fmt: skip
+"""Columns of a table of the suite."""
 _MODELS = {
     "GPT-175B": (96, 12288, 96, 4 * 12288, False),
     "LLAMA-7B": (32, 4096, 32, 10928, True),
@@ -100,7 +101,7 @@ class _Step(NamedTuple):
 
 def suite(reference: Path | None) -> list[Row]:
     """Return the rows of *reference*. Raises `InputError` for a file of another schema."""
-    points = _points(read_table(reference, _NEEDED)) if reference is not None else _published()
+    points = _points(read_table(reference, COLUMNS)) if reference is not None else _published()
     rows = list(_steps(points))
     baselines = [point for point in points if point.system == "dgx"]
     for point in points:

@@ -7,7 +7,6 @@ Without a file the suite compares with a few published figures that stand below.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archsim.errors import InputError, Problem
-from archsim.files import bundled_path, open_text_lines, read_toml
+from archsim.files import bundled_path, read_toml
 from archsim.network.collectives import implementation_facts
 from archsim.network.implementations import Implementation, load_implementation
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S, parse_quantity
 from archsim.validation.network import Row, row
 from archsim.validation.origin import of_library
+from archsim.validation.table import number, read_table, whole
 
-__all__ = ["Measurement", "predict_us", "suite"]
+__all__ = ["COLUMNS", "Measurement", "predict_us", "suite"]
 
 
 class Measurement(NamedTuple):
@@ -39,9 +39,10 @@ class Measurement(NamedTuple):
     latency_us: float
 
 
-_COLUMNS = (
+COLUMNS = (
     "system", "fabric", "collective", "implementation", "num_devices", "message_size_bytes", "latency_us",
 )  # fmt: skip
+"""Columns of a table of the suite."""
 _SMALLEST_VIDUR_BYTES = 10**6
 
 _PUBLISHED = (
@@ -94,26 +95,16 @@ def suite(reference: Path | None) -> list[Row]:
 
 
 def _read(reference: Path) -> Iterator[Measurement]:
-    lines = open_text_lines(reference)
-    _, header = next(lines, (0, ""))
-    columns = next(csv.reader([header]))
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
-        raise InputError(Problem(str(reference), "line 1", ", ".join(columns), f"the columns {', '.join(missing)}"))
-    for number, line in lines:
-        if not line.strip():
-            continue
-        cells = dict(zip(columns, next(csv.reader([line])), strict=False))
-        try:
-            ranks, size = int(cells["num_devices"]), int(float(cells["message_size_bytes"] or 0))
-            latency_us = float(cells["latency_us"])
-        except (KeyError, ValueError, OverflowError):
-            raise InputError(
-                Problem(str(reference), f"line {number}", line, "numbers of devices, bytes and us")
-            ) from None
+    for record in read_table(reference, COLUMNS):
+        ranks, latency_us = whole(record, "num_devices"), number(record, "latency_us")
+        size = number(record, "message_size_bytes") if record["message_size_bytes"].strip() else 0.0
+        if ranks is None or latency_us is None or size is None:
+            said = ", ".join(record[name] for name in ("num_devices", "message_size_bytes", "latency_us"))
+            raise InputError(Problem(str(reference), "row", said, "numbers of devices, bytes and us"))
         yield Measurement(
-            cells["system"], cells["fabric"], cells["collective"], cells["implementation"], ranks, size, latency_us
-        )
+            record["system"], record["fabric"], record["collective"], record["implementation"], ranks, int(size),
+            latency_us,
+        )  # fmt: skip
 
 
 def _row(measured: Measurement) -> Row:

@@ -33,7 +33,7 @@ from archsim.files import read_json
 from archsim.validation.dram_closed import closed_forms
 from archsim.validation.table import Record, number, read_table, whole
 
-__all__ = ["DEVICE_BOUND", "Row", "beyond", "class_of_pattern", "class_of_row", "suite"]
+__all__ = ["COLUMNS", "DEVICE_BOUND", "Row", "beyond", "class_of_pattern", "class_of_row", "suite"]
 
 Row = dict[str, Any]
 """`id, group, expected, predicted, error, skipped`: one line of `archsim validate --json`."""
@@ -45,7 +45,8 @@ _MOST_ERROR = {"device-bound": 0.03, "policy-bound": 0.10}
 """Bar of a single row: what the 95th percentile of its class may be."""
 _DIGITS = 0.00005
 """References state four digits: half of the last one."""
-_COLUMNS = ("simulator", "config_id", "pattern", "param", "n_requests", "tx_bytes", "util_steady")
+COLUMNS = ("simulator", "config_id", "pattern", "param", "n_requests", "tx_bytes", "util_steady")
+"""Columns of a table of the suite."""
 _MOST_REQUESTS = 2_000_000
 
 
@@ -102,7 +103,7 @@ def suite(reference: Path | None, params: Path | None = None) -> list[Row]:
         if params is not None:
             raise InputError(Problem(str(params), "--params", "", "parameters of a --reference"))
         return closed_forms()
-    records = list(read_table(reference, _COLUMNS))
+    records = list(read_table(reference, COLUMNS))
     for simulator in dict.fromkeys(record["simulator"] for record in records):
         if (described := _described(simulator)) is not None:
             _parameters(_parameter_file(reference, params, described))

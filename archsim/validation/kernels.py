@@ -242,7 +242,7 @@ def _operator(record: Record) -> Question:
         return Question(kind, system, 0.0, lambda made: matmul(made, shape, weight_bits=Fraction(16), bits=16), time)
     if kind not in _OPERATIONS:
         return unanswered(kind, system, time, f"no model of the operator {kind}")
-    elements = positive(record, "dim_m") * (whole(record, "dim_n") or 1)
+    elements = (whole(record, "dim_m") or positive(record, "dim_m")) * (whole(record, "dim_n") or 1)
     work = _OPERATIONS[kind]
     return Question(kind, system, 0.0, lambda made: elementwise(made, elements, operations=work, bits=16), time)
 

@@ -7,8 +7,9 @@ host's eager launch is in it. Weights are read from main memory; a profiler that
 last cache, which is not modelled. Vidur is fp16, LLMServingSim bf16; Frontier's table states neither type nor clock and
 is taken as Vidur's.
 
-Not here: layers of activations alone (norms, rotary embedding, activation, residual sum, embedding, sampler). They are
-skipped with the reason.
+Layers of activations alone (norms, rotary embedding, activation, residual sum, embedding) are one kernel that reads and
+writes what it must: vLLM fuses the residual sum into the norm, Vidur times it apart. Not here: the sampler, whose
+kernels depend on how it samples; its rows are skipped.
 
 Attention split over the sequence adds up its parts in a kernel of its own, by `num_splits_heuristic` of FlashAttention
 (Dao 2023) with H100's processors: blocks of 128 tokens, where sequences and KV heads fill less than 80 % of two blocks
@@ -22,7 +23,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from archsim.validation.kernel_question import Question, positive, unanswered
-from archsim.validation.kernel_tasks import PROCESSORS, Heads, attention, matmul
+from archsim.validation.kernel_tasks import PROCESSORS, Heads, attention, elementwise, matmul
 from archsim.validation.names import model_named
 from archsim.validation.table import Record, number
 from archsim.workload.model import Model
@@ -47,40 +48,6 @@ _KINDS = {
 """Layers of vLLM and of Vidur -> products. Vidur's `mlp_up_proj` is gate and up in one."""
 
 
-def merges(heads: Heads) -> bool:
-    """Return whether parts of sequences are added up in a kernel of their own.
-
-    The token of the step itself counts as context.
-    """
-    return heads.context + 1 > _BLOCK_TOKENS and heads.batch * heads.kv < _BLOCKS
-
-
-def _layer(kind: str, system: str, shape: tuple[int, int, int], *, timed: tuple[str, float | None]) -> Question:
-    """Return the question of a product of *shape* (M, N, K); *timed* is the element type and the time in us."""
-    element, microseconds = timed
-    return Question(
-        f"layer {kind} {element}",
-        system,
-        float(shape[1] * shape[2] * _BITS // 8),
-        lambda made: matmul(made, shape, weight_bits=Fraction(_BITS), bits=_BITS),
-        microseconds,
-        settings=_DURATIONS,
-    )
-
-
-def _attention(system: str, heads: Heads, *, extra: int, timed: tuple[str, float | None]) -> Question:
-    """Return the question of decode attention with *extra* small kernels beside it and its merge."""
-    element, microseconds = timed
-    return Question(
-        f"layer attention {element}",
-        system,
-        float(heads.batch * heads.context * 2 * heads.kv * heads.width * _BITS // 8),
-        lambda made: attention(made, heads, kv_bits=_BITS, extra=extra + merges(heads)),
-        microseconds,
-        settings=_DURATIONS,
-    )
-
-
 class _Sizes(NamedTuple):
     """Widths of one rank's linear layers."""
 
@@ -102,6 +69,79 @@ class _Sizes(NamedTuple):
         }[kind]
 
 
+_MOVED: dict[str, Callable[[_Sizes], int]] = {
+    "act_fn": lambda sizes: 3 * sizes.width,
+    "mlp_act": lambda sizes: 3 * sizes.width,
+    "layernorm": lambda sizes: 4 * sizes.hidden,
+    "final_layernorm": lambda sizes: 4 * sizes.hidden,
+    "input_layernorm": lambda sizes: 2 * sizes.hidden,
+    "post_attention_layernorm": lambda sizes: 2 * sizes.hidden,
+    "add": lambda sizes: 3 * sizes.hidden,
+    "embedding": lambda sizes: 2 * sizes.hidden,
+    "rotary_emb": lambda sizes: 2 * (sizes.query + sizes.kv),
+    "attn_rope": lambda sizes: 2 * (sizes.query + sizes.kv),
+    "qk_norm": lambda sizes: 2 * (sizes.query + sizes.kv),
+}
+"""Layers of activations -> elements that a token's kernel reads and writes: gate and up in, their product out; a norm
+with its residual sum in and out."""
+_VECTOR_OPERATIONS = 10
+"""For an element that is read or written: more than any of them takes, and never what binds."""
+
+
+def merges(heads: Heads) -> bool:
+    """Return whether parts of sequences are added up in a kernel of their own.
+
+    The token of the step itself counts as context.
+    """
+    return heads.context + 1 > _BLOCK_TOKENS and heads.batch * heads.kv < _BLOCKS
+
+
+def _layer(kind: str, system: str, shape: tuple[int, int, int], *, timed: tuple[str, float | None]) -> Question:
+    """Return the question of a product of *shape* (M, N, K); *timed* is the element type and the time in us."""
+    element, microseconds = timed
+    return Question(
+        f"layer {kind} {element}",
+        system,
+        float(shape[1] * shape[2] * _BITS // 8),
+        lambda made: matmul(made, shape, weight_bits=Fraction(_BITS), bits=_BITS),
+        microseconds,
+        settings=_DURATIONS,
+    )
+
+
+def _activations(layer: str, system: str, elements: int, *, timed: tuple[str, float | None]) -> Question:
+    """Return the question of a kernel that reads and writes *elements* in all."""
+    element, microseconds = timed
+    return Question(
+        f"layer {layer} {element}",
+        system,
+        0.0,
+        lambda made: elementwise(made, max(elements // 2, 1), operations=_VECTOR_OPERATIONS, bits=_BITS),
+        microseconds,
+        settings=_DURATIONS,
+    )
+
+
+def _layer_of(layer: str, system: str, sizes: _Sizes, *, tokens: int, timed: tuple[str, float | None]) -> Question:
+    """Return the question of *layer* for *tokens*."""
+    if layer in _MOVED:
+        return _activations(layer, system, tokens * _MOVED[layer](sizes), timed=timed)
+    return _layer(_KINDS[layer], system, (tokens, *sizes.product(_KINDS[layer])), timed=timed)
+
+
+def _attention(system: str, heads: Heads, *, extra: int, timed: tuple[str, float | None]) -> Question:
+    """Return the question of decode attention with *extra* small kernels beside it and its merge."""
+    element, microseconds = timed
+    return Question(
+        f"layer attention {element}",
+        system,
+        float(heads.batch * heads.context * 2 * heads.kv * heads.width * _BITS // 8),
+        lambda made: attention(made, heads, kv_bits=_BITS, extra=extra + merges(heads)),
+        microseconds,
+        settings=_DURATIONS,
+    )
+
+
 def _share(total: int, ways: int) -> int:
     """Return one of *ways* equal parts. Raises `ValueError` where there are none."""
     if total % ways:
@@ -121,10 +161,10 @@ def _sizes(model: Model, ways: int) -> _Sizes:
 
 def _vllm_layer(record: Record) -> Question:
     layer, system, time = record["layer"], record["hardware"], number(record, "time_us")
-    if layer not in _KINDS:
+    if layer not in _KINDS | _MOVED:
         return unanswered(f"layer {layer} bfloat16", system, time, f"no model of the layer {layer}")
-    product = _sizes(model_named(record["model"]), positive(record, "tp")).product(_KINDS[layer])
-    return _layer(_KINDS[layer], system, (positive(record, "tokens"), *product), timed=("bfloat16", time))
+    sizes = _sizes(model_named(record["model"]), positive(record, "tp"))
+    return _layer_of(layer, system, sizes, tokens=positive(record, "tokens"), timed=("bfloat16", time))
 
 
 def _vllm_attention(record: Record) -> Question:
@@ -142,13 +182,13 @@ def _vllm_attention(record: Record) -> Question:
 
 def _vidur_layer(record: Record) -> Question:
     layer, system, time = record["op"], record["device"], _microseconds(record, "median_ms")
-    if layer not in _KINDS:
+    if layer not in _KINDS | _MOVED:
         return unanswered(f"layer {layer} float16", system, time, f"no model of the layer {layer}")
     ways, hidden, width = (positive(record, column) for column in ("tp", "d_model", "d_ff"))
     head = _share(hidden, positive(record, "n_head"))
     kv = max(positive(record, "n_kv_head") // ways, 1) * head
-    product = _Sizes(hidden, _share(hidden, ways), kv, _share(width, ways)).product(_KINDS[layer])
-    return _layer(_KINDS[layer], system, (positive(record, "num_tokens"), *product), timed=("float16", time))
+    sizes = _Sizes(hidden, _share(hidden, ways), kv, _share(width, ways))
+    return _layer_of(layer, system, sizes, tokens=positive(record, "num_tokens"), timed=("float16", time))
 
 
 def _frontier_attention(record: Record) -> Question:

@@ -2,6 +2,9 @@
 
 A row of a concurrency table (`model, gpu_system, ..., concurrency, ..., measured_tpot_ms`) is a closed loop of as many
 users (`serving.closed_loop`); its time per output token contains the prefills of the others, as the measured one does.
+A row without a concurrency has as many users as its sequences a rank times its attention groups. All users of a
+benchmark start at once and send ten requests each (InferenceX: `--num-prompts` is ten times the concurrency), so a
+tenth of the requests wait in the first wave: TTFT is the mean over that wave and nine more.
 A request list of a vLLM benchmark (`request_id, input_toks, output_toks, arrival_s, ..., last_token_s`, beside it a
 `*_meta.json`) is replayed request by request. Without a file the suite compares with published figures.
 """
@@ -18,6 +21,7 @@ import numpy as np
 
 from archsim.errors import ArchsimError, InputError, Problem
 from archsim.files import read_json
+from archsim.hardware.library import load_system
 from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.record import Record as Replayed
 from archsim.serving.replay import replay
@@ -39,11 +43,29 @@ CLOSED = ("model", "gpu_system", "weight_precision", "engine", "input_tokens", "
 LISTED = ("request_id", "input_toks", "output_toks", "arrival_s", "first_token_s", "last_token_s")
 """Columns of a list of requests with the times at which their tokens came."""
 
-_ENGINES = {"trtllm": "trtllm-2025", "vllm": "vllm-2025", "sglang": "sglang-2025"}
-_PRECISIONS = {"": "w16a16kv16", "bf16": "w16a16kv16", "bfloat16": "w16a16kv16", "fp8": "w8a8kv16"}
-_TOGETHER = frozenset({"sglang"})
-"""Engines whose rows are of users who started together: their TTFT is that of all prompts one after the other."""
+_ENGINES = (("trt", "trtllm-2025"), ("tensorrt", "trtllm-2025"), ("vllm", "vllm-2025"), ("sglang", "sglang-2025"))
+"""Part of an engine's name -> runtime; a system whose own runtime is of that engine keeps it."""
+_PRECISIONS = {
+    "": "w16a16kv16",
+    "bf16": "w16a16kv16",
+    "bfloat16": "w16a16kv16",
+    "fp16": "w16a16kv16",
+    "float16": "w16a16kv16",
+    "fp8": "w8a8kv16",
+    "fp8_block": "w8a8kv16",
+    "nvfp4": "wnvfp4a4kv16",
+    "fp4": "wnvfp4a4kv16",
+    "mxfp4": "wmxfp4a16kv16",
+    "w4a16_mxfp4": "wmxfp4a16kv16",
+    "int8_wo": "w8a16kv16",
+    "int4_wo": "w4g128a16kv16",
+}
+"""Types of weights -> archsim's; the table says nothing of the cache, which engines keep in 16 bits unless told."""
+_TOGETHER = frozenset({"sglang-2025"})
+"""Runtimes whose rows are of users who started together: their TTFT is that of all prompts one after the other."""
 _ROUNDS = 2
+_WAVES = 10
+"""Requests of each user of a benchmark."""
 
 
 def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
@@ -62,8 +84,8 @@ def suite(reference: Path | None, selection: Selection = ALL) -> list[Row]:
 def _closed_rows(records: Iterable[Record], settings: tuple[str, ...]) -> Iterator[Row]:
     for record in records:
         name = (
-            f"{record['gpu_system']} x{record['tensor_parallel']} {record['model']} "
-            f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {record['concurrency'] or '-'} "
+            f"{record['gpu_system']} x{_chips(record)} {record['model']} "
+            f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {_users(record) or '-'} "
             f"{record['input_tokens']}/{record['output_tokens']}"
         )
         predicted, reason = _closed(record, settings)
@@ -85,18 +107,55 @@ class _Served(NamedTuple):
 
 def _closed(record: Record, settings: tuple[str, ...]) -> tuple[_Served | None, str | None]:
     """Return what the loop of *record* gave, or None and why there is none."""
-    runtime, precision = _ENGINES.get(record["engine"]), _PRECISIONS.get(record["weight_precision"])
-    sizes = [whole(record, key) for key in ("concurrency", "input_tokens", "output_tokens", "tensor_parallel")]
-    if runtime is None or precision is None or None in sizes or 0 in sizes:
-        return None, "no model of the engine or precision, or the concurrency is not stated"
-    if (whole(record, "pipeline_parallel") or 1) > 1 or (whole(record, "attention_data_parallel") or 1) > 1:
-        return None, "pipeline or attention data parallel serving is not compared yet"
-    users, prompt, output, chips = (size or 0 for size in sizes)
-    request = Request(record["gpu_system"], record["model"], precision, chips, runtime, settings=settings)
+    engine, kind = record["engine"].casefold(), record["weight_precision"].casefold()
+    runtime = next((name for part, name in _ENGINES if part in engine), None)
+    if runtime is None or kind not in _PRECISIONS:
+        return None, f"no model of the engine {engine} or of the precision {kind}"
+    sizes = [_users(record), *(whole(record, key) for key in ("input_tokens", "output_tokens", "tensor_parallel"))]
+    if None in sizes or 0 in sizes:
+        return None, "concurrency, lengths or tensor parallelism are not stated"
+    users, prompt, output, ranks = (size or 0 for size in sizes)
     try:
-        return _loop_ms(request, ClosedLoop(users, prompt, output, _ROUNDS, record["engine"] in _TOGETHER)), None
+        request = _request(record, ranks, runtime, settings)
+        return _loop_ms(request, ClosedLoop(users, prompt, output, _ROUNDS, runtime in _TOGETHER)), None
     except ArchsimError as error:
         return None, str(error)
+
+
+def _chips(record: Record) -> int:
+    """Return the ranks of all stages and attention groups; 0 where they are not stated."""
+    ranks = whole(record, "tensor_parallel") or 0
+    return ranks * (whole(record, "pipeline_parallel") or 1) * (whole(record, "attention_data_parallel") or 1)
+
+
+def _users(record: Record) -> int | None:
+    """Return how many requests are under way; without a concurrency, those of all attention groups."""
+    stated = whole(record, "concurrency")
+    each = whole(record, "batch_per_attention_dp_rank")
+    return stated or (each and each * (whole(record, "attention_data_parallel") or 1))
+
+
+def _request(record: Record, ranks: int, runtime: str, settings: tuple[str, ...]) -> Request:
+    """Return the machine of *record*. Raises `InputError` for a cut that is not modelled."""
+    system = record["gpu_system"]
+    own = load_system(system).runtime.name
+    stages, groups, slices, parts = (
+        whole(record, key) or 1
+        for key in ("pipeline_parallel", "attention_data_parallel", "moe_tensor_parallel", "moe_expert_parallel")
+    )
+    if groups > 1 and slices > 1:
+        expected = "experts whole on ranks where attention groups share them"
+        raise InputError(Problem("", "moe_tensor_parallel", str(slices), expected))
+    ways = "" if stages == groups == parts == 1 else f"tp={ranks},pp={stages},dp={groups},ep={max(groups, parts)}"
+    return Request(
+        system=system,
+        model=record["model"],
+        precision=_PRECISIONS[record["weight_precision"].casefold()],
+        chips=_chips(record),
+        runtime="" if own.partition("-")[0] == runtime.partition("-")[0] else runtime,
+        parallelism=ways,
+        settings=settings,
+    )
 
 
 @cache
@@ -105,7 +164,12 @@ def _loop_ms(request: Request, loop: ClosedLoop) -> _Served:
     limits = made.limits(loop.prompt_tokens + loop.output_tokens)
     fleet = replay_closed_loop(loop, made.costs, limits=limits, policy=made.spec.runtime.scheduler)
     requests = fleet.record.requests
-    return _served(made, fleet.record, steady(requests, loop))
+    served = _served(made, fleet.record, steady(requests, loop))
+    if loop.together:
+        return served
+    first = _times_ms(requests, np.arange(len(requests.arrival_ps)) < loop.users)[1]
+    tpot, later = served.times_ms
+    return served._replace(times_ms=(tpot, (first + (_WAVES - 1) * later) / _WAVES))
 
 
 def _served(made: Machine, record: Replayed, chosen: Any) -> _Served:

@@ -17,6 +17,8 @@ MEASURED = Path("reference") / "measured"
 ATTENTION = {"frontier_a800_llama2_7b_decode_attention": 0.17, "llmservingsim_rtx_decode_attention": 0.25}
 LINEAR = {"llmservingsim_rtx_linear_ops": 0.12, "vidur_linear_ops_a100_h100_a40": 0.16}
 
+PRODUCTS = {"qkv", "out", "gate_up", "down", "head"}
+
 
 def sampled(table: Path, into: Path, every: int) -> list[dict[str, Any]]:
     """Return the suite's rows of every so many rows of *table*."""
@@ -40,7 +42,7 @@ def test_profiled_layers_are_predicted_to_their_errors(shared: Path, tmp_path: P
     stay in its cache of 128 MB take half.
     """
     rows = sampled(shared / MEASURED / f"{table}.csv", tmp_path / "rows.csv", 7)
-    assert mean_abs_error(rows) < bound
+    assert mean_abs_error([row for row in rows if row["group"].split()[1] in PRODUCTS | {"attention"}]) < bound
     if table in ATTENTION:
         assert all(row["skipped"] is None for row in rows)
 
@@ -52,13 +54,14 @@ def test_attention_that_streams_its_cache_is_met(shared: Path, tmp_path: Path) -
     assert mean_abs_error([row for row, batch, context in shapes if batch >= 32 and context >= 1024]) < 0.08
 
 
-def test_layers_without_a_model_are_skipped_with_their_name(shared: Path, tmp_path: Path) -> None:
-    """Norms, rotation, activation and sums are of no product: 5 of Vidur's 9 operators."""
-    rows = sampled(shared / MEASURED / "vidur_linear_ops_a100_h100_a40.csv", tmp_path / "rows.csv", 7)
+def test_layers_of_activations_are_one_kernel_that_moves_what_it_must(shared: Path, tmp_path: Path) -> None:
+    """RTX PRO 6000: 19 % over all rows of seven layers when written, from the gap and ramp of other kernels alone."""
+    rows = sampled(shared / MEASURED / "llmservingsim_rtx_linear_ops.csv", tmp_path / "rows.csv", 5)
+    moved = [row for row in rows if row["group"].split()[1] not in PRODUCTS]
+    assert mean_abs_error(moved) < 0.25
     skipped = {row["skipped"] for row in rows if row["error"] is None}
-    names = ("add", "attn_rope", "input_layernorm", "mlp_act", "post_attention_layernorm")
-    assert skipped == {f"no model of the layer {name}" for name in names}
-    assert any("rows of layer attn_rope float16: no model of the layer attn_rope" in line for line in left_out(rows))
+    assert skipped == {"no model of the layer sampler"}
+    assert any("rows of layer sampler bfloat16: no model of the layer sampler" in line for line in left_out(rows))
 
 
 HEAD = "device,model,d_model,d_ff,n_head,n_kv_head,tp,num_tokens,op,median_ms,std_ms\n"
