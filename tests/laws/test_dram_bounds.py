@@ -67,3 +67,13 @@ def test_the_closed_form_of_random_reads_follows_its_constraint() -> None:
     assert random_bound(replace(small, constraints=tuple(c for c in small.constraints if c.window == 1))) == Fraction(
         4, 9
     )
+
+
+def test_random_reads_share_the_command_bus_with_their_rows() -> None:
+    """LPDDR4X: ACT in 4 clocks, PRE in 1 and RD in 4 on one bus, 8/9 of a burst of 8; HBM2 has a bus for columns."""
+    for name, share in (("LPDDR4X", Fraction(8, 4 + 1 + 4)), ("HBM2", Fraction(2, 2 + 1))):
+        device = build_device(name, DeviceOptions(lanes=1))
+        alone = replace(device, constraints=tuple(c for c in device.constraints if c.level == 0))
+        assert random_bound(alone) == share
+    pair = build_device("HBM2", DeviceOptions(lanes=2))
+    assert random_bound(replace(pair, constraints=tuple(c for c in pair.constraints if c.level == 0))) == Fraction(2, 6)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from archsim.dram.closed_form import sustain_closed_form
+from archsim.dram.device import Constraint, class_of
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
 
 
@@ -43,3 +44,31 @@ def test_an_empty_window_is_refused() -> None:
     """A phase without bytes in flight never ends."""
     with pytest.raises(ValueError, match="window"):
         _facts(0)
+
+
+@pytest.mark.parametrize(
+    ("level", "first", "then", "expected"),
+    [
+        ("ba", "ACT", "ACT", "row"), ("bg", "ACT", "ACT", "activate"), ("pc", "ACT", "ACT", "activate"),
+        ("ch", "ACT", "ACT", "command_bus"), ("ba", "PRE", "ACT", "row"), ("ba", "ACT", "RD", "row"),
+        ("ba", "RD", "PRE", "row"), ("ch", "RD", "ACT", "command_bus"), ("pc", "PRE", "PRE", "command_bus"),
+        ("pc", "RD", "WR", "turnaround"), ("bg", "WRA", "RD", "turnaround"), ("bg", "RD", "RDA", "bank_group"),
+        ("pc", "WR", "WR", "bank_group"), ("ch", "RD", "RD", "command_bus"), ("pc", "REFA", "ACT", "refresh"),
+        ("ba", "PRE", "REFB", "refresh"), ("pc", "PREA", "ACT", "refresh"), ("ba", "ACT", "PREA", "refresh"),
+    ],
+)  # fmt: skip
+def test_a_stall_is_named_by_the_commands_and_the_level_of_its_constraint(
+    level: str, first: str, then: str, expected: str
+) -> None:
+    """Rows wait in a bank, activations across banks, columns across groups and directions, all for refresh and bus."""
+    levels = ("ch", "pc", "bg", "ba")
+    assert class_of(Constraint(levels.index(level), first, then, 5), levels) == expected
+
+
+def test_ranks_that_take_turns_on_the_bus_turn_it_round() -> None:
+    """The gap between bursts of two ranks is no bank group's; where a channel is a bank's only level, it is no bus."""
+    levels = ("ch", "ra", "bg", "ba")
+    assert class_of(Constraint(1, "RD", "RD", 4, sibling=True), levels) == "turnaround"
+    assert class_of(Constraint(1, "RD", "RD", 4), levels) == "bank_group"
+    assert class_of(Constraint(2, "RD", "RD", 4, sibling=True), levels) == "bank_group"
+    assert class_of(Constraint(0, "RD", "RD", 4), ("ch", "ba")) == "bank_group"

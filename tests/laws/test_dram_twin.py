@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from archsim.dram.channel import simulate
 from archsim.dram.device import COMMANDS, Device
 from archsim.dram.profile import PROFILES, Profile
 from archsim.dram.streams import Stream
+from archsim.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from dram_twin import Twin
@@ -159,3 +161,60 @@ def test_the_kernel_agrees_with_the_twin_on_many_more_cases(case: tuple[Device, 
     run = simulate(device, _map(device), profile, stream, window=window, return_ticks=back, traced=5000)
     assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
     assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+
+
+@pytest.mark.parametrize("refresh", ["all_bank", "round_robin_bank"])
+@pytest.mark.parametrize("per_bank", [False, True])
+def test_refreshes_come_round_to_every_bank_and_rank_in_the_order_of_the_twin(refresh: str, *, per_bank: bool) -> None:
+    """DDR5 with two ranks and reads that open another row each: refreshes fall due all the time, in turn."""
+    device = replace(
+        _small("DDR5", 1, 1, split=False),
+        sizes=(1, 2, 8, 4),
+        refresh_ticks=1500,
+        refresh_bank_interval_ticks=300,
+        refresh_bank_ticks=120,
+    )
+    profile = replace(PROFILES["dramsim3"], refresh=refresh, queue_per_bank=per_bank, read_queue=4)
+    count = 90
+    index = np.arange(count, dtype=np.int64) * 37 % (1 << _map(device).bits)
+    stream = Stream(index, np.zeros(count, np.uint8))
+    twin = BanksTwin(device, profile, window=2, return_ticks=60)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=2, return_ticks=60, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    refreshed = [where for _, command, where in twin.log if command in ("REFA", "REFB")]
+    groups_first = [(turn % 8) * 4 + turn // 8 for turn in range(32)]
+    in_turn = [0, 32] * 16 if refresh == "all_bank" else [*groups_first, *(32 + bank for bank in groups_first)]
+    assert refreshed == in_turn[: len(refreshed)]
+    assert len(refreshed) >= 10
+
+
+@pytest.mark.parametrize("profile", ["ramulator2", "dramsim3"])
+def test_the_latency_of_reads_is_the_mean_from_the_door_to_the_last_data(profile: str) -> None:
+    """All reads come before the first clock, so that the mean is that of their completions."""
+    device = _small("HBM2", 1, 1, split=False)
+    count = 12
+    stream = Stream(np.arange(count, dtype=np.int64) * 5, np.zeros(count, np.uint8))
+    controller = replace(PROFILES[profile], inject=count, read_queue=count, refresh="none")
+    run = simulate(device, _map(device), controller, stream)
+    assert run.read_latency_ticks == Fraction(int(run.done.sum()), count)
+
+
+def test_a_source_of_one_request_at_a_time_books_its_way_back_as_latency() -> None:
+    """With a window of one and 500 ticks on the way, each but the last read keeps the channel waiting that long."""
+    device = _small("HBM2", 1, 1, split=False)
+    stream = Stream(np.arange(8, dtype=np.int64), np.zeros(8, np.uint8))
+    for name in ("ramulator2", "dramsim3"):
+        profile = replace(PROFILES[name], refresh="none")
+        run = simulate(device, _map(device), profile, stream, window=1, return_ticks=500)
+        assert 7 * 500 <= run.cause("latency") <= run.ticks - 8 * device.burst_ticks
+        assert run.cause("queue") == run.cause("idle") == 0
+
+
+def test_a_refresh_without_an_interval_is_refused() -> None:
+    """A device whose table states none cannot be refreshed; unrefreshed it runs."""
+    device = replace(_small("HBM2", 1, 1, split=False), refresh_ticks=0)
+    stream = Stream(np.arange(8, dtype=np.int64), np.zeros(8, np.uint8))
+    with pytest.raises(InputError, match="interval"):
+        simulate(device, _map(device), replace(PROFILES["ramulator2"], refresh="all_bank"), stream)
+    assert simulate(device, _map(device), replace(PROFILES["ramulator2"], refresh="none"), stream).requests == 8

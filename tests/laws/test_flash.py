@@ -57,6 +57,13 @@ def test_latency_is_hidden_by_rate_times_latency_in_flight() -> None:
     assert bytes_in_flight(1_600_000_000_000, 20_000_000) == 32_000_000
 
 
+def test_the_buses_of_all_channels_make_a_stacks_peak() -> None:
+    """Half the channels, half the rate; the rate of the planes is unchanged."""
+    half = replace(GEN1, channels=GEN1.channels // 2)
+    assert GEN1.peak_bytes_per_s == 2 * half.peak_bytes_per_s == GEN1.channels * GEN1.channel_bytes_per_s
+    assert half.array_bytes_per_s == GEN1.array_bytes_per_s
+
+
 @pytest.mark.parametrize("name", ["hbf-gen1", "hbf-gen2", "hbf-gen3"])
 def test_bundled_stacks_stream_at_the_rate_of_their_bus(name: str) -> None:
     """Their planes and their buffer are enough for weights announced ahead, so nothing stands still."""

@@ -8,9 +8,9 @@ from fractions import Fraction
 import pytest
 
 from archsim.errors import InputError
-from archsim.network.collectives import collective_facts
+from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
 from archsim.network.flows import solve_flows
-from archsim.network.implementations import implementation_names, load_implementation
+from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS
 from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds, solved_messages
 from archsim.network.topology import Network, NetworkOptions, build_network
@@ -269,3 +269,51 @@ def test_the_latency_of_links_counts_under_a_library_too(library: str) -> None:
     hops_ps = times[1] - times[0]
     assert hops_ps >= 2 * 100_000, "at least one step, over two links"
     assert times[2] - times[0] == 10 * hops_ps
+
+
+def _library(*, software_ps: int, step_ps: int, share: float) -> Implementation:
+    """Return a library of one protocol, a ring, measured on a machine with hops of 100 ns."""
+    ring = Protocol("lib", "one", {"all_reduce": "ring"}, software_ps, step_ps, 100_000, share, None, 2)
+    return Implementation("lib", "A library", "made up", "", 0, (ring,))
+
+
+def _library_facts(library: Implementation, *, size: int = SIZE) -> CollectiveFacts:
+    """Return an all-reduce of eight ranks on a switch."""
+    return implementation_facts(network("switch", 8), library, kind="all_reduce", members=tuple(range(8)), size=size)
+
+
+def test_a_measured_step_brings_its_software_and_a_share_of_the_links_stretches_the_bytes() -> None:
+    """A ring of N: software + 2(N-1)(M/(N B share) + 2 L + step - measured hop); only bytes are stretched."""
+    facts = _library_facts(_library(software_ps=7_000_000, step_ps=900_000, share=0.5))
+    assert facts.duration_ps == 7_000_000 + 14 * (2 * SIZE // 8 * PS_PER_S // RATE + 2 * HOP_PS + 800_000)
+    assert facts.latency_ps == 7_000_000 + 14 * (2 * HOP_PS + 800_000)
+    plain = collective_facts(
+        network("switch", 8), kind="all_reduce", ranks=8, bytes=SIZE, algorithm="ring", software_ps=0
+    )
+    assert (facts.link_bytes, facts.received_bytes, facts.flows) == (
+        plain.link_bytes,
+        plain.received_bytes,
+        plain.flows,
+    )
+    assert (facts.algorithm, facts.protocol) == ("ring", "lib one")
+
+
+def test_a_step_measured_shorter_than_its_hop_does_not_undercut_the_wires() -> None:
+    """Software is never negative: what remains is the time on the graph, 2(N-1)(M/(N B) + 2 L) over a switch."""
+    facts = _library_facts(_library(software_ps=0, step_ps=50_000, share=1.0))
+    assert facts.duration_ps == 14 * (SIZE // 8 * PS_PER_S // RATE + 2 * HOP_PS)
+
+
+def test_a_library_without_ranks_or_bytes_takes_no_time() -> None:
+    """Nothing to exchange, and no protocol is chosen."""
+    facts = _library_facts(_library(software_ps=7_000_000, step_ps=HOP_PS, share=1.0), size=0)
+    assert (facts.duration_ps, facts.latency_ps, facts.flows, facts.received_bytes) == (0, 0, 0, 0)
+    assert sum(facts.link_bytes) == 0
+
+
+def test_a_row_of_a_torus_is_a_closed_box() -> None:
+    """Four chips in a line gather both ways in two steps, of a shard and of half a shard each way."""
+    made = network("torus", 16, (4, 4))
+    facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=SIZE, algorithm="torus", software_ps=0)
+    shard = SIZE // 4
+    assert facts.duration_ps == (shard + shard // 2) * PS_PER_S // RATE + 2 * HOP_PS

@@ -157,3 +157,30 @@ def test_fine_chunks_cut_through_a_switch() -> None:
     times = solve_fifo(star(2, 0), [Flow(0, 1, 10**6)], chunk_bytes=10**6 // chunks, tick_ps=1)
     busy = 10**6 * 10**12 // RATE
     assert times.makespan_ps == busy + busy // chunks
+
+
+def test_a_fifo_flow_follows_the_last_of_its_predecessors_and_waits_its_software_time() -> None:
+    """Sizes M and 2M beside each other, then M after both: two hops of 2M, a microsecond, two hops of M."""
+    busy = 10**6 * 10**12 // RATE
+    flows = [Flow(0, 1, 10**6), Flow(1, 2, 2 * 10**6), Flow(2, 0, 10**6, after=(0, 1), wait_s=1e-6)]
+    times = solve_fifo(star(3), flows, chunk_bytes=None, tick_ps=1)
+    second = 2 * (2 * busy + HOP_PS)
+    assert times.finish_ps == [2 * (busy + HOP_PS), second, second + 10**6 + 2 * (busy + HOP_PS)]
+    late = solve_fifo(star(2), [Flow(0, 1, 10**6, start_s=1e-3)], chunk_bytes=None, tick_ps=1)
+    assert late.finish_ps == [10**9 + 2 * (busy + HOP_PS)]
+
+
+def test_a_fifo_link_serves_in_whole_ticks() -> None:
+    """Seven bytes more are 140 ps more, which a tick of a nanosecond cuts off on both hops."""
+    busy = 10**6 * 10**12 // RATE
+    times = solve_fifo(star(2, 0), [Flow(0, 1, 10**6 + 7)], chunk_bytes=None, tick_ps=1000)
+    assert times.finish_ps == [2 * busy]
+    assert solve_fifo(star(2, 0), [Flow(0, 1, 10**6 + 7)], chunk_bytes=None, tick_ps=1).finish_ps == [2 * (busy + 140)]
+
+
+def test_fifo_flows_in_a_circle_are_refused_with_their_number() -> None:
+    """Two flows that wait for each other never start; a third that waits for none does."""
+    flows = [Flow(0, 1, 1, after=(1,)), Flow(1, 0, 1, after=(0,)), Flow(0, 1, 1)]
+    with pytest.raises(SimulationError, match="2 of 3 flows never start"):
+        solve_fifo(star(2), flows, chunk_bytes=None, tick_ps=1)
+    assert solve_fifo(star(2), [], chunk_bytes=None, tick_ps=1).makespan_ps == 0

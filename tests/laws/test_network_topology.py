@@ -122,6 +122,8 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("torus", 9, (2, 4)), "product is 9 chips"),
         (lambda: network("fat_tree", 17, (4,)), "k = 4 has 16"),
         (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
+        (lambda: network("dragonfly", 8, (4, 2)), "a, p, h, g"),
+        (lambda: network("dragonfly", 4, (4, 0, 1, 5)), "a, p, h, g"),
         (lambda: network("two_level", 10, (4,)), "divisor of 10"),
         (lambda: network("switch", 4, routing="d_mod_k"), "routing of this topology"),
         (
