@@ -6,11 +6,11 @@ extra. Prints each survivor's diff, then killed and survived by module, area and
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import math
 import os
-import random
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -78,9 +78,12 @@ def drawn(modules: Iterable[Module], *, most: int, seed: int) -> tuple[list[tupl
         for module in modules
         for mutant in mutants_of((ROOT / module.path).read_text(encoding="utf-8"))
     ]
-    if most >= len(found):
-        return found, len(found)
-    return [found[k] for k in sorted(random.Random(seed).sample(range(len(found)), most))], len(found)
+    return sorted(found, key=lambda pair: _draw(seed, *pair))[:most], len(found)
+
+
+def _draw(seed: int, module: Module, mutant: Mutant) -> bytes:
+    """Return what a mutant is drawn by, so that others come and go without changing the rest of a sample."""
+    return hashlib.sha256(f"{seed} {module.path} {mutant.name}".encode()).digest()
 
 
 def judged(mutants: list[tuple[Module, Mutant]], reach: Reach, *, jobs: int, budget_s: float) -> Iterator[Verdict]:
