@@ -67,6 +67,31 @@ def test_software_is_spent_before_each_step() -> None:
     assert duration_ps(made, "all_reduce", "ring", ranks=8, software_ps=10**6) == without + 14 * 10**6
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8, 13])
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS["broadcast"]))
+def test_a_broadcast_hands_on_what_came_before_and_ends_with_the_tensor_everywhere(algorithm: str, ranks: int) -> None:
+    """No rank but the root has ever sent anybody more than it had, and each has the tensor once at the end."""
+    size = 1600
+    had = [size] + [0] * (ranks - 1)
+    sent: dict[tuple[object, object], int] = {}
+    for step in ALGORITHMS["broadcast"][algorithm](ranks, size):
+        for message in step.messages:
+            pair = message.src, message.dst
+            sent[pair] = sent.get(pair, 0) + message.bytes
+            assert isinstance(message.src, int)
+            assert sent[pair] <= had[message.src]
+        for message in step.messages:
+            assert isinstance(message.dst, int)
+            had[message.dst] += message.bytes
+    assert had == [size] * ranks
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])
+def test_one_rank_alone_sends_nothing(kind: str, algorithm: str) -> None:
+    """Every schedule over one rank is without messages."""
+    assert sum(len(step.messages) * step.repeats for step in ALGORITHMS[kind][algorithm](1, 1600)) == 0
+
+
 GRAPHS = {
     "switch": (8, ()),
     "ring": (8, ()),

@@ -24,8 +24,8 @@ TIMING = {
     "tCCD_S": "2", "tCCD_L": "3 ; clocks", "tRFC": "260", "tREFI": "3900", "tREFIb": "128", "tRFCb": "200",
 }  # fmt: skip
 SYSTEM = {
-    "trans_queue_size": "32",
-    "cmd_queue_size": "8",
+    "trans_queue_size": "24",
+    "cmd_queue_size": "6",
     "queue_structure": "PER_BANK",
     "row_buf_policy": "CLOSE_PAGE",
     "refresh_policy": "BANK_LEVEL_STAGGERED",
@@ -118,7 +118,7 @@ def test_an_ini_files_map_is_read_from_the_highest_field_down() -> None:
 def test_an_ini_files_controller_has_its_queues_policies_and_refresh() -> None:
     """An interval of a billion clocks or more means no refresh; else the policy's first word says by bank or all."""
     closed = dramsim3_profile(ini("HBM2"))
-    assert (closed.read_queue, closed.write_queue, closed.bank_queues) == (32, 32, 8)
+    assert (closed.read_queue, closed.write_queue, closed.bank_queues) == (24, 24, 6)
     assert (closed.queue_per_bank, closed.closed_page, closed.refresh) == (True, True, "round_robin_bank")
     other = SYSTEM | {"queue_structure": "PER_RANK", "row_buf_policy": "OPEN_PAGE", "refresh_policy": "RANK_LEVEL"}
     opened = dramsim3_profile(ini("HBM2", system=other))
