@@ -27,13 +27,14 @@ from archsim.serving.costs import FINE_BITS, fine_from_ps, ps_from_fine
 from archsim.serving.replay import replay
 from archsim.serving.sessions import replay_sessions
 from archsim.serving.watch import Seen, Watch, WatchedCosts, WindowPassed, iterations_between
+from archsim.step.channel_tracks import CHANNELS
 from archsim.step.timeline import in_turn_slices, pipeline_slices, step_slices
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model
 from archsim.workload.trace import Trace
 
-__all__ = ["LEVELS", "Ask", "timeline_of_replay", "timeline_of_step"]
+__all__ = ["LEVELS", "Ask", "timeline_of_replay", "timeline_of_requests", "timeline_of_step"]
 
 LEVELS = ("iteration", "operator", "chunk")
 """From coarse to fine: what the server did; parts, what touches of one operator as one slice; every access."""
@@ -120,6 +121,22 @@ def timeline_of_replay(
     return _bounded(clipped(Timeline((*slices,), (*counts,), end_ps), window))
 
 
+def timeline_of_requests(result: Result, *, ask: Ask = Ask()) -> Timeline:
+    """Return the requests of *result* and what its memories, caches and links served: of pools, all there is to show.
+
+    Raises `InputError` where the window is empty, a finer level is wanted, or the result is none of a replay.
+    """
+    tables = result.tables
+    if tables is None or tables.requests is None:
+        raise InputError(Problem("", "--timeline", "", "a replay: pools show their requests and bandwidths"))
+    if ask.level not in {None, "iteration"}:
+        raise InputError(Problem("", "--timeline-level", str(ask.level), "iteration: pools show their requests alone"))
+    end_ps = max(int(tables.ledger.end_ps.max(initial=0)), int(tables.requests.finish_ps.max(initial=0)))
+    slices = tuple(_request_slices(tables.requests))
+    counts = (*_ledger_counts(tables.ledger), *_waiting_counts(tables.requests))
+    return _bounded(clipped(Timeline(slices, counts, end_ps), _checked(ask.window or Span(0, end_ps), end_ps)))
+
+
 def _exact(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
     """Return what happens when in one iteration of *batch*: what drafts passes before the model verifies (S4)."""
     drafting = bench.setup.drafting
@@ -127,7 +144,7 @@ def _exact(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
         return _alone(bench, batch)
     drafter = drafting.drafter
     passes = [] if drafter is None else [
-        (step_slices(plan, drafter.system), times) for plan, times in drafting.plans(batch)
+        (_guessing(*step_slices(plan, drafter.system)), times) for plan, times in drafting.plans(batch)
     ]  # fmt: skip
     own, took_ps = _alone(bench, drafting.verified(batch))
     if drafter is None or drafter.hop_ps is None:
@@ -136,6 +153,11 @@ def _exact(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
     waits = {each.track: replace(each, name="bubble", start_ps=0, end_ps=away_ps, accounts={}, waiting=True)
              for each in own if each.accounts}  # fmt: skip
     return in_turn_slices([(([*waits.values()], away_ps), 1), ((own, took_ps), 1)])
+
+
+def _guessing(slices: Iterable[Slice], took_ps: int) -> tuple[list[Slice], int]:
+    """Return a pass that guesses, its operators told apart from those that verify."""
+    return [each if each.waiting else replace(each, name=f"draft: {each.name}") for each in slices], took_ps
 
 
 def _alone(bench: Bench, batch: Batch) -> tuple[list[Slice], int]:
@@ -153,6 +175,9 @@ def _checked(window: Span, end_ps: int) -> Span:
 
 
 def _bounded(timeline: Timeline) -> Timeline:
+    if len(timeline.slices) > MOST_SLICES:
+        coarser = tuple(each for each in timeline.slices if CHANNELS not in each.facts)
+        timeline = replace(timeline, slices=coarser, left_out="channel groups")
     if len(timeline.slices) > MOST_SLICES:
         expected = f"at most {MOST_SLICES:,} slices: a narrower --timeline-window or a coarser --timeline-level"
         raise InputError(Problem("", "--timeline", f"{len(timeline.slices):,} slices", expected))
@@ -178,7 +203,7 @@ def _rate_counts(slices: Iterable[Slice], span: Span) -> list[Count]:
     """Return useful bytes per second of every memory, cache and link of one iteration; engines count FLOPs."""
     tracks: dict[str, list[Slice]] = {}
     for each in slices:
-        if each.accounts:
+        if each.accounts and CHANNELS not in each.facts:
             tracks.setdefault(each.track, []).append(each)
     width = max(1, -(-(span.end_ps - span.start_ps) // _BINS))
     counts = []

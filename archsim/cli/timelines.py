@@ -64,14 +64,18 @@ class WantedTimeline:
         """Write the timeline of *result* of *given* and *traffic* (batch and context for a step), and say so."""
         from archsim.hardware.spec import SystemSpec
         from archsim.report.timeline_file import write_timeline
+        from archsim.timeline import timeline_of_requests
 
         system, model = given
-        if not isinstance(system, SystemSpec):
-            raise InputError(Problem(system.name, "--timeline", str(self.path), "a single system"))
-        timeline = self._of(result, (system, model), traffic, ways)
+        if isinstance(system, SystemSpec):
+            timeline = self._of(result, (system, model), traffic, ways)
+        else:
+            timeline = timeline_of_requests(result, ask=self.ask)
         events = write_timeline(timeline, result, self.path)
         note = f"timeline written to {self.path} ({events:,} events; open it at https://ui.perfetto.dev)"
         click.echo(note, err=stderr)
+        if timeline.left_out:
+            click.echo(f"too many slices to show {timeline.left_out}; a narrower --timeline-window has them", err=True)
 
     def _of(
         self,

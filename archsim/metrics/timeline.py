@@ -60,6 +60,8 @@ class Timeline:
     slices: tuple[Slice, ...]
     counts: tuple[Count, ...]
     end_ps: int
+    left_out: str = ""
+    """What it would also show if that were not too much; empty: nothing."""
 
 
 def joined(slices: Iterable[Slice]) -> Iterator[Slice]:

@@ -37,7 +37,7 @@ def timeline_json(timeline: Timeline, result: Result) -> tuple[str, int]:
         "command": result.provenance.command,
         "config_digest": result.provenance.config_digest,
         "end_ps": timeline.end_ps,
-    }
+    } | ({"left_out": timeline.left_out} if timeline.left_out else {})
     lines = [json.dumps(event, separators=(",", ":"), sort_keys=True, allow_nan=False) for event in _events(timeline)]
     head = json.dumps(about, sort_keys=True)
     text = f'{{"displayTimeUnit":"ns","otherData":{head},"traceEvents":[\n' + ",\n".join(lines) + "\n]}\n"

@@ -16,9 +16,10 @@ from archsim.hardware.level import Level
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.step.books import Accounts, account_of, level_books
 from archsim.step.record import ChannelUse
+from archsim.step.work import Service
 from archsim.units import PS_PER_S
 
-__all__ = ["channel_amounts"]
+__all__ = ["channel_amounts", "channel_books"]
 
 _COLUMN = {account: column for column, account in enumerate(ACCOUNTS)}
 
@@ -41,7 +42,13 @@ def channel_amounts(book: Accounts, uses: Iterable[ChannelUse], level: Level, *,
 
 
 def _add_use(amounts: npt.NDArray[np.float64], use: ChannelUse, level: Level, times: int) -> None:
-    service, facts = use.service, use.service.facts
+    for account, column in channel_books(use.service, level).items():
+        amounts[:, _COLUMN[account]] += times * column
+
+
+def channel_books(service: Service, level: Level) -> dict[str, npt.NDArray[np.float64]]:
+    """Return account -> bytes of each channel for one *service* of *level* on one chip."""
+    facts = service.facts
     granule = service.granule_bytes
     rows, rest = divmod(service.moved_bytes, level.channels * granule)
     first_bytes = np.arange(level.channels) * granule
@@ -49,11 +56,9 @@ def _add_use(amounts: npt.NDArray[np.float64], use: ChannelUse, level: Level, ti
     useful = moved * (service.useful_bytes / service.moved_bytes)
     stretch = facts.total / facts.transfer
     held = float(level.channel_peak_bytes_per_s * service.held_ps / PS_PER_S)
-    columns = {
+    return {
         account_of(service.tensor): useful,
         "overfetch": moved - useful,
         "imbalance": (service.busiest_bytes - moved) * stretch,
         "rounding": np.full(level.channels, held - service.busiest_bytes * stretch),
     } | {cause: moved * (parts / facts.transfer) for cause, parts in zip(CAUSES, facts.causes, strict=True)}
-    for account, column in columns.items():
-        amounts[:, _COLUMN[account]] += times * column

@@ -19,6 +19,7 @@ from archsim.metrics.timeline import Slice
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.assemble import Fold, chip_rows, folds_of, link_scopes
 from archsim.step.books import Accounts, link_books
+from archsim.step.channel_tracks import group_slices, groups_of
 from archsim.step.exchange import sends_of
 from archsim.step.offload import offloaded
 from archsim.step.stages import drained_runs
@@ -103,17 +104,22 @@ def _chip_slices(done: Simulated, fold: Fold, *, chips: int) -> Iterator[Slice]:
         total: dict[int, int] = defaultdict(int)
         for job in pipe.jobs:
             total[log.lap[job]] += log.end[job] - log.start[job]
-        rows = []
+        rows: list[tuple[Slice, tuple[Task, ...], float]] = []
         for job in pipe.jobs:
             lap, start, end = log.lap[job], log.start[job], log.end[job]
             own = _lap_accounts(done, booked, part, lap=lap, rank=index)
             share = (end - start) / total[lap] if total[lap] else 0.0
             amounts = {account: share * amount for account, amount in own.items()}
             name = done.name(lap, index)
-            rows.append(Slice(fold.name, f"{fold.name}.{part}", name, start, end, amounts, facts))
+            served = Slice(fold.name, f"{fold.name}.{part}", name, start, end, amounts, facts)
+            rows.append((served, done.tasks(lap, index), share))
         gaps = gaps_of(log, pipe.jobs, last=rank.last, close=close, rank=index)
-        rows += _waits(gaps, fold.name, f"{fold.name}.{part}", facts)
-        yield from sorted(rows, key=lambda row: (row.start_ps, row.end_ps))
+        rows += ((wait, (), 0.0) for wait in _waits(gaps, fold.name, f"{fold.name}.{part}", facts))
+        rows.sort(key=lambda row: (row[0].start_ps, row[0].end_ps))
+        yield from (each for each, _, _ in rows)
+        groups = groups_of(done.system, part)
+        if groups is not None:
+            yield from group_slices(rows, part, groups, works=done.works, system=done.system)
 
 
 def _operators(done: Simulated, name: str, index: int) -> Iterator[Slice]:

@@ -49,3 +49,25 @@ def test_bad_requests_end_with_two(
     assert main([*STEP, *options]) == 2
     assert expected in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["old.gz"]
+
+
+def test_a_timeline_of_pools_shows_their_requests_and_bandwidths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two slices a request, counters under the names of the pools; parts and single steps are refused."""
+    monkeypatch.chdir(tmp_path)
+    pools = ["run", "h100-h200", "--model", "llama-3.1-8b", "--trace", "azure-conv", "--limit", "4"]
+    assert main([*pools, "--timeline", "pools.json.gz"]) == 0
+    rows = json.loads(gzip.decompress(Path("pools.json.gz").read_bytes()))["traceEvents"]
+    names = [row["name"] for row in rows if row["ph"] == "X"]
+    assert len([name for name in names if name.endswith("to first token")]) == 4
+    counters = {row["name"] for row in rows if row["ph"] == "C"}
+    assert {"prefill/chip0-7.hbm useful", "decode/chip0-7.hbm useful"} <= counters
+    capsys.readouterr()
+    for words in (
+        [*pools, "--timeline-level", "operator"],
+        ["run", "h100-h200", "--model", "llama-3.1-8b", "--batch", "1", "--context", "64"],
+    ):
+        assert main([*words, "--timeline", "none.json.gz"]) == 2
+        assert "pools show their requests" in capsys.readouterr().err
+    assert not Path("none.json.gz").exists()

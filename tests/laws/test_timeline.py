@@ -225,3 +225,59 @@ def test_too_much_is_refused_with_what_to_ask_for(replayed: tuple[Any, ...]) -> 
     ):
         with pytest.raises(InputError, match=word):
             timeline_of_replay(result, system, model, traffic=trace, ask=ask)
+
+
+@pytest.mark.parametrize("case", ["tensor parallel", "near memory"], ids=lambda case: case.replace(" ", "-"))
+def test_channel_groups_add_up_to_their_memory_and_to_the_channels_of_the_ledger(case: str) -> None:
+    """Groups sum to the memory, account by account; each is what the ledger says of its channels."""
+    name, model_name, ways, batch, context = CASES[case]
+    system, model = load_system(name), load_model(model_name)
+    timeline = timeline_of_step(system, model, batch=batch, context=context, parallelism=ways)
+    result = evaluate_step(system, model, batch=batch, context=context, parallelism=ways)
+    assert result.tables is not None
+    memory = next(iter({each.track.partition(".ch")[0] for each in timeline.slices if "channels" in each.facts}))
+    whole = [each for each in timeline.slices if each.track == memory]
+    tracks: dict[str, list[Slice]] = defaultdict(list)
+    for each in timeline.slices:
+        if each.track.startswith(f"{memory}.ch"):
+            tracks[each.track].append(each)
+    assert len(tracks) > 1
+    stood = {track: sum(e.end_ps - e.start_ps for e in rows if e.waiting) for track, rows in tracks.items()}
+    assert set(stood.values()) == {sum(e.end_ps - e.start_ps for e in whole if e.waiting)}
+    for account in ACCOUNTS:
+        of_groups = math.fsum(e.accounts.get(account, 0.0) for rows in tracks.values() for e in rows)
+        of_memory = math.fsum(e.accounts.get(account, 0.0) for e in whole)
+        assert math.isclose(of_groups, of_memory, rel_tol=1e-9, abs_tol=1.0), account
+    ledger = result.tables.ledger
+    for track, rows in tracks.items():
+        first, _, last = track.rpartition(".ch")[2].partition("-")
+        names = {f"{memory}.ch{channel}" for channel in range(int(first), int(last or first) + 1)}
+        assert len(names) == rows[0].facts["channels"]
+        scopes = [number for number, scope in enumerate(ledger.scopes) if scope in names]
+        for account in ("useful_weights", "useful_kv_read", "overfetch"):
+            booked = float(
+                ledger.amount[np.isin(ledger.scope, scopes) & (ledger.account == ACCOUNTS.index(account))].sum()
+            )
+            shown = math.fsum(e.accounts.get(account, 0.0) * int(e.facts["chips"]) for e in rows)
+            assert math.isclose(shown, booked, rel_tol=1e-9, abs_tol=1.0), (track, account)
+
+
+def test_too_many_slices_lose_channel_groups_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says what it leaves out; what is left has every part and no group."""
+    system, model = load_system("h100-sxm8"), load_model("llama-3.1-8b")
+    whole = timeline_of_step(system, model, batch=1, context=64)
+    assert whole.left_out == ""
+    monkeypatch.setattr("archsim.timeline.MOST_SLICES", len(whole.slices) - 1)
+    less = timeline_of_step(system, model, batch=1, context=64)
+    assert less.left_out == "channel groups"
+    assert less.slices == tuple(each for each in whole.slices if "channels" not in each.facts)
+
+
+def test_guesses_are_told_apart_from_what_verifies_them() -> None:
+    """Operators of the passes that guess have names of their own; as many passes as the depth."""
+    name, model_name, _, batch, context = CASES["guesses"]
+    slices = timeline_of_step(load_system(name, SETTINGS["guesses"]), load_model(model_name), batch=batch,
+                              context=context).slices  # fmt: skip
+    names = [each.name for each in slices if each.track.endswith(".operators")]
+    assert sum(name == "draft: qkv" for name in names) == 3
+    assert "qkv" in names

@@ -89,8 +89,8 @@ def test_run_directory_holds_everything_and_the_same_bytes_twice(tmp_path: Path)
         writers.write_run(make_result(), tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert names == [
-        "bandwidth.svg", "config.resolved.toml", "latency.svg", "ledger.csv.gz", "ledger.svg", "requests.csv.gz",
-        "result.json",
+        "bandwidth.svg", "config.resolved.toml", "latency.svg", "ledger.csv.gz", "ledger.svg",
+        "operators.csv.gz", "requests.csv.gz", "result.json",
     ]  # fmt: skip
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
