@@ -37,5 +37,7 @@ class Uncertainty(_Row):
     """Where the design lies outside what was validated; empty: nowhere."""
     tpot_s: Interval
     """Of the mean time per output token."""
+    ttft_s: Interval | None = None
+    """Of the mean time to the first token, from how far off the suites' times to it were; None without requests."""
     output_tokens_per_s: Interval
     saturation_output_tokens_per_s: Interval | None

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
 from archsim.report.html_recovery import recovery
 from archsim.report.html_svg import bar
-from archsim.report.interval_text import bar_cell
+from archsim.report.interval_text import bar_cell, first_cell
 from archsim.report.style import ACCOUNT_COLOURS
 from archsim.report.views import account_label, largest_losses, percent, trace_label
 from archsim.result import Bounds, Result, ScopeLedger, Summary
@@ -172,6 +172,7 @@ _HEADLINES: Sequence[tuple[str, Callable[[Result], Cell]]] = (
     ("time to first token, p99", _percentile("ttft", "p99")),
     ("time per output token, p50", _percentile("tpot", "p50")),
     ("time per output token, p99", _percentile("tpot", "p99")),
+    ("mean time to first token, 80 % interval", _words(first_cell)),
     ("mean time per output token, 80 % interval", _words(bar_cell)),
     ("extrapolated", _words(lambda r: ", ".join(r.uncertainty.extrapolated) or "no" if r.uncertainty else _DASH)),
     ("end to end, p50", _percentile("e2e", "p50")),

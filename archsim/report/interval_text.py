@@ -10,7 +10,7 @@ from archsim.report.views import percent
 from archsim.result import Result
 from archsim.units import format_quantity
 
-__all__ = ["bar_cell", "interval_lines", "overlap_lines", "rate_of"]
+__all__ = ["bar_cell", "first_cell", "interval_lines", "overlap_lines", "rate_of"]
 
 _MOST_PARTS = 3
 _MOST_PAIRS = 6
@@ -32,11 +32,18 @@ def interval_lines(result: Result) -> list[tuple[str, str]]:
         return []
     rate = found.output_tokens_per_s
     name = f"{percent(found.level, 0)} interval"
-    lines = [(name, f"TPOT {_range(found.tpot_s)}, {rate.low:,.0f} to {rate.high:,.0f} output tokens/s")]
+    first = "" if found.ttft_s is None else f"TTFT {_range(found.ttft_s)}, "
+    lines = [(name, f"TPOT {_range(found.tpot_s)}, {first}{rate.low:,.0f} to {rate.high:,.0f} output tokens/s")]
     lines.append(("  made of", _parts(found)))
     if found.extrapolated:
         lines.append(("  extrapolated", f"{', '.join(found.extrapolated)}: wider by a stated prior"))
     return lines
+
+
+def first_cell(result: Result) -> str:
+    """Return the 80 % interval of TTFT as a range; `-` without requests."""
+    found = result.uncertainty
+    return "-" if found is None or found.ttft_s is None else _range(found.ttft_s)
 
 
 def overlap_lines(results: Sequence[Result]) -> list[str]:

@@ -2,6 +2,7 @@
 
     half = sqrt(widths.half_width(shares)^2 + sum over reasons of prior^2)
     TPOT in [t e^-half, t e^half]
+    TTFT in [f e^-first, f e^first]    first = sqrt(widths.first^2 + sum over reasons of prior^2)
     tokens/s in [r / max(1, busy e^half), r / (busy e^-half + idle)]
 
 *idle* is the share of the run in which no request waited, busy the rest: where idle time is left, a slower machine
@@ -12,6 +13,7 @@ order for the rate at saturation, where the batch would follow the service level
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.uncertainty import Interval, Uncertainty
@@ -44,10 +46,20 @@ def with_interval(result: Result, spec: SystemSpec) -> Result:
         parts={name: round(part, _DIGITS) for name, part in parts.items()},
         extrapolated=list(reasons.values()),
         tpot_s=_around(tpot_s, half),
+        ttft_s=_first(result, widths, reasons),
         output_tokens_per_s=_rates(rate, half, _idle(result)),
         saturation_output_tokens_per_s=_around(saturated, half) if saturated else None,
     )
     return result.model_copy(update={"uncertainty": uncertainty})
+
+
+def _first(result: Result, widths: Widths, reasons: Iterable[str]) -> Interval | None:
+    """Return the interval of the mean time to the first token."""
+    ttft_s = result.latency_s.ttft.mean
+    if not ttft_s:
+        return None
+    stated = prior()
+    return _around(ttft_s, math.hypot(widths.first.half_width, *(stated[reason] for reason in reasons)))
 
 
 def half_width_parts(widths: Widths, shares: Shares, reasons: dict[str, str]) -> dict[str, float]:

@@ -7,6 +7,8 @@
     between   = t(S) * sqrt(mean over silicons of the mean of b_c^2), b_c = median residual of the cells of iterations
     half-width of ln(measured / predicted) = sqrt(sum over m of (share(m) * within(m))^2 + between^2)
 
+    of a time to the first token: sqrt(spread^2 + between^2), both over rows of first tokens and of prompts alone
+
 t(S) is the quantile of Student's t at 0.9 with as many degrees as there are silicons: the half-width of an 80 %
 interval of the next one, whose spread is known from so few (1.44 for six, 1.28 for very many). A42: the error of a
 kernel is that of its shape, the same in every layer, so it does not average out over layers; a decoder layer has four
@@ -52,6 +54,8 @@ SHIPPED = _FOLDER / "widths.toml"
 _DOMINANT = 0.5
 _WHOLE = ("tpot", "e2e")
 """Measures of whole iterations."""
+_FIRST = "ttft"
+"""Measure of times to the first token and of prompts."""
 _FEWEST = 10
 """Rows below which a mechanism has no width of its own."""
 
@@ -87,6 +91,8 @@ class Widths:
 
     within: Mapping[Mechanism, Width]
     between: Width
+    first: Width
+    """Of a time to the first token, which queues make far less certain than what it is made of."""
     validated: Validated
 
     def parts(self, shares: Shares) -> dict[str, float]:
@@ -105,9 +111,18 @@ class Widths:
 
 def derived(residuals: Iterable[Residual], *, without: str = "") -> Widths:
     """Return the widths of *residuals*, rows of the silicon *without* left out."""
-    kept = [residual for residual in residuals if residual.silicon != without]
+    others = [residual for residual in residuals if residual.silicon != without]
+    kept = [residual for residual in others if residual.measure != _FIRST]
     whole = [residual for residual in kept if residual.measure in _WHOLE]
-    return Widths(_within(kept), _between(whole), _validated(kept))
+    first = _first([residual for residual in others if residual.measure == _FIRST])
+    return Widths(_within(kept), _between(whole), first, _validated(kept))
+
+
+def _first(rows: Sequence[Residual]) -> Width:
+    """Return the width of times to the first token: that within a silicon and runtime, and that between them."""
+    sizes = [abs(row.residual - centre) for members, centre in _cells(rows) for row in members]
+    within = _quantile(sizes, LEVEL) if sizes else prior()["mechanism"]
+    return _width(math.hypot(within, _between(rows).half_width), rows)
 
 
 def _within(residuals: Sequence[Residual]) -> dict[Mechanism, Width]:
@@ -182,7 +197,7 @@ def write_widths(path: Path, widths: Widths) -> None:
     lines = [_HEAD]
     for mechanism, width in widths.within.items():
         lines += [f"[within.{mechanism}]", *_lines(width)]
-    lines += ["[between]", *_lines(widths.between), "[validated]"]
+    lines += ["[between]", *_lines(widths.between), "[first]", *_lines(widths.first), "[validated]"]
     for name in ("memories", "types", "runtimes"):
         lines.append(f"{name} = {_words(getattr(widths.validated, name))}")
     write_atomically(path, ("\n".join(lines) + "\n").encode())
@@ -217,6 +232,7 @@ def shipped_widths() -> Widths:
     return Widths(
         within={mechanism: _width_of(content["within"][mechanism]) for mechanism in content["within"]},
         between=_width_of(content["between"]),
+        first=_width_of(content["first"]),
         validated=Validated(**{name: tuple(names) for name, names in content["validated"].items()}),
     )
 

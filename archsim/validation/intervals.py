@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archsim.errors import InputError, Problem
 from archsim.uncertainty.residuals import Residual, shipped_residuals
 from archsim.uncertainty.shares import MECHANISMS, Shares
-from archsim.uncertainty.widths import LEVEL, derived, shipped_widths
+from archsim.uncertainty.widths import LEVEL, Widths, derived, shipped_widths
 from archsim.validation.network import Row, row
-from archsim.validation.table import columns_of
+from archsim.validation.origin import Origin
+from archsim.validation.schemas import suite_of
 
 __all__ = ["CHECKED", "residuals_of", "suite", "with_intervals"]
 
@@ -30,7 +30,7 @@ CHECKED = (
     "aws_neuron_decode",
 )
 """Tables whose rows are left out silicon by silicon: serving, and decode at batch 1."""
-_MEASURES = ("kernel", "collective", "tpot")
+_MEASURES = ("kernel", "collective", "tpot", "ttft")
 _END_TO_END = "e2e_latency"
 _TWICE = frozenset({"achieved_weight_bandwidth_per_chip", "tpot_p99"})
 """Metrics that say again what another row of their table says."""
@@ -45,29 +45,33 @@ def suite(reference: Path | None) -> list[Row]:
         found = [residual for residual in known if residual.table in CHECKED]
     else:
         found = residuals_of(_suite_of(reference).suite(reference), reference.stem)
-    return list(_rows([residual for residual in found if residual.measure == "tpot"], known))
+    return [*_rows(found, known, "tpot"), *_rows(found, known, "ttft")]
 
 
 def _suite_of(reference: Path) -> Any:
-    columns = set(columns_of(reference))
-    for name, schemas in (("serving", ("CLOSED", "LISTED")), ("decode", ("COLUMNS",))):
-        module = importlib.import_module(f"archsim.validation.{name}")
-        if any(set(getattr(module, schema)) <= columns for schema in schemas):
-            return module
-    expected = "the columns of the suite decode or serving"
-    raise InputError(Problem(str(reference), "header", ", ".join(sorted(columns)), expected))
+    return importlib.import_module(f"archsim.validation.{suite_of(reference, ('serving', 'decode'))}")
 
 
-def _rows(rows: Sequence[Residual], known: Sequence[Residual]) -> Iterator[Row]:
+def _rows(found: Sequence[Residual], known: Sequence[Residual], measure: str) -> Iterator[Row]:
+    rows = [residual for residual in found if residual.measure == measure]
+    of, of_all = _GROUPS[measure]
     inside = total = 0
     for silicon in sorted({residual.silicon for residual in rows}):
         widths = derived(known, without=silicon)
         mine = [residual for residual in rows if residual.silicon == silicon]
-        held = sum(abs(residual.residual) <= widths.half_width(_shares(residual)) for residual in mine)
+        held = sum(abs(residual.residual) <= _width_of(widths, residual) for residual in mine)
         inside, total = inside + held, total + len(mine)
-        yield row(f"{silicon}, {len(mine)} rows inside", "left out", LEVEL, held / len(mine))
+        yield row(f"{silicon}, {len(mine)} rows inside", of, LEVEL, held / len(mine))
     if total:
-        yield row(f"all, {total} rows inside", "overall", LEVEL, inside / total)
+        yield row(f"all, {total} rows inside", of_all, LEVEL, inside / total)
+
+
+_GROUPS = {"tpot": ("left out", "overall"), "ttft": ("left out, first tokens", "overall, first tokens")}
+"""Measure -> groups of the rows of a silicon, and of all together."""
+
+
+def _width_of(widths: Widths, residual: Residual) -> float:
+    return widths.first.half_width if residual.measure == "ttft" else widths.half_width(_shares(residual))
 
 
 def _shares(residual: Residual) -> Shares:
@@ -100,13 +104,19 @@ def residuals_of(rows: Iterable[Mapping[str, Any]], table: str) -> list[Residual
 
 
 def with_intervals(rows: Iterable[Row]) -> list[Row]:
-    """Return *rows* with `interval`, where the measured value lies with 80 %, for times and rates of output tokens."""
+    """Return *rows* with `interval`, where the measured value lies with 80 %: of output tokens and of first ones."""
     widths = shipped_widths()
     found = []
     for bare in rows:
-        origin, bar = bare.get("origin"), {}
-        if origin and origin["measure"] == "tpot" and origin["shares"]:
-            factor = math.exp(widths.half_width(origin["shares"]))
-            bar = {"interval": [bare["predicted"] / factor, bare["predicted"] * factor]}
+        half = _half_width(widths, bare.get("origin"))
+        bar = {} if half is None else {"interval": [bare["predicted"] * math.exp(side * half) for side in (-1, 1)]}
         found.append(bare | bar)
     return found
+
+
+def _half_width(widths: Widths, origin: Origin | None) -> float | None:
+    if not origin or not origin["shares"]:
+        return None
+    if origin["measure"] == "ttft":
+        return widths.first.half_width
+    return widths.half_width(origin["shares"]) if origin["measure"] == "tpot" else None

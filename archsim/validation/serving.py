@@ -2,7 +2,8 @@
 
 A row of a concurrency table (`model, gpu_system, ..., concurrency, ..., measured_tpot_ms`) is a closed loop of as many
 users (`serving.closed_loop`); its time per output token contains the prefills of the others, as the measured one does.
-A row without a concurrency has as many users as its sequences a rank times its attention groups. All users of a
+A row without a concurrency is skipped: its batch a rank is what the engine may hold, and not what it served (Qwen3-32B
+on two H100 with 48 sequences of 4,500 tokens would read 44 GB of weights and caches a chip in 11.6 ms). All users of a
 benchmark start at once and send ten requests each (InferenceX: `--num-prompts` is ten times the concurrency), so a
 tenth of the requests wait in the first wave: TTFT is the mean over that wave and nine more.
 A request list of a vLLM benchmark (`request_id, input_toks, output_toks, arrival_s, ..., last_token_s`, beside it a
@@ -85,7 +86,7 @@ def _closed_rows(records: Iterable[Record], settings: tuple[str, ...]) -> Iterat
     for record in records:
         name = (
             f"{record['gpu_system']} x{_chips(record)} {record['model']} "
-            f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {_users(record) or '-'} "
+            f"{record['weight_precision'] or 'bf16'} {record['engine']} concurrency {record['concurrency'] or '-'} "
             f"{record['input_tokens']}/{record['output_tokens']}"
         )
         predicted, reason = _closed(record, settings)
@@ -111,9 +112,11 @@ def _closed(record: Record, settings: tuple[str, ...]) -> tuple[_Served | None, 
     runtime = next((name for part, name in _ENGINES if part in engine), None)
     if runtime is None or kind not in _PRECISIONS:
         return None, f"no model of the engine {engine} or of the precision {kind}"
-    sizes = [_users(record), *(whole(record, key) for key in ("input_tokens", "output_tokens", "tensor_parallel"))]
+    sizes = [whole(record, key) for key in ("concurrency", "input_tokens", "output_tokens", "tensor_parallel")]
+    if not sizes[0]:
+        return None, "concurrency is not stated: a batch a rank is what the engine may hold, not what it served"
     if None in sizes or 0 in sizes:
-        return None, "concurrency, lengths or tensor parallelism are not stated"
+        return None, "lengths or tensor parallelism are not stated"
     users, prompt, output, ranks = (size or 0 for size in sizes)
     try:
         request = _request(record, ranks, runtime, settings)
@@ -126,13 +129,6 @@ def _chips(record: Record) -> int:
     """Return the ranks of all stages and attention groups; 0 where they are not stated."""
     ranks = whole(record, "tensor_parallel") or 0
     return ranks * (whole(record, "pipeline_parallel") or 1) * (whole(record, "attention_data_parallel") or 1)
-
-
-def _users(record: Record) -> int | None:
-    """Return how many requests are under way; without a concurrency, those of all attention groups."""
-    stated = whole(record, "concurrency")
-    each = whole(record, "batch_per_attention_dp_rank")
-    return stated or (each and each * (whole(record, "attention_data_parallel") or 1))
 
 
 def _request(record: Record, ranks: int, runtime: str, settings: tuple[str, ...]) -> Request:

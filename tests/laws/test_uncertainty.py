@@ -191,6 +191,26 @@ def test_a_closed_loop_has_a_bar() -> None:
     assert 0 < found.uncertainty.half_width < 1
 
 
+def test_first_tokens_have_a_bar_of_their_own() -> None:
+    """ln(high / low) is twice the width of first tokens, whatever the time is made of; steps have none."""
+    found = run(load_system("h100-sxm8"), load_model("llama-3.1-8b"), trace=ClosedLoop(4, 256, 16, 2)).uncertainty
+    assert found is not None
+    assert found.ttft_s is not None
+    half = math.log(found.ttft_s.high / found.ttft_s.low) / 2
+    assert half == pytest.approx(shipped_widths().first.half_width)
+    assert half > found.half_width
+
+
+def test_the_width_of_first_tokens_is_theirs_alone() -> None:
+    """Spread about the median of a silicon and what silicons differ by, in quadrature; other widths do not see them."""
+    first = [residual(bias, measure="ttft", chip=f"{chip}-1") for chip, bias in (("a", 0.3), ("b", -0.3))]
+    others = [residual(0.01 * place) for place in range(21)]
+    widths = derived([*others, *first])
+    assert widths.first.half_width == pytest.approx(student(2) * 0.3, abs=1e-4)
+    assert widths.within == derived(others).within
+    assert widths.between == derived(others).between
+
+
 def test_widths_are_positive() -> None:
     """Every shipped mechanism has rows, silicons and a width."""
     widths = shipped_widths()

@@ -56,7 +56,7 @@ HEAD = (
     "measured_ttft_ms,measured_tpot_ms"
 )
 LOOPS = {
-    "as many users as sequences a rank": "trtllm,h100_sxm,llama-3.1-8b,fp8,256,32,4,,2,1,,1,0,100,5",
+    "two ranks": "trtllm,h100_sxm,llama-3.1-8b,fp8,256,32,4,4,2,1,,1,0,100,5",
     "two stages": "SGLang,H200,llama-3.1-8b,bf16,256,32,,4,2,2,1,1,1,100,5",
     "eight attention groups": "TensorRT-LLM,h200_sxm,Qwen/Qwen3-30B-A3B-FP8,fp8_block,256,32,1,8,1,1,8,1,8,100,5",
     "experts on the ranks of one group": "vllm,h200_sxm,Qwen/Qwen3-30B-A3B,fp8,256,32,,4,4,1,1,1,4,100,5",
@@ -88,16 +88,16 @@ def test_the_first_wave_is_a_tenth_of_the_requests(loops: dict[str, list[dict[st
     requests = replay_closed_loop(loop, made.costs, limits=made.limits(288)).record.requests
     waits = (requests.first_token_ps - requests.arrival_ps) / PS_PER_S * 1e3
     first, later = waits[:4].mean(), waits[4:8].mean()
-    assert loops["as many users as sequences a rank"][1]["predicted"] == pytest.approx((first + 9 * later) / 10)
+    assert loops["two ranks"][1]["predicted"] == pytest.approx((first + 9 * later) / 10)
     assert first > later
 
 
 def test_what_a_row_does_not_state_is_said(tmp_path: Path) -> None:
     """Unknown engines and types, missing users, and experts sliced over attention groups have their own reasons."""
     lines = [
-        "mystery,h100_sxm,llama-3.1-8b,fp8,256,32,4,,1,1,,1,0,100,5",
-        "vllm,h100_sxm,llama-3.1-8b,fp3,256,32,4,,1,1,,1,0,100,5",
-        "vllm,h100_sxm,llama-3.1-8b,fp8,256,32,,,1,1,,1,0,100,5",
+        "mystery,h100_sxm,llama-3.1-8b,fp8,256,32,4,4,1,1,,1,0,100,5",
+        "vllm,h100_sxm,llama-3.1-8b,fp3,256,32,4,4,1,1,,1,0,100,5",
+        "vllm,h100_sxm,llama-3.1-8b,fp8,256,32,4,,1,1,,1,0,100,5",
         "vllm,h200_sxm,qwen3-30b-a3b,fp8,256,32,1,8,1,1,8,8,1,100,5",
     ]
     path = tmp_path / "loops.csv"
