@@ -24,6 +24,7 @@ from archsim.serving.cascade import replay_cascade
 from archsim.serving.configure import arrivals_of
 from archsim.serving.divide import divided, returned
 from archsim.serving.handover import TransferLaw
+from archsim.serving.pool_techniques import check_techniques
 from archsim.serving.pools import Crew, PoolRecords, replay_handover, replay_side_by_side
 from archsim.serving.record import Record
 from archsim.serving.requests import Arrival
@@ -60,11 +61,11 @@ class _Pools:
     @classmethod
     def of(cls, spec: PoolsSpec, model: Model, precision: str | None, *, trace: Trace | None, seed: int) -> _Pools:
         """Return it, or raise `InputError` that names the pool on which something does not divide or fit."""
+        check_techniques(spec)
         setups = {}
         for name, pool in spec.pools.items():
             own = model if pool.model is None else load_model(pool.model)
             try:
-                _check_techniques(pool.system)
                 system = pool.system if pool.memory_share is None else lent(pool.system, pool.memory_share)
                 setups[name] = Placed.of(system, own, precision, pool.parallel, trace=trace)
             except InputError as error:
@@ -191,7 +192,7 @@ def run_pools(
         search = placed.saturated(trace, slo_s)
     pools = placed.pools(replayed)
     main = placed.setups[spec.main]
-    whole = record_of_pool([record for pool in pools for record in pool.records], replayed.requests)
+    whole = record_of_pool([record for pool in pools for record in pool.records], replayed.requests, watched=True)
     served = Served(
         record=whole,
         steps=main.costs.records,
@@ -300,15 +301,3 @@ def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:
         what = "no search over pools" if parallelism == AUTO else "each pool's own"
         expected = f"{what}: --set {first}.parallel=tp=4"
         raise InputError(Problem(design.name, "--parallel", parallelism, expected))
-
-
-def _check_techniques(spec: SystemSpec) -> None:
-    """Raise `InputError` for techniques that know of one server's queue and batch alone."""
-    serving = spec.serving
-    if serving is not None and (
-        serving.metrics or serving.priority or serving.admission or serving.answer_cache or serving.tier
-    ):
-        expected = (
-            "no metrics, priority, admission, answers or tier of a pool: sequences come from others, or go to them"
-        )
-        raise InputError(Problem(spec.name, "serving", "", expected))

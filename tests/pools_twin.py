@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from replay_twin import FINE_BITS, Piece, Row, _attended, _blocks
+from replay_twin import FINE_BITS, Piece, Row, _attended, _blocks, _class
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Pools:
         for row in self.rows:
             self.senders[row.id % prefill.servers].pending.append(row)
         self.heap: list[tuple[int, int]] = []
+        self.gaps: list[int] = []
         self.run()
 
     def wake(self, machine: Machine, at_ps: int) -> None:
@@ -87,6 +88,9 @@ class Pools:
         phase, rows = machine.busy
         machine.busy = None
         for row in rows:
+            if row.emitted >= 0:
+                self.gaps.append(machine.clock - row.emitted)
+            row.emitted = machine.clock
             row.generated += 1
             if row.generated == 1:
                 row.first_token_ps = now_ps
@@ -98,15 +102,21 @@ class Pools:
         if not machine.sends:
             return
         for row in rows:
-            blocks = _blocks(row.length, machine.limits)
             if row.generated == row.output:
-                machine.outstanding -= blocks
-                continue
-            receiver = self.receivers[row.id % len(self.receivers)]
-            ahead = all(ready == now_ps for _, _, _, ready, _ in receiver.listed)
-            receiver.listed.append((row, machine, machine.began_ps, now_ps, ahead))
-            if not receiver.busy:
-                self.wake(receiver, now_ps)
+                machine.outstanding -= _blocks(row.length, machine.limits)
+            else:
+                self.hand_over(machine, row, now_ps)
+
+    def hand_over(self, machine: Machine, row: Row, now_ps: int) -> None:
+        """Put *row* on the list of who decodes it."""
+        receiver = self.receivers[row.id % len(self.receivers)]
+        ahead = all(ready == now_ps for _, _, _, ready, _ in receiver.listed)
+        if receiver.limits.techniques.classes:
+            row.rank = _class(row.id, receiver.limits)
+        receiver.listed.append((row, machine, machine.began_ps, now_ps, ahead))
+        receiver.listed.sort(key=lambda entry: entry[0].rank)
+        if not receiver.busy:
+            self.wake(receiver, now_ps)
 
     def send(self, machine: Machine, now_ps: int) -> None:
         """Act as a server of the prefill pool."""
@@ -126,7 +136,14 @@ class Pools:
                 or _blocks(total, beyond) > beyond.kv_blocks
             )
             if not row.rejected:
+                row.rank = _class(row.id, limits) if limits.techniques.classes else 0
                 machine.waiting.append(row)
+                machine.waiting.sort(key=lambda row: row.rank)
+        ttft = machine.limits.techniques.ttft_ps
+        for row in list(machine.waiting):
+            if ttft is not None and machine.clock > row.arrival_ps + ttft << FINE_BITS:
+                row.rejected = True
+                machine.waiting.remove(row)
         fitting = self.fitting(machine)
         if fitting:
             machine.waiting = machine.waiting[len(fitting) :]
@@ -174,6 +191,8 @@ class Pools:
             full = len(machine.running) + len(machine.coming) == machine.limits.max_batch
             if full or self.held(machine) + _blocks(row.length, machine.limits) > machine.limits.kv_blocks:
                 break
+            if self.slows(machine, row):
+                break
             self.fetch(machine, now_ps, *machine.listed.pop(0))
         machine.listed = [(*entry[:4], False) for entry in machine.listed]
         self.land(machine, now_ps)
@@ -184,9 +203,12 @@ class Pools:
             # Their blocks are theirs while they recompute.
             return
         while machine.running and self.next_held(machine) > machine.limits.kv_blocks:
-            youngest = machine.running.pop()
+            worst = max(row.rank for row in machine.running)
+            youngest = [row for row in machine.running if row.rank == worst][-1]
+            machine.running.remove(youngest)
             youngest.preemptions += 1
             machine.waiting.insert(0, youngest)
+            machine.waiting.sort(key=lambda row: row.rank)
         if machine.running:
             tokens = sum(_attended(row.length, machine.limits) for row in machine.running)
             machine.start("decode", list(machine.running), machine.costs.decode(len(machine.running), tokens, 1))
@@ -195,6 +217,16 @@ class Pools:
             self.wake(machine, now_ps + 1 if not machine.coming else machine.coming[0][0])
         for at_ps, _ in machine.coming:
             self.wake(machine, at_ps)
+
+    @staticmethod
+    def slows(machine: Machine, row: Row) -> bool:
+        """Return whether an iteration of all that decode, are on their way, and *row* exceeds the bound."""
+        bound = machine.limits.techniques.tpot_ps
+        rows = [*machine.running, *(one for _, one in machine.coming), row]
+        if bound is None or len(rows) == 1:
+            return False
+        tokens = sum(_attended(one.length, machine.limits) for one in rows)
+        return bool(machine.costs.decode(len(rows), tokens, 1).time_fine > bound << FINE_BITS)
 
     def next_held(self, machine: Machine) -> int:
         """Return the blocks in use after the next iteration."""

@@ -69,6 +69,9 @@ class WantedTimeline:
         system, model = given
         if isinstance(system, SystemSpec):
             timeline = self._of(result, (system, model), traffic, ways)
+        elif isinstance(traffic, tuple):
+            main = system.pools[system.main]
+            timeline = self._of(result, (main.system, model), traffic, (ways[0], main.parallel))
         else:
             timeline = timeline_of_requests(result, ask=self.ask)
         events = write_timeline(timeline, result, self.path)

@@ -1,7 +1,8 @@
 """Finds designs of several systems by name or path and reads them into specs, with all systems that they name.
 
 `load_design` takes what `load_system` takes and these too. `--set` reaches a key of the design (`link.bandwidth`,
-`prefill.replicas`) and, behind the name of a pool, every key of its system (`decode.hbm.stacks`).
+`prefill.replicas`) and, behind the name of a pool, every key of its system (`decode.hbm.stacks`); `serving.` reaches
+all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ Design = SystemSpec | PoolsSpec
 """What can be run: one system, or pools of systems."""
 
 _KIND = "pools"
+_SERVING = "serving."
+"""Keys that reach the systems of all pools where no pool is named before them."""
 _OWN = {key_of(name, info) for name, info in PoolSpec.model_fields.items()} - {"system"}
 
 
@@ -122,8 +125,12 @@ def _tables(path: Path, overrides: Sequence[str]) -> Tables:
     inner: dict[str, list[str]] = {name: [] for name in names}
     for override, written in zip(parse_overrides(overrides), overrides, strict=True):
         pool, rest = _pool_of(override.path, names)
+        value = written.partition("=")[2]
         if pool:
-            inner[pool].append(f"{rest}={written.partition('=')[2]}")
+            inner[pool].append(f"{rest}={value}")
+        elif override.path.startswith(_SERVING) and "serving" not in names:
+            for each in inner.values():
+                each.append(f"{override.path}={value}")
         else:
             own.append(written)
     apply_overrides(PoolsSpec, tables, parse_overrides(own))

@@ -13,7 +13,9 @@ if the receiver takes the request on as soon as it hears of it:
     start  = max(began + (ready - began) / L, both ports free)
     end    = max(start + bytes / rate, ready + bytes / L / rate)
 
-A request that has to wait for room is sent whole. What is preempted at the receiver recomputes there.
+A request that has to wait for room is sent whole. What is preempted at the receiver recomputes there. A receiver with
+classes takes on the most urgent first, one with a bound on the time of a token nobody whose joining would make an
+iteration of those who decode and those on their way longer than that.
 
 At one instant senders act before receivers, each in the order of their numbers (`rank`), so that a result does not
 depend on how many iterations a jump spans.
@@ -28,6 +30,8 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from archsim.serving.batch import Batch
+from archsim.serving.costs import Costs, fine_from_ps
+from archsim.serving.queue import class_of
 from archsim.serving.requests import Limits, refusal
 from archsim.serving.requests import Sequence as Served
 from archsim.units import PS_PER_S
@@ -132,11 +136,12 @@ class Sender:
             return f"the prompt is {sequence.prompt_tokens} tokens, the KV memory of its pool holds {held}"
         return refusal(sequence, self._beyond)
 
-    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:  # noqa: ARG002 - as a receiver's
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> Sequence[Served]:  # noqa: ARG002 - a receiver's
         """Free the blocks of caches that have left."""
         self._began_ps = now_ps
         while self._leaving and self._leaving[0][0] <= now_ps:
             batch.release(heappop(self._leaving)[2])
+        return ()
 
     def send(self, sequence: Served, now_ps: int) -> bool:
         """Hand *sequence* over."""
@@ -160,12 +165,15 @@ class Sender:
 class Receiver:
     """The side of a server whose sequences come with their KV cache."""
 
-    def __init__(self, *, rank: int, limits: Limits, law: TransferLaw, port: Port, sums: Transfers) -> None:
+    def __init__(
+        self, *, rank: int, limits: Limits, costs: Costs, law: TransferLaw, port: Port, sums: Transfers
+    ) -> None:
         self.rank = rank
         self.wakes_ps: int | None = 0
         self.senders: Sequence[Sender] = ()
         self.port = port
         self._limits = limits
+        self._costs = costs
         self._law = law
         self._sums = sums
         self._listed: deque[Handed] = deque()
@@ -177,25 +185,45 @@ class Receiver:
         return bool(self._listed)
 
     def hear(self, sequence: Served, sender: Sender, began_ps: int, ready_ps: int) -> None:
-        """Put a request on the list."""
+        """Put a request on the list, behind all of its class."""
         ahead = all(handed.ready_ps == ready_ps for handed in self._listed)
-        self._listed.append(Handed(sequence, sender, began_ps, ready_ps, ahead))
+        place, classes = len(self._listed), self._limits.techniques.classes
+        sequence.rank = class_of(sequence.id, classes) if classes else 0
+        while place and self._listed[place - 1].sequence.rank > sequence.rank:
+            place -= 1
+        self._listed.insert(place, Handed(sequence, sender, began_ps, ready_ps, ahead))
 
     def refusal(self, sequence: Served) -> str:
         """Return nothing: what arrives has been looked at by its sender."""
         raise AssertionError(f"request {sequence.id} arrived at a server that decodes alone")
 
-    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> Sequence[Served]:
         """Let those decode that have landed, and take on those for whom there is room, in order."""
-        while self._coming and self._coming[0][0] <= now_ps:
-            batch.land(heappop(self._coming)[2])
+        landed = self._land(batch, now_ps)
         while admitting and self._listed:
-            if not batch.has_room(self._listed[0].sequence):
+            head = self._listed[0].sequence
+            if not batch.has_room(head) or self._slows(head, batch):
                 break
             self._fetch(self._listed.popleft(), batch, now_ps)
         self._listed = deque(handed._replace(ahead=False) for handed in self._listed)
+        return landed + self._land(batch, now_ps)
+
+    def _land(self, batch: Batch, now_ps: int) -> list[Served]:
+        landed = []
         while self._coming and self._coming[0][0] <= now_ps:
-            batch.land(heappop(self._coming)[2])
+            landed.append(heappop(self._coming)[2])
+            batch.land(landed[-1])
+        return landed
+
+    def _slows(self, head: Served, batch: Batch) -> bool:
+        """Return whether an iteration with *head* and all that are on their way would exceed the bound (S8)."""
+        bound_ps = self._limits.techniques.tpot_ps
+        others = len(batch) + len(self._coming)
+        if bound_ps is None or not others:
+            return False
+        attended = self._limits.reach.attended
+        tokens = batch.kv_tokens + attended(head.length) + sum(attended(other.length) for _, _, other in self._coming)
+        return self._costs.decode(others + 1, tokens, 1).time_fine > fine_from_ps(bound_ps)
 
     def send(self, sequence: Served, now_ps: int) -> bool:  # noqa: ARG002 - as a sender's
         """Keep *sequence*, which has recomputed its cache here."""
@@ -222,6 +250,7 @@ class Receiver:
         for port in (sender.port, self.port):
             port.take(start_ps, end_ps, size=size, whole_ps=whole_ps)
         expected = sequence.elsewhere()
+        expected.rank = sequence.rank
         batch.expect(expected)
         heappush(self._coming, (end_ps + law.latency_ps, sequence.id, expected))
         sender.leave(end_ps, sequence)

@@ -86,8 +86,9 @@ class _Turn:
         """Return why *sequence* can never be served, or an empty string."""
         return refusal(sequence, self._limits)
 
-    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
-        """Do nothing: nobody comes from elsewhere."""
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> Sequence[Served]:  # noqa: ARG002 - as above
+        """Return nobody: nobody comes from elsewhere."""
+        return ()
 
     def send(self, sequence: Served, now_ps: int) -> bool:  # noqa: ARG002 - as of pools that hand over
         """Keep *sequence*."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from archsim.serving.batch import Batch
@@ -21,8 +22,11 @@ class Mate(Protocol):
     def refusal(self, sequence: Sequence) -> str:
         """Return why *sequence* can never be served, or an empty string."""
 
-    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> None:
-        """Do what is due between two iterations; sequences are taken on only while *admitting*."""
+    def update(self, batch: Batch, now_ps: int, *, admitting: bool) -> Iterable[Sequence]:
+        """Do what is due between two iterations; sequences are taken on only while *admitting*.
+
+        Return those who decode from now on.
+        """
 
     def send(self, sequence: Sequence, now_ps: int) -> bool:
         """Pass *sequence*, whose prompt is done, on to another server; return whether it goes."""

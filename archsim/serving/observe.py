@@ -10,9 +10,11 @@ pairs when the run outgrows them. Blocks are those at the end of a stretch, wait
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Several
 
 from archsim.serving.costs import FINE_BITS
+from archsim.serving.requests import Sequence
 
 __all__ = ["CELLS", "Gaps", "Observer", "Series", "bin_of"]
 
@@ -86,7 +88,7 @@ class Series:
             waiting, running, blocks = (total / time_fine for total in sums)
             yield start_ps, time_fine >> FINE_BITS, waiting, running, blocks
 
-    def with_others(self, others: Sequence[Series]) -> Series:
+    def with_others(self, others: Several[Series]) -> Series:
         """Return the sum of all levels over replicas that ran at the same time."""
         whole, shift = Series(), max(series.shift for series in (self, *others))
         whole.shift = shift
@@ -131,6 +133,10 @@ class Observer:
         """Note that a sequence, which emitted last at *since_fine*, decodes again without having emitted."""
         self._fresh[number] = since_fine
 
+    def landed(self, sequences: Iterable[Sequence]) -> None:
+        """Note that *sequences* decode from now on, which emitted last elsewhere."""
+        self._fresh |= {each.id: each.emitted_fine for each in sequences if each.emitted_fine is not None}
+
     def left(self, number: int) -> int:
         """Note that a sequence is done or preempted, and return when it emitted last."""
         at = self._fresh.pop(number, None)
@@ -151,7 +157,7 @@ class Observer:
         self._fresh.clear()
         self._running, self._end_fine = size, end_fine
 
-    def with_others(self, others: Sequence[Observer]) -> Observer:
+    def with_others(self, others: Several[Observer]) -> Observer:
         """Return what was seen of this server and of *others* together."""
         whole = Observer()
         for watch in (self, *others):

@@ -147,7 +147,9 @@ def replay_handover(
         for place in range(prefill.servers)
     ]
     receivers = [
-        Receiver(rank=1 + prefill.servers + place, limits=decode.limits, law=law, port=Port(), sums=sums)
+        Receiver(
+            rank=1 + prefill.servers + place, limits=decode.limits, costs=decode.costs, law=law, port=Port(), sums=sums
+        )
         for place in range(decode.servers)
     ]
     for sender in senders:

@@ -132,11 +132,11 @@ class Server:
         """Do what is due and start what comes next; return who joins with it, None where nothing is to do."""
         self._receive()
         if self._mate is not None:
-            self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
+            landed = self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
+            if self._observer is not None:
+                self._observer.landed(landed)
         joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
-        if joining is not None:
-            return joining
-        return [] if self._decode() else None
+        return ([] if self._decode() else None) if joining is None else joining
 
     def watch(self, start_fine: int, joining: int) -> None:
         """Note what waits, runs and is held since *start_fine*, where anybody asked."""
@@ -372,6 +372,8 @@ class Server:
             if sequence.generated < sequence.output_tokens:
                 if self._mate is None or not self._mate.send(sequence, now_ps):
                     self._batch.join(sequence)
+                elif self._observer is not None:
+                    sequence.emitted_fine = self._observer.left(sequence.id)
             else:
                 self._batch.release(sequence)
                 self._complete(sequence, now_ps)

@@ -119,6 +119,7 @@ class Sequence:
         """Return the same request as another server gets it, with the tokens that it has."""
         other = Sequence(self.id, Arrival(self.arrival_ps, self.prompt_tokens, self.output_tokens))
         other.generated, other.preemptions, other.first_token_ps = self.generated, self.preemptions, self.first_token_ps
+        other.emitted_fine = self.emitted_fine
         return other
 
     @property

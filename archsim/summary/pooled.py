@@ -35,6 +35,7 @@ from archsim.result import (
     TransferFacts,
 )
 from archsim.serving.handover import Port
+from archsim.serving.observe import Observer
 from archsim.serving.pools import PoolRecords
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Limits
@@ -44,6 +45,7 @@ from archsim.summary.assemble import result_of_replay
 from archsim.summary.cascaded import Worked, cascade_facts
 from archsim.summary.facts import Design, Served
 from archsim.summary.pooled_tables import scope_in, tables_of_pools
+from archsim.summary.service import with_metrics
 from archsim.units import PS_PER_S, seconds_of
 
 __all__ = ["Pool", "record_of_pool", "result_of_pools"]
@@ -75,8 +77,11 @@ class Pool:
         return len(self.design.replicas) or 1
 
 
-def record_of_pool(records: Sequence[Record], requests: RequestColumns) -> Record:
-    """Return what servers that ended together did as one, with *requests* in place of theirs."""
+def record_of_pool(records: Sequence[Record], requests: RequestColumns, *, watched: bool = False) -> Record:
+    """Return what servers that ended together did as one, with *requests* in place of theirs.
+
+    What was seen between tokens and over time is there where it is *watched*: of all servers of a design, not of some.
+    """
     windows = merged_windows([record.windows for record in records]) if len(records) > 1 else records[0].windows
     total = Window(0, 0)
     for record in records:
@@ -94,7 +99,13 @@ def record_of_pool(records: Sequence[Record], requests: RequestColumns) -> Recor
         event_count=records[0].event_count,
         draft_tokens=_summed([record.draft_tokens for record in records]),
         prefixes=next((record.prefixes for record in records if record.prefixes is not None), None),
+        observer=_seen(records) if watched else None,
     )
+
+
+def _seen(records: Sequence[Record]) -> Observer | None:
+    seen = [record.observer for record in records if record.observer is not None]
+    return seen[0].with_others(seen[1:]) if seen else None
 
 
 def _summed(counts: Sequence[int | None]) -> int | None:
@@ -114,7 +125,7 @@ def result_of_pools(
     chips = sum(pool.spec.replicas * pool.spec.system.chips for pool in pools)
     table, end_ps = replayed.requests, served.record.end_ps
     energy = _energy(spec, results, replayed)
-    return main.model_copy(
+    whole = main.model_copy(
         update={
             "provenance": provenance,
             "system": _system(spec, results, by_name),
@@ -145,6 +156,7 @@ def result_of_pools(
             ),
         }
     )
+    return with_metrics(whole, spec.machines[spec.main_machine].system, served.record)
 
 
 def _worked(spec: PoolsSpec, pools: Sequence[Pool], results: Mapping[str, Result]) -> list[Worked]:

@@ -27,6 +27,12 @@ def with_metrics(result: Result, spec: SystemSpec, record: Record) -> Result:
     asked = spec.serving.metrics if spec.serving else None
     if asked is None or record.observer is None or result.tables is None:
         return result
+    if result.cascade is not None:
+        # What a request of a cascade takes is worked out by class, from what either model did for it.
+        tables = replace(result.tables, series=tuple(record.observer.series.rows()))
+        facts = _facts(result, record, asked, record.observer, shares=())
+        serving = (result.serving or ServingFacts()).model_copy(update={"metrics": facts})
+        return result.model_copy(update={"serving": serving, "tables": tables})
     joules = _joules(result, record.requests)
     times = {name: phase.time_s for name, phase in result.phases.items()}
     whole = sum(times.values())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,13 @@ from archsim.result import Result
 from archsim.run import load_trace
 from archsim.serving.divide import Division, divided
 from archsim.serving.handover import TransferLaw
+from archsim.serving.observe import bin_of
 from archsim.serving.pools import Crew, replay_handover
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.serving.techniques import PLAIN, Techniques
+from archsim.timeline import Ask, timeline_of_requests
 from archsim.workload.model import load_model
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -44,11 +49,11 @@ def traces(draw: st.DrawFn) -> list[Arrival]:
 
 
 @st.composite
-def crews(draw: st.DrawFn) -> Crew:
+def crews(draw: st.DrawFn, techniques: Techniques = PLAIN) -> Crew:
     """Return a pool of one to three servers with little room."""
     limits = Limits(
         max_batch=draw(st.integers(1, 6)), max_prefill_tokens=draw(st.sampled_from([40, 100])),
-        kv_blocks=draw(st.integers(16, 40)), block_tokens=4, context_tokens=110,
+        kv_blocks=draw(st.integers(16, 40)), block_tokens=4, context_tokens=110, techniques=techniques,
     )  # fmt: skip
     return Crew(COSTS, limits, draw(st.integers(1, 3)))
 
@@ -95,6 +100,44 @@ def test_jumps_equal_single_iterations(arrivals: list[Arrival], prefill: Crew, d
         assert record.total.end_fine == machine.pieces[-1].end
     ports = [port.sent_bytes for of_pool in fast.ports for port in of_pool]
     assert ports == [machine.port_bytes for machine in machines]
+
+
+@LAWS
+@given(
+    arrivals=traces(),
+    prefill=crews(Techniques(classes=(30, 70), ttft_ps=4 * 10**9, watched=True)),
+    decode=crews(Techniques(classes=(20, 80), tpot_ps=10**9 + 3 * 10**6 + 10**5, watched=True)),
+    law=LAW,
+)
+def test_classes_bounds_and_what_is_watched_equal_single_iterations(
+    arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw
+) -> None:
+    """Urgent caches go first, nobody joins who would slow others, who waits too long goes; gaps pass between pools."""
+    fast = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
+    twin = pools_twin.Pools(arrivals, prefill, decode, law)
+    table = fast.requests
+    assert table.finish_ps.tolist() == [-1 if row.rejected else row.finish_ps for row in twin.rows]
+    assert table.first_token_ps.tolist() == [-1 if row.rejected else row.first_token_ps for row in twin.rows]
+    assert table.preemptions.tolist() == [row.preemptions for row in twin.rows]
+    records = [record for pool in fast.pools for record in pool]
+    for record, machine in zip(records, [*twin.senders, *twin.receivers], strict=True):
+        assert phases_of(record) == twin_phases(machine)
+    seen = [record.observer for record in records if record.observer is not None]
+    gaps = seen[0].with_others(seen[1:]).gaps
+    assert gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
+    assert gaps.total_fine == sum(twin.gaps)
+
+
+def test_a_bound_on_tokens_keeps_caches_waiting() -> None:
+    """Three decode in 1.0031 ms, four would take longer: the fourth is taken on when one is done."""
+    bound = Techniques(tpot_ps=10**9 + 3 * 10**6 + 2 * 10**5)
+    crews_of = [Crew(COSTS, replace(PLENTY, techniques=rule), 1) for rule in (PLAIN, bound)]
+    arrivals = [Arrival(0, 20, output) for output in (10, 10, 10, 10)]
+    replayed = replay_handover(iter(arrivals), prefill=crews_of[0], decode=crews_of[1], law=FAST)
+    finish = replayed.requests.finish_ps.tolist()
+    assert max(finish[:3]) < finish[3]
+    # Alone it decodes nine tokens after the others are done.
+    assert finish[3] - max(finish[:3]) > 9 * 10**9
 
 
 @LAWS
@@ -226,11 +269,46 @@ def test_a_pool_that_can_never_hold_the_model_is_named() -> None:
         run_design(load_pools("h100-h200"), load_model("llama-3.1-405b"), trace=load_trace("azure-conv", limit=2))
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["decode.serving.admission.ttft=1 s"], "pool decode: serving.admission.ttft"),
+        (["prefill.serving.admission.tpot=1 s"], "pool prefill: serving.admission.tpot"),
+        (["serving.priority.shares=[20, 80]", "serving.priority.preempt=recompute"],
+         "never: a cache that comes from another pool waits"),
+        (["decode.serving.metrics.detail=tokens"], "metrics of all pools or of none"),
+    ],
+)  # fmt: skip
+def test_what_has_no_meaning_in_a_pool_is_refused(given: list[str], expected: str) -> None:
+    """Each problem names the pool, the key and what was expected."""
+    with pytest.raises(InputError, match=re.escape(expected)):
+        run_design(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
+
+
+def test_metrics_of_pools_are_those_of_the_design() -> None:
+    """Times between tokens, goodput, fairness, energy of requests: of all requests, whichever pool served them."""
+    levels = ["serving.metrics.detail=tokens", "serving.metrics.slo_ttft=10 s", "serving.metrics.slo_tpot=1 s"]
+    for design in ("h100-h200", "phone-cloud"):
+        found = run_design(load_pools(design, levels), load_model("llama-3.1-8b"), precision="w4a16kv16",
+                           trace=load_trace("azure-conv", limit=12))  # fmt: skip
+        assert found.serving is not None
+        facts = found.serving.metrics
+        assert facts is not None
+        assert facts.inter_token_s.count == found.tokens.output - found.requests.completed
+        assert facts.inter_token_s.p99 is not None
+        assert facts.goodput is not None
+        assert facts.goodput.share == 1.0
+        assert found.tables is not None
+        assert found.energy is not None
+        assert math.fsum(found.tables.joules) == pytest.approx(found.energy.joules, rel=1e-9)
+        assert found.tables.series
+
+
 @pytest.mark.parametrize("pool", ["prefill", "decode"])
 def test_a_pool_answers_from_no_cache(pool: str) -> None:
     """A cache of answers stands before a whole system; in a pool it would count requests of others."""
     given = [f"{pool}.serving.answer_cache.hits=50 %", f"{pool}.serving.answer_cache.latency=1 ms"]
-    with pytest.raises(InputError, match=r"no metrics.*answers.*of a pool"):
+    with pytest.raises(InputError, match="no answers of a pool"):
         run_design(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
 
 
@@ -287,3 +365,17 @@ def test_useful_bytes_of_the_main_memory_stand_in_its_table(split: Result) -> No
     book = split.ledger[scope]
     expected = book.accounts["useful_weights"] * book.peak_per_s * split.simulated_s
     assert math.fsum(table.amount[rows].tolist()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_timeline_shows_requests_and_the_bandwidth_of_every_pool(split: Result) -> None:
+    """A slice to the first token and one from there for each request that decodes; a rate for each pool's memory."""
+    found = timeline_of_requests(split)
+    assert split.tables is not None
+    requests = split.tables.requests
+    assert requests is not None
+    decoding = int((requests.finish_ps > requests.first_token_ps).sum())
+    assert len(found.slices) == split.requests.completed + decoding
+    drawn = {count.name for count in found.counts}
+    assert {"prefill/chip0-7.hbm useful", "decode/chip0-7.hbm useful", "requests in the system"} <= drawn
+    with pytest.raises(InputError, match="pools show their requests alone"):
+        timeline_of_requests(split, ask=Ask(level="chunk"))
