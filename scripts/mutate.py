@@ -99,7 +99,7 @@ def judged(mutants: list[tuple[Module, Mutant]], reach: Reach, *, jobs: int, bud
             if not tests:
                 yield Verdict(module.area, module.path, mutant.name, mutant.kind, "unreached", mutant.diff())
                 continue
-            trial = started(ROOT / module.path, mutant.source(), tests, cpu_s=2 * cpu_s + 8)
+            trial = started(ROOT / module.path, mutant.source(), tests, cpu_s=2 * cpu_s + 5)
             running[trial.process] = trial, module, mutant
             continue
         process, status = os.wait()

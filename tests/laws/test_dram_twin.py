@@ -189,6 +189,26 @@ def test_refreshes_come_round_to_every_bank_and_rank_in_the_order_of_the_twin(re
     assert len(refreshed) >= 10
 
 
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("owed", [1, 3])
+def test_refreshes_wait_for_hits_of_their_bank_until_too_many_are_owed(owed: int, *, rotate: bool) -> None:
+    """Few requests in flight, two rows a bank in use, and a bank to refresh every 25 ticks: as the twin decides."""
+    device = replace(_small("HBM2", 1, 1, split=False), refresh_bank_interval_ticks=25, refresh_bank_ticks=40)
+    profile = replace(
+        PROFILES["archsim"], read_queue=6, write_queue=6, rotate=rotate, owed_refreshes=owed, idle_close=0
+    )
+    count = 120
+    place = np.arange(count, dtype=np.int64)
+    index = (place // 4 * 5 % device.banks) + device.banks * (place % 4 + 4 * (place // 9 % 2))
+    stream = Stream(index, (place % 5 == 0).astype(np.uint8))
+    twin = Twin(device, profile, window=6, return_ticks=30)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=6, return_ticks=30, traced=5000)
+    kernel_log = [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace]
+    assert kernel_log == twin.log[: len(kernel_log)]
+    assert sum(command == "REFB" for _, command, _ in kernel_log) >= 10
+
+
 @pytest.mark.parametrize("profile", ["ramulator2", "dramsim3"])
 def test_the_latency_of_reads_is_the_mean_from_the_door_to_the_last_data(profile: str) -> None:
     """All reads come before the first clock, so that the mean is that of their completions."""

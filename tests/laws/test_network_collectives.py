@@ -11,7 +11,7 @@ from archsim.errors import InputError
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
-from archsim.network.schedules import ALGORITHMS
+from archsim.network.schedules import ALGORITHMS, messages_between_all
 from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds, solved_messages
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S
@@ -90,6 +90,15 @@ def test_a_broadcast_hands_on_what_came_before_and_ends_with_the_tensor_everywhe
 def test_one_rank_alone_sends_nothing(kind: str, algorithm: str) -> None:
     """Every schedule over one rank is without messages."""
     assert sum(len(step.messages) * step.repeats for step in ALGORITHMS[kind][algorithm](1, 1600)) == 0
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])
+def test_messages_between_all_are_counted_without_making_them(kind: str, algorithm: str) -> None:
+    """Of seven ranks, where each sends to each: the schedule's own count; else none are said to be."""
+    made = ALGORITHMS[kind][algorithm](7, 700)
+    pairs = {(message.src, message.dst) for step in made for message in step.messages}
+    expected = sum(len(step.messages) * step.repeats for step in made) if len(pairs) == 7 * 6 else 0
+    assert messages_between_all(kind, algorithm, 7) == expected
 
 
 GRAPHS = {
@@ -342,3 +351,11 @@ def test_a_row_of_a_torus_is_a_closed_box() -> None:
     facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=SIZE, algorithm="torus", software_ps=0)
     shard = SIZE // 4
     assert facts.duration_ps == (shard + shard // 2) * PS_PER_S // RATE + 2 * HOP_PS
+
+
+def test_half_a_shard_is_a_whole_number_of_bytes() -> None:
+    """A ring of four whose shards are seven bytes: seven, then four of them each way, on every link of the row."""
+    made = network("torus", 16, (4, 4))
+    facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=28, algorithm="torus", software_ps=0)
+    assert sorted(set(facts.link_bytes)) == [0, 7 + 4]
+    assert facts.link_bytes.count(11) == 8

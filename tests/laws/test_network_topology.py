@@ -124,6 +124,9 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
         (lambda: network("dragonfly", 8, (4, 2)), "a, p, h, g"),
         (lambda: network("dragonfly", 4, (4, 0, 1, 5)), "a, p, h, g"),
+        (lambda: network("dragonfly", 4, (4, 1, 2)), "a g = 4 chips; it has 8"),
+        (lambda: network("dragonfly", 9, (4, 1, 2)), "a g = 9 chips; it has 8"),
+        (lambda: network("dragonfly", 17, (4, 2, 1, 2)), "a p g >= 17 chips; it has 16"),
         (lambda: network("two_level", 10, (4,)), "divisor of 10"),
         (lambda: network("switch", 4, routing="d_mod_k"), "routing of this topology"),
         (

@@ -62,6 +62,16 @@ def test_what_nobody_uses_goes_in_the_order_of_the_policy(eviction: str, left: s
     assert found == left
 
 
+def test_the_least_often_used_goes_first_however_recent() -> None:
+    """Talk 1 was served three times, talk 2 twice, then talk 3 twice and last: with room for one, 1 stays."""
+    cache = _cache(_limits(kv_blocks=100, eviction="lfu"))
+    for unit in (1, 1, 1, 2, 2, 3, 3):
+        _serve(cache, 4, (unit,))
+    cache.shrink_to(1)
+    assert cache.use.evicted_units == 2
+    assert _serve(cache, 4, (1,)) == 3
+
+
 def test_a_prompt_that_is_all_there_computes_its_last_token() -> None:
     """Eight tokens in two kept units: seven are found, one is computed for its logits."""
     cache = _cache(_limits(kv_blocks=100))
