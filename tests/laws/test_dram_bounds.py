@@ -77,3 +77,23 @@ def test_random_reads_share_the_command_bus_with_their_rows() -> None:
         assert random_bound(alone) == share
     pair = build_device("HBM2", DeviceOptions(lanes=2))
     assert random_bound(replace(pair, constraints=tuple(c for c in pair.constraints if c.level == 0))) == Fraction(2, 6)
+
+
+def test_the_closed_form_of_conflicts_is_a_burst_in_a_row_cycle() -> None:
+    """HBM3: 4 ticks of 72 and more, tRC or tRAS + tRP, whichever is longer; two lanes share a bank's worth of rows."""
+    device = build_device("HBM3", DeviceOptions(lanes=1))
+    bank = len(device.levels) - 1
+    waits = {(c.preceding, c.following): c.ticks for c in device.constraints if c.level == bank}
+    cycle = max(waits["ACT", "ACT"], waits["ACT", "PRE"] + waits["PRE", "ACT"])
+    assert conflict_bound(device) == Fraction(device.burst_ticks, cycle)
+    longer = replace(
+        device,
+        constraints=tuple(
+            replace(c, ticks=c.ticks + 50) if (c.level, c.preceding, c.following) == (bank, "ACT", "PRE") else c
+            for c in device.constraints
+        ),
+    )
+    opened = waits["ACT", "PRE"] + 50 + waits["PRE", "ACT"]
+    assert conflict_bound(longer) == Fraction(device.burst_ticks, opened)
+    pair = build_device("HBM3", DeviceOptions(lanes=2))
+    assert conflict_bound(pair) == conflict_bound(device) / 2

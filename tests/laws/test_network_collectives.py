@@ -9,6 +9,7 @@ import pytest
 
 from archsim.errors import InputError
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
+from archsim.network.curves import bus_bytes_per_s, sizes_between
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS, messages_between_all
@@ -354,8 +355,27 @@ def test_a_row_of_a_torus_is_a_closed_box() -> None:
 
 
 def test_half_a_shard_is_a_whole_number_of_bytes() -> None:
-    """A ring of four whose shards are seven bytes: seven, then four of them each way, on every link of the row."""
+    """A ring of four with 27 bytes: a shard of seven, then four of them each way, on every link of the row."""
     made = network("torus", 16, (4, 4))
-    facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=28, algorithm="torus", software_ps=0)
+    facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=27, algorithm="torus", software_ps=0)
     assert sorted(set(facts.link_bytes)) == [0, 7 + 4]
     assert facts.link_bytes.count(11) == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor"),
+    [("all_reduce", 2 * 7 / 8), ("all_gather", 7 / 8), ("reduce_scatter", 7 / 8), ("all_to_all", 7 / 8),
+     ("broadcast", 1.0), ("send_receive", 1.0)],
+)  # fmt: skip
+def test_bus_bandwidth_is_that_of_nccl_tests(kind: str, factor: float) -> None:
+    """Bytes times the factor of nccl-tests over the time: 8 ranks, 10 MB in 4 us."""
+    assert bus_bytes_per_s(kind, 8, 10**7, 4 * 10**6) == pytest.approx(factor * 2.5e12, rel=1e-15)
+
+
+def test_sizes_between_are_positive_in_order_and_not_too_many() -> None:
+    """From one byte on; a range that ends before it begins, or of more than 63 doublings, is refused."""
+    assert sizes_between(1, 3) == (1, 2, 3)
+    assert len(sizes_between(1, 2**64)) == 65
+    for low, high in ((0, 8), (8, 7), (1, 2**64 + 1)):
+        with pytest.raises(InputError, match="--bytes"):
+            sizes_between(low, high)

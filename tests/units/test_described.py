@@ -109,6 +109,21 @@ def test_protocols_differ_in_what_their_simulator_adds() -> None:
     assert (flat[2, "ACT", "ACT"], flat[2, "RD", "RD"], flat[2, "WR", "RD"]) == (4, 2, 9 + 3)
 
 
+def test_what_an_ini_file_leaves_open_is_what_its_simulator_assumes() -> None:
+    """AL 0, tRTP 5, tRCDRD 24, tRCDWR 20, tCCD 4 and 6 (here bursts of 2), tRTRS 2, refresh by bank 20 of 1950."""
+    silent = {"AL", "tRTP", "tRCDRD", "tRCDWR", "tRCD", "tCCD_S", "tCCD_L", "tREFIb", "tRFCb"}
+    parameters = ini("HBM2")
+    parameters["ini"]["timing"] = {key: text for key, text in TIMING.items() if key not in silent}
+    device = dramsim3_device("stack", parameters)
+    found = waits(device)
+    assert (found[3, "ACT", "RD"], found[3, "ACT", "WR"], found[3, "RD", "PRE"]) == (24, 20, 5)
+    assert (found[1, "RD", "RD"], found[2, "RD", "RD"], found[1, "RD", "WR"]) == (4, 6, 14 + 2 - 6 + 2)
+    assert (device.refresh_bank_interval_ticks, device.refresh_bank_ticks) == (1950, 20)
+    parameters["ini"]["dram_structure"]["protocol"] = "LPDDR4"
+    found = waits(dramsim3_device("phone", parameters))
+    assert (found[3, "ACT", "RD"], found[3, "ACT", "WR"], found[1, "PRE", "PRE"]) == (10, 10, 0)
+
+
 def test_an_ini_files_map_is_read_from_the_highest_field_down() -> None:
     """Six names of two letters."""
     fields = (("co", 5), ("ch", 0), ("bg", 2), ("ba", 3), ("ra", 1), ("ro", 14))
