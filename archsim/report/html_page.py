@@ -57,7 +57,7 @@ class _Page:
     roofline: Drawing | None
     operators: OperatorPage | None
     bandwidth: Sequence[tuple[str, Drawing]]
-    picture: Markup
+    pictures: Sequence[Markup]
     others: Sequence[tuple[str, int, str, float, float, str]]
     left_out: int
     energy: Sequence[tuple[str, float, float]]
@@ -84,9 +84,6 @@ def report_html(runs: Sequence[ReportRun]) -> str:
 
 def _page(label: str, run: ReportRun) -> _Page:
     result = run.result
-    picture = Markup("")
-    if isinstance(run.spec, SystemSpec):
-        picture = charts.picture(svg_bytes(system_figure(run.spec)), f"Drawing of {run.spec.name}: {run.spec.title}")
     decoded = result.phases.get("decode")
     others = rows.other_rows(decoded.ledger if decoded else result.ledger)
     return _Page(
@@ -96,12 +93,38 @@ def _page(label: str, run: ReportRun) -> _Page:
         roofline=charts.roofline(result),
         operators=operator_page(result, run.operators),
         bandwidth=_bandwidth(run),
-        picture=picture,
+        pictures=_pictures(run),
         others=others[:_MOST_LINKS],
         left_out=max(0, len(others) - _MOST_LINKS),
         energy=rows.energy_rows(result),
         bounded=_bounded(result),
     )
+
+
+def _pictures(run: ReportRun) -> list[Markup]:
+    """Return the drawing of each system of *run*, its links coloured by what they carried while decoding."""
+    if run.spec is None:
+        return []
+    decoded = run.result.phases.get("decode")
+    one = isinstance(run.spec, SystemSpec)
+    systems = {"": run.spec} if isinstance(run.spec, SystemSpec) else {
+        f"{name}/": pool.system for name, pool in run.spec.pools.items()
+    }  # fmt: skip
+    drawn = []
+    for pool, spec in systems.items():
+        start = f"link.{pool}"
+        heats = [
+            {
+                name.removeprefix(start): rows.useful_share(book)
+                for name, book in ledger.items()
+                if name.startswith(start)
+            }
+            for ledger in ({} if decoded is None else decoded.ledger, run.result.ledger)
+        ]
+        heat = heats[0] or heats[1]
+        words = f"Drawing of {spec.name}: {spec.title}" if one else f"Drawing of the pool {pool[:-1]}: {spec.title}"
+        drawn.append(charts.picture(svg_bytes(system_figure(spec, heat)), words))
+    return drawn
 
 
 def _bounded(result: Result) -> list[tuple[str, Sequence[tuple[str, Bounds]], Sequence[str]]]:

@@ -11,16 +11,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.patches import FancyArrowPatch
 
 from archsim.hardware.spec import SystemSpec
 from archsim.network.layouts import LAYOUTS, Wire
 from archsim.report.style import SMALL_PT
 
-__all__ = ["MOST_DOTS", "draw_network"]
+__all__ = ["MOST_DOTS", "draw_network", "heat_scale"]
 
 _CHIP, _SWITCH, _LINK = "#0072b2", "#333333", "#d55e00"
+_HEAT, _COLD = "viridis_r", "#d9d9d9"
 MOST_DOTS = 80
 """Chips up to which every one is drawn, except of a grid."""
 _MOST_LABELLED, _MOST_OF_GRID = 16, 256
@@ -31,27 +35,55 @@ Point = tuple[float, float]
 Links = Sequence[tuple[str, str]]
 
 
-def draw_network(axes: Axes, spec: SystemSpec) -> None:
-    """Draw the chips of *spec* and their links into *axes*."""
+def draw_network(axes: Axes, spec: SystemSpec, heat: Mapping[str, float] | None = None) -> None:
+    """Draw the chips of *spec* and their links into *axes*.
+
+    With *heat*, link (`chip0-switch0`) -> share of its peak, links take its colour: of both ways, and of all that a
+    drawn line stands for, the busiest.
+    """
     axes.set_aspect("equal")
     if spec.network.topology in ("torus", "mesh"):
-        _draw_grid(axes, spec)
+        _draw_grid(axes, spec, _colours(heat, {}))
     else:
-        links, held = _contracted(spec)
+        links, held, above = _contracted(spec)
         nodes = sorted({end for link in links for end in link}, key=_number)
-        _draw(axes, links, _round_places(nodes, held), held, bent=())
+        _draw(axes, links, _round_places(nodes, held), held, bent=(), colours=_colours(heat, above))
     axes.margins(0.14)
+
+
+def heat_scale(heat: Mapping[str, float]) -> ScalarMappable:
+    """Return what colours the links of *heat*: from nothing to the busiest, but one in a hundred at least."""
+    return ScalarMappable(Normalize(0, _top(heat)), _HEAT)
+
+
+def _top(heat: Mapping[str, float]) -> float:
+    return max([*heat.values(), 0.01])
+
+
+def _colours(heat: Mapping[str, float] | None, above: Mapping[str, str]) -> Mapping[frozenset[str], str]:
+    """Return the ends of each drawn line -> its colour; *above* says which node stands for another."""
+    if heat is None:
+        return {}
+    shares: dict[frozenset[str], float] = {}
+    for name, share in heat.items():
+        ends = frozenset(above.get(end, end) for end in name.split("-"))
+        shares[ends] = max(shares.get(ends, 0.0), share)
+    shades, top = colormaps[_HEAT], _top(heat)
+    return {ends: to_hex(shades(share / top)) if share else _COLD for ends, share in shares.items()}
 
 
 def _number(node: str) -> tuple[str, list[int]]:
     return re.sub(r"\d+", "", node), [int(digits) for digits in re.findall(r"\d+", node)]
 
 
-def _contracted(spec: SystemSpec) -> tuple[Links, Mapping[str, int]]:
-    """Return the links to draw, and node -> chips it stands for; empty where every chip stands for itself."""
+def _contracted(spec: SystemSpec) -> tuple[Links, Mapping[str, int], Mapping[str, str]]:
+    """Return the links to draw, node -> chips it stands for, and node -> who stands for it.
+
+    The latter two are empty where every chip stands for itself.
+    """
     links = _links(spec)
     if spec.chips <= MOST_DOTS:
-        return links, {}
+        return links, {}, {}
     above: dict[str, str] = {}
     for a, b in (pair for link in links for pair in (link, link[::-1])):
         if _is_chip(a) and not _is_chip(b):
@@ -59,10 +91,12 @@ def _contracted(spec: SystemSpec) -> tuple[Links, Mapping[str, int]]:
     if not above and spec.network.topology == "dragonfly":
         above = {f"chip{index}": f"group{index // spec.network.shape[0]}" for index in range(spec.chips)}
     if len(set(above.values())) < 2:
-        return links, {}
-    named = [(above.get(a) or _group_of(a), above.get(b) or _group_of(b)) for a, b in links]
+        return links, {}, {}
+    chips = Counter(above.values())
+    above |= {node: _group_of(node) for link in links for node in link if node not in above}
+    named = [(above[a], above[b]) for a, b in links]
     named = [(min(pair, key=_number), max(pair, key=_number)) for pair in named]
-    return list(dict.fromkeys((a, b) for a, b in named if a != b)), Counter(above.values())
+    return list(dict.fromkeys((a, b) for a, b in named if a != b)), chips, above
 
 
 def _links(spec: SystemSpec) -> Links:
@@ -97,7 +131,7 @@ def _on_circle(index: int, count: int, radius: float) -> Point:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
-def _draw_grid(axes: Axes, spec: SystemSpec) -> None:
+def _draw_grid(axes: Axes, spec: SystemSpec, colours: Mapping[frozenset[str], str]) -> None:
     shape = spec.network.shape or (spec.chips,)
     if spec.chips > _MOST_OF_GRID:
         shape = tuple(min(extent, _CORNER) for extent in shape)
@@ -114,7 +148,7 @@ def _draw_grid(axes: Axes, spec: SystemSpec) -> None:
             elif wraps and extent > 2:
                 around.append((f"chip{index}", f"chip{index - at * stride}"))
             stride *= extent
-    _draw(axes, links, places, {}, bent=around)
+    _draw(axes, links, places, {}, bent=around, colours=colours)
 
 
 def _grid_place(index: int, shape: Sequence[int]) -> Point:
@@ -125,15 +159,26 @@ def _grid_place(index: int, shape: Sequence[int]) -> Point:
     return across + 0.27 * deep, -float(down) + 0.19 * deep
 
 
-def _draw(axes: Axes, links: Links, places: Mapping[str, Point], held: Mapping[str, int], *, bent: Links) -> None:
+def _draw(
+    axes: Axes,
+    links: Links,
+    places: Mapping[str, Point],
+    held: Mapping[str, int],
+    *,
+    bent: Links,
+    colours: Mapping[frozenset[str], str],
+) -> None:
     width = 1.0 if len(links) <= 128 else 0.35 if len(links) <= 1024 else 0.12
     for a, b in links:
-        axes.plot(*zip(places[a], places[b], strict=True), color=_LINK, linewidth=width, zorder=1)
+        colour = colours.get(frozenset((a, b)), _COLD) if colours else _LINK
+        heavier = 2.2 if colours else 1.0
+        axes.plot(*zip(places[a], places[b], strict=True), color=colour, linewidth=width * heavier, zorder=1)
     for a, b in bent:
         # A link that closes a ring leaves on one side and comes back on the other.
         axes.add_patch(
             FancyArrowPatch(
-                places[a], places[b], connectionstyle="arc3,rad=0.28", arrowstyle="-", color=_LINK,
+                places[a], places[b], connectionstyle="arc3,rad=0.28", arrowstyle="-",
+                color=colours.get(frozenset((a, b)), _COLD) if colours else _LINK,
                 linewidth=0.6, linestyle=":", zorder=1,
             )
         )  # fmt: skip

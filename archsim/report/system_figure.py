@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from archsim.files import write_atomically
 from archsim.hardware.near_spec import NearMemorySpec
 from archsim.hardware.parts import headline_dtype
 from archsim.hardware.spec import ChipSpec, MemorySpec, SystemSpec
-from archsim.report.network_drawing import MOST_DOTS, draw_network
+from archsim.report.network_drawing import MOST_DOTS, draw_network, heat_scale
 from archsim.report.style import SMALL_PT, TWO_COLUMNS_IN, png_bytes, styled, svg_bytes
 from archsim.units import exact_quantity, format_quantity, seconds_of
 
@@ -59,8 +60,11 @@ def _pdf_bytes(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def system_figure(spec: SystemSpec) -> Figure:
-    """Return the picture: the chip on the left, the network on the right (a single chip takes the whole width)."""
+def system_figure(spec: SystemSpec, heat: Mapping[str, float] | None = None) -> Figure:
+    """Return the picture: the chip on the left, the network on the right (a single chip takes the whole width).
+
+    With *heat*, link -> share of its peak that it carries, links are coloured by it.
+    """
     with styled():
         figure = Figure(figsize=(TWO_COLUMNS_IN if spec.chips > 1 else 0.6 * TWO_COLUMNS_IN, _HEIGHT_IN))
         title = textwrap.shorten(spec.title, _LONGEST_LINE if spec.chips > 1 else _LONGEST_TITLE, placeholder=" ...")
@@ -70,8 +74,20 @@ def system_figure(spec: SystemSpec) -> Figure:
         figure.subplots_adjust(left=0.02, right=0.98, top=0.82, bottom=0.03, wspace=0.06)
         _draw_chip(axes[0], spec)
         if spec.chips > 1:
-            _draw_network(axes[1], spec)
+            _draw_network(axes[1], spec, heat)
+            if heat:
+                _draw_scale(figure, heat)
     return figure
+
+
+def _draw_scale(figure: Figure, heat: Mapping[str, float]) -> None:
+    inset = figure.add_axes((0.76, 0.93, 0.19, 0.018))
+    scale = heat_scale(heat)
+    top = scale.get_clim()[1] or 1.0
+    bar = figure.colorbar(scale, cax=inset, orientation="horizontal")
+    bar.set_ticks([0, top / 2, top], labels=[f"{100 * tick:.3g} %" for tick in (0, top / 2, top)])
+    inset.tick_params(labelsize=SMALL_PT, length=2, pad=1.5)
+    inset.set_title("carried, share of a link's peak", fontsize=SMALL_PT, pad=3)
 
 
 def _blank(axes: Axes, *lines: str) -> None:
@@ -213,7 +229,7 @@ def _draw_stack(axes: Axes, corner: Point, height: float, *, label: str, memory:
     axes.plot([edge, edge + (3 if inward else -3)], [bottom + height / 2] * 2, color=colour, linewidth=4)
 
 
-def _draw_network(axes: Axes, spec: SystemSpec) -> None:
+def _draw_network(axes: Axes, spec: SystemSpec, heat: Mapping[str, float] | None) -> None:
     network = spec.network
     rate = format_quantity(network.link_bytes_per_s, "bytes/s")
     hop = format_quantity(seconds_of(network.link_latency_ps), "s")
@@ -222,4 +238,4 @@ def _draw_network(axes: Axes, spec: SystemSpec) -> None:
     _blank(axes, f"{spec.chips} chips, {name}", f"{rate} each way, {hop} a hop")
     if spec.chips > MOST_DOTS:
         axes.text(0.0, 0.0, "a number is the chips that a node stands for", transform=axes.transAxes)
-    draw_network(axes, spec)
+    draw_network(axes, spec, heat)

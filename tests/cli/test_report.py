@@ -16,14 +16,20 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from archsim.cli import group, main
+from archsim.hardware.system import System
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
 from archsim.report import html_page
 from archsim.report.html_page import MOST_BYTES
 from archsim.report.html_recovery import recovery
 from archsim.report.html_rows import waterfall
+from archsim.report.style import svg_bytes
+from archsim.report.system_figure import system_figure
 from archsim.result import ScopeLedger
+from archsim.run import load_system
 
 VOID = {"meta", "link", "img"}
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>$\\frac{'
@@ -316,3 +322,30 @@ def browse(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
         [str(BROWSER), *flags, "--enable-logging=stderr", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
+
+
+def test_links_are_drawn_as_warm_as_they_are_busy() -> None:
+    """The busiest link has the end of the scale, an idle one is grey, and the busier way of a link is what counts."""
+    spec = load_system("h100-sxm8")
+    heat = {f"chip{n}-switch0": 0.1 * n for n in range(8)} | {f"switch0-chip{n}": 0.05 for n in range(8)}
+    axes = system_figure(spec, heat).axes[1]
+    colours = [to_hex(line.get_color()) for line in axes.lines if line.get_linewidth() > 1.5]
+    assert len(colours) == 8
+    assert len(set(colours)) == 8  # 5 % of chip0's way back; 10 % to 70 % of the others' way out
+    assert to_hex(colormaps["viridis_r"](1.0)) in colours
+    cold = dict.fromkeys(heat, 0.0)
+    greys = [to_hex(line.get_color()) for line in system_figure(spec, cold).axes[1].lines if line.get_linewidth() > 1.5]
+    assert set(greys) == {"#d9d9d9"}
+    large = load_system("h100-sxm8x16")
+    names = [link.name for link in System(large).network.links]
+    assert svg_bytes(system_figure(large, dict.fromkeys(names, 0.5)))
+
+
+def test_a_run_on_pools_draws_every_pool(tmp_path: Path) -> None:
+    """Each system that serves has its drawing."""
+    given = ["run", "h100-h200", "--model", "llama-3.1-8b", "--trace", "azure-conv", "--limit", "3"]
+    invoke(*given, "--out", tmp_path / "run")
+    text = page_of(tmp_path / "r.html", tmp_path / "run")
+    assert text.count('class="picture"') == 2
+    assert "Drawing of the pool prefill" in text
+    assert "Operators, before and after batching" not in text
