@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from archsim.errors import ArchsimError
+from archsim.errors import ArchsimError, CapacityError
 from archsim.validation.machines import Request, machine, precision_of
 from archsim.validation.network import Row, row
 from archsim.validation.table import Record, number, whole
@@ -27,6 +27,7 @@ _RUNTIMES = {"vllm": "eager-2023", "distserve": "trtllm-2024"}
 """vLLM of early 2024 issues every operator from Python; DistServe's own engine (SwiftTransformer) is C++, whose host
 is taken as that of the C++ engine of the same year."""
 _SKIPPED = "no time above zero at this point of the fit"
+_TOO_MANY = "the chips do not hold so many sequences: no measurement can lie at this point of the fit"
 
 
 def fitted_rows(records: Iterable[Record], settings: tuple[str, ...]) -> Iterator[Row]:
@@ -64,6 +65,8 @@ def _predict_ms(record: Record, batch: int, tokens: int, settings: tuple[str, ..
     try:
         made = machine(Request(record["system"], record["model"], precision, chips, runtime, settings=settings))
         seconds = made.prefill_s(1, tokens) if record["phase"] == "prefill" else made.decode_s(batch, tokens)
+    except CapacityError:
+        return None, _TOO_MANY
     except ArchsimError as error:
         return None, str(error)
     return seconds * 1e3, None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from archsim.errors import InputError
+from archsim.errors import InputError, Problem
 from archsim.workload.model import Model, load_model
 
 __all__ = ["model_named"]
@@ -53,7 +53,7 @@ def model_named(words: str) -> Model:
             return load_model(name)
         except InputError:
             continue
-    return load_model(words)
+    raise InputError(Problem("", "model", words, "a bundled model (`archsim list models`), however it is spelt"))
 
 
 def _spellings(words: str) -> Iterator[str]:

@@ -56,9 +56,11 @@ def coverage_lines(intervals: Mapping[str, Any], widths: Widths) -> list[str]:
     lines = [
         "## Error bars", "",
         f"Share of the rows inside their {100 * LEVEL:.0f} % interval, from widths derived without its silicon:", "",
-        "| left out | inside |", "|---|---|",
     ]  # fmt: skip
-    lines += [f"| {row['id'].removesuffix(' inside')} | {100 * row['predicted']:.0f} % |" for row in intervals["rows"]]
+    first = [row for row in intervals["rows"] if str(row["group"]).endswith("first tokens")]
+    lines += _inside([row for row in intervals["rows"] if row not in first])
+    if first:
+        lines += ["", "Of times to the first token, on which no bound is:", "", *_inside(first)]
     lines += [
         "",
         "Half-widths of ln(measured / predicted), of all rows ([uncertainty.md](uncertainty.md)):",
@@ -66,6 +68,14 @@ def coverage_lines(intervals: Mapping[str, Any], widths: Widths) -> list[str]:
         "| part | half-width | rows | silicon |",
     ]
     lines.append("|---|---|---|---|")
-    parts = [*widths.within.items(), ("between silicons", widths.between)]
+    parts = [
+        *widths.within.items(), ("between silicons", widths.between), ("first tokens, in all", widths.first),
+    ]  # fmt: skip
     lines += [f"| {name} | {width.half_width} | {width.rows} | {', '.join(width.silicon)} |" for name, width in parts]
     return lines
+
+
+def _inside(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a table of the share of rows inside, silicon by silicon."""
+    cells = [f"| {row['id'].removesuffix(' inside')} | {100 * row['predicted']:.0f} % |" for row in rows]
+    return ["| left out | inside |", "|---|---|", *cells]
