@@ -78,6 +78,7 @@ class Twin:
     out_bytes: int = 0
     in_bytes: int = 0
     turned_away: int = 0
+    fetched: int = 0
 
 
 @dataclass
@@ -99,8 +100,12 @@ def twin_replay(arrivals: list[Any], costs: Any, limits: Any, policy: str = "pre
     waiting: list[Row] = []
     running: list[Row] = []
     clock = 0
-    while pending or waiting or running:
+    twin.cache.costs = costs
+    while pending or waiting or running or twin.cache.unwritten:
         _receive(pending, waiting, limits, clock)
+        if twin.cache.unwritten:
+            clock = _written(twin, costs, limits, clock)
+            continue
         if policy != "static":
             _make_room(twin, waiting, running, [], limits)
             clock = _move(twin, costs, limits, clock)
@@ -136,8 +141,12 @@ def _twin_chunked(arrivals: list[Any], costs: Any, limits: Any) -> Twin:
     running: list[Row] = []
     twin.chunked = True
     partly = twin.partly
-    while pending or waiting or running or partly:
+    twin.cache.costs = costs
+    while pending or waiting or running or partly or twin.cache.unwritten:
         _receive(pending, waiting, limits, clock)
+        if twin.cache.unwritten:
+            clock = _written(twin, costs, limits, clock)
+            continue
         budget = limits.max_prefill_tokens - len(running) * (1 + limits.ahead)
         wanted = bool(waiting or partly)
         if budget > 0 or not wanted:
@@ -205,9 +214,12 @@ def _give_up(twin: Twin, running: list[Row], waiting: list[Row], limits: Any) ->
     twin.preemptions += 1
     tier = limits.techniques.tier
     if tier and tier.swaps:
-        size = _cache_bytes(row, limits)
-        if size + sum(other.stored for other in twin.rows) <= tier.capacity_bytes:
+        size, cache = _cache_bytes(row, limits), twin.cache
+        while cache.tier and size + cache.swapped_bytes + len(cache.tier) * cache.unit_bytes > tier.capacity_bytes:
+            cache.drop()
+        if size + cache.swapped_bytes <= tier.capacity_bytes:
             row.stored = size
+            cache.swapped_bytes += size
             twin.out_bytes += size
             twin.moves.append((True, size))
         else:
@@ -233,6 +245,22 @@ def _move(twin: Twin, costs: Any, limits: Any, clock: int) -> int:
     return clock
 
 
+def _written(twin: Twin, costs: Any, limits: Any, clock: int) -> int:
+    """Copy what prompts have left for the tier."""
+    twin.moves.append((True, twin.cache.unwritten * twin.cache.unit_bytes))
+    twin.out_bytes += twin.moves[-1][1]
+    twin.cache.unwritten = 0
+    return _move(twin, costs, limits, clock)
+
+
+def _fetch(twin: Twin) -> None:
+    """Let come from the tier what prompts that start have found there."""
+    if twin.cache.fetched > twin.fetched:
+        twin.moves.append((False, (twin.cache.fetched - twin.fetched) * twin.cache.unit_bytes))
+        twin.in_bytes += twin.moves[-1][1]
+        twin.fetched = twin.cache.fetched
+
+
 def _returns(twin: Twin, waiting: list[Row], running: list[Row], costs: Any, limits: Any) -> bool:
     """Take the first of the queue back from the tier if there is a place, and blocks for the next iteration."""
     row = waiting[0]
@@ -243,6 +271,7 @@ def _returns(twin: Twin, waiting: list[Row], running: list[Row], costs: Any, lim
         return False
     twin.moves.append((False, row.stored))
     twin.in_bytes += row.stored
+    twin.cache.swapped_bytes -= row.stored
     row.stored = 0
     running.append(waiting.pop(0))
     twin.cache.shrink(_held(twin, twin.partly, running, limits))
@@ -334,6 +363,7 @@ def _parts(
         partly.append(waiting.pop(0))
         parts.append((row, min(row.length - row.prefilled, budget)))
         budget -= parts[-1][1]
+    _fetch(twin)
     return parts
 
 
@@ -426,6 +456,8 @@ def _fitting(twin: Twin, waiting: list[Row], running: list[Row], limits: Any) ->
 def _prefill(twin: Twin, rows: list[Row], running: list[Row], costs: Any, limits: Any, clock: int) -> int:
     for place, row in enumerate(rows):
         _reserve(twin, row, (rows[:place], running), limits)
+    _fetch(twin)
+    clock = _move(twin, costs, limits, clock)
     tokens = sum(row.length - row.cached for row in rows)
     pairs = sum(_attended(at, limits) for row in rows for at in range(row.cached + 1, row.length + 1))
     context = sum(row.length for row in rows)

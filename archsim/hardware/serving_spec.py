@@ -29,6 +29,10 @@ class PrefixCacheSpec(Spec):
 
     eviction: Text
     """What goes first when blocks are needed: a key of `archsim.serving.prefix.EVICTIONS`."""
+    offload: Text | None = None
+    """What goes first where the tier is full that keeps prefixes, too: a key of `EVICTIONS`; not stated: none does."""
+    fetch: Literal["always", "cheaper"] = "cheaper"
+    """When prefixes come back from the tier: always, or where that takes less time than it saves."""
     imbalance: Count | None = None
     """Tokens that a replica may owe beyond the one that owes the fewest, and still be sent what begins as it holds:
     for the router `prefix_affinity`."""
@@ -164,8 +168,12 @@ class ServingSpec(Spec):
     def _check_tier(self) -> ServingSpec:
         if self.preemption == "swap" and self.tier is None:
             raise refusal("tier", "", "a tier that preempted sequences' caches move to (preemption is swap)")
-        if self.tier is not None and self.preemption != "swap":
-            raise refusal("tier", self.tier.name, "no tier where nothing moves there: preemption is recompute")
+        offloads = self.prefix_cache is not None and self.prefix_cache.offload is not None
+        if offloads and self.tier is None:
+            raise refusal("tier", "", "a tier that keeps prefixes (prefix_cache.offload)")
+        if self.tier is not None and self.preemption != "swap" and not offloads:
+            expected = "no tier where nothing moves there: neither preemption = swap nor prefix_cache.offload is stated"
+            raise refusal("tier", self.tier.name, expected)
         if self.priority and self.priority.preempt not in {"never", self.preemption}:
             expected = f"never or {self.preemption}, as serving.preemption says"
             raise refusal("priority.preempt", self.priority.preempt, expected)

@@ -126,6 +126,16 @@ class KvTierFacts(_Row):
     """Those that came back."""
     turned_away: Count
     """Preempted sequences that found no room there and were computed again."""
+    stored_blocks: Count
+    """Blocks of prompts (the trace's, with their tokens) that were copied there."""
+    fetched_blocks: Count
+    """Those that came back for later prompts, as often as they did."""
+    dropped_blocks: Count
+    """Those that it gave up for others."""
+    hit_tokens: Count
+    """Of `prefix_cache.hit_tokens`, those that came from here."""
+    hit_share: Fraction
+    """Of the prompt tokens that were let in; what is left of `prefix_cache.hit_share` was in the chips' own blocks."""
     out_bytes: Count
     in_bytes: Count
     peak_bytes: Count

@@ -40,7 +40,11 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
 def _tier_text(tier: KvTierFacts) -> str:
     moved = f"{format_quantity(tier.out_bytes, 'bytes')} out, {format_quantity(tier.in_bytes, 'bytes')} back"
     text = f"{tier.name}: {moved} in {format_quantity(tier.time_s, 's')}"
-    return f"{text}, {tier.swapped_out:,} sequences swapped, {tier.turned_away:,} computed again for want of room"
+    if tier.stored_blocks:
+        text += f", {percent(tier.hit_share)} of prompt tokens found there"
+    if tier.swapped_out or tier.turned_away:
+        text += f", {tier.swapped_out:,} sequences swapped, {tier.turned_away:,} computed again for want of room"
+    return text
 
 
 def _metric_lines(found: MetricFacts) -> list[tuple[str, str]]:

@@ -76,7 +76,9 @@ def _answer_rule(serving: ServingSpec, spec: SystemSpec, trace: Trace | ClosedLo
 
 
 def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | ClosedLoop) -> PrefixRule:
-    known(spec.name, "serving.prefix_cache.eviction", prefix.eviction, EVICTIONS)
+    for key, order in (("eviction", prefix.eviction), ("offload", prefix.offload)):
+        if order is not None:
+            known(spec.name, f"serving.prefix_cache.{key}", order, EVICTIONS)
     own, block_tokens = spec.runtime.kv_block_tokens, 0 if isinstance(trace, ClosedLoop) else trace.block_tokens
     if not block_tokens:
         expected = "a trace that says which prompts begin alike (Mooncake's hash_ids), or no prefix cache"
@@ -87,7 +89,7 @@ def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace:
     if not model.reach.full:
         expected = "a model with layers that attend to everything: windows keep nothing of a prefix"
         raise InputError(Problem(spec.name, "serving.prefix_cache", model.name, expected))
-    return PrefixRule(prefix.eviction, block_tokens, prefix.imbalance)
+    return PrefixRule(prefix.eviction, block_tokens, prefix.offload, prefix.fetch, prefix.imbalance)
 
 
 def known(file: str, key: str, name: str, names: Collection[str]) -> None:

@@ -9,6 +9,7 @@ Times of a request are whole picoseconds; times of windows and phases are fine (
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from archsim.result import RequestColumns
@@ -53,6 +54,14 @@ class Window:
     """Tokens that its iterations yield."""
     phases: dict[str, PhaseUse] = field(default_factory=dict)
     """Only phases that occur."""
+
+    @classmethod
+    def of(cls, windows: Iterable[Window]) -> Window:
+        """Return *windows*, which follow each other from 0 on, as one."""
+        whole = cls(0, 0)
+        for window in windows:
+            whole.add(window)
+        return whole
 
     def add(self, other: Window) -> None:
         """Append *other*, which starts where this window ends."""

@@ -30,6 +30,7 @@ from archsim.serving.costs import Costs, check_clock, fine_from_ps, ps_from_fine
 from archsim.serving.mate import Mate
 from archsim.serving.observe import Observer
 from archsim.serving.policies import POLICIES, Policy
+from archsim.serving.prefix_tier import second_level
 from archsim.serving.queue import LATE, Queue
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits, Sequence, refusal
@@ -105,6 +106,7 @@ class Server:
         self._pace = Pace(pattern_of(limits.techniques))
         self._preemptions = 0
         self._tier = Tier(limits.techniques.tier, limits) if limits.techniques.tier else None
+        self._levels = second_level(self._batch, self._tier, costs, limits)
         self._observer = Observer() if limits.techniques.watched else None
 
     def serve(self, kernel: Kernel) -> Process:
@@ -135,6 +137,9 @@ class Server:
             landed = self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
             if self._observer is not None:
                 self._observer.landed(landed)
+        if self._levels is not None and self._levels.unwritten:
+            self._now_fine = self._levels.write(self._log, self._now_fine)
+            return []
         joining = self._start_chunks() if self._policy.chunked else self._start_prefill()
         return ([] if self._decode() else None) if joining is None else joining
 
@@ -169,13 +174,10 @@ class Server:
     def record(self, event_count: int) -> Record:
         """Return what the finished replay leaves."""
         windows = self._log.windows()
-        total = Window(0, 0)
-        for window in windows:
-            total.add(window)
         return Record(
             requests=self._books.columns(),
             windows=windows,
-            total=total,
+            total=Window.of(windows),
             completed=self._books.completed,
             rejected=self._books.rejected,
             preemptions=self._preemptions,
@@ -237,6 +239,8 @@ class Server:
             return None
         for sequence in joining:
             batch.reserve(sequence)
+        if self._levels is not None:
+            self._now_fine = self._levels.fetch(self._log, self._now_fine)
         run = whole_prompts(self._costs, joining, self._limits.reach)
         self._log.open(self._now_fine)
         self._log.book("prefill_recompute" if joining[0].generated else "prefill", 1, run, count)
@@ -298,6 +302,8 @@ class Server:
             under_way.append(sequence)
             left -= sequence.new_tokens
             count -= 1
+        if self._levels is not None:
+            self._now_fine = self._levels.fetch(self._log, self._now_fine)
 
     def _preempt_for(self, steps: int) -> None:
         batch = self._batch
@@ -315,17 +321,20 @@ class Server:
 
     def _decode(self) -> bool:
         """Run iterations of the batch up to the next boundary that matters; return whether anybody decodes."""
-        batch, before = self._batch, self._preemptions
+        batch, before, rules = self._batch, self._preemptions, self._limits.techniques
         self._preempt_for(self._pace.tokens_next)
         if not len(batch):
             return False
         self._log.open(self._now_fine)
         limit_fine = self._log.border_fine
-        if self._preemptions > before and (self._policy.chunked or self._limits.techniques != PLAIN):
+        if self._preemptions > before and (self._policy.chunked or rules != PLAIN):
             # Tokens of the budget, or blocks and time that others would have taken, may let someone in at once.
             limit_fine = self._now_fine + 1
+        if self._waiting and rules.class_preempts and rules.tpot_ps is not None:
+            # Who is urgent and held back by that bound takes others' places as soon as blocks are short.
+            limit_fine = self._now_fine + 1
         # Nobody can be let in while others wait or the batch is full, whoever arrives.
-        open_door = self._limits.techniques.classes or (not self._waiting and batch.free_places)
+        open_door = rules.classes or (not self._waiting and batch.free_places)
         if open_door and self._arrivals.next_ps is not None:
             limit_fine = min(limit_fine, fine_from_ps(self._arrivals.next_ps))
         if self._waiting and (late_fine := self._waiting.next_late_fine) is not None:
@@ -335,7 +344,7 @@ class Server:
             # The first boundary whose whole picosecond is that one, not the first one at or after its end.
             limit_fine = limit_fine if mate_ps is None else min(limit_fine, fine_from_ps(mate_ps - 1) + 1)
         span, start = Span(len(batch), batch.kv_tokens, batch.growth), self._pace.iterations
-        left_fine = limit_fine - self._now_fine
+        left_fine = max(limit_fine - self._now_fine, 1)  # somebody may have arrived while caches moved
         steps, tokens, run = jump(batch, self._costs, span, self._pace.pattern, start=start, left_fine=left_fine)
         if self._pace.even:
             self._log.decoding(self._batch, steps)

@@ -269,13 +269,10 @@ _PROGRESS_EVERY = 256
 
 def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Record:
     windows = merged_windows([record.windows for record in records])
-    total = Window(0, 0)
-    for window in windows:
-        total.add(window)
     return Record(
         requests=merged_requests([record.requests for record in records], sent),
         windows=windows,
-        total=total,
+        total=Window.of(windows),
         completed=sum(record.completed for record in records),
         rejected=sum(record.rejected for record in records),
         preemptions=sum(record.preemptions for record in records),

@@ -19,6 +19,10 @@ class PrefixRule:
     """A key of `archsim.serving.prefix.EVICTIONS`."""
     unit_tokens: int
     """Tokens for which a prompt has one id: a multiple of the tokens of a block."""
+    offload: str | None = None
+    """How a tier that keeps units, too, gives them up: a key of `EVICTIONS`; None: no tier does."""
+    fetch: str = "cheaper"
+    """When they come back: one of `archsim.serving.prefix_tier.FETCHES`."""
     imbalance_tokens: int | None = None
     """What a replica may owe beyond the one that owes the fewest, and still be sent what begins as it holds."""
 

@@ -11,6 +11,7 @@ computed again (A27).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from archsim.errors import InputError, Problem
@@ -32,6 +33,14 @@ class TierUse:
     """Those that came back."""
     turned_away: int = 0
     """Preempted sequences for whose cache there was no room."""
+    stored_units: int = 0
+    """Units of prefixes that were copied there."""
+    fetched_units: int = 0
+    """Units of prefixes that came from there."""
+    dropped_units: int = 0
+    """Units of prefixes that it gave up."""
+    hit_tokens: int = 0
+    """Of the prompts that were let in, what came from there; not computed again after a preemption."""
     out_bytes: int = 0
     in_bytes: int = 0
     peak_bytes: int = 0
@@ -54,8 +63,11 @@ class Tier:
     def __init__(self, rule: TierRule, limits: Limits) -> None:
         self._rule = rule
         self._reach = limits.reach
-        self._held_bytes = 0
+        self._held_bytes = self._unit_bytes = 0
+        """Of swapped sequences, and of units of prefixes."""
         self.use = TierUse()
+        self.yields: Callable[[], bool] = lambda: False
+        """Gives up a unit of prefixes for a preempted sequence; says whether there was one."""
 
     def put(self, sequence: Sequence, costs: Costs) -> Run | None:
         """Take the cache of *sequence*, which was preempted; return the move, None where it is thrown away.
@@ -69,30 +81,52 @@ class Tier:
         if size > self._rule.capacity_bytes:
             expected = f"at least the {size:,} bytes that request {sequence.id} has when it is preempted"
             raise InputError(Problem("", "serving.tier.capacity", f"{self._rule.capacity_bytes:,} bytes", expected))
+        while self._held_bytes + self._unit_bytes + size > self._rule.capacity_bytes and self.yields():
+            continue
         if self._held_bytes + size > self._rule.capacity_bytes:
             self.use.turned_away += 1
             return None
         sequence.stored_bytes = size
         self._held_bytes += size
         self.use.swapped_out += 1
-        self.use.peak_bytes = max(self.use.peak_bytes, self._held_bytes)
-        return self._move_out(size, costs)
+        self.hold_units(0)
+        return self.move_out(size, costs)
 
     def take(self, sequence: Sequence, costs: Costs) -> Run:
         """Give back the cache of *sequence* and return the move."""
         size, sequence.stored_bytes = sequence.stored_bytes, 0
         self._held_bytes -= size
         self.use.swapped_in += 1
-        return self._move_in(size, costs)
+        return self.move_in(size, costs)
 
-    def _move_out(self, size: int, costs: Costs) -> Run:
+    @property
+    def room_bytes(self) -> int:
+        """What swapped sequences leave for prefixes."""
+        return self._rule.capacity_bytes - self._held_bytes
+
+    def bytes_of(self, attended: int) -> int:
+        """Return the bytes of a cache of *attended* tokens, counted as `Reach.attended` does."""
+        return self._rule.bytes_of(attended)
+
+    def hold_units(self, more_bytes: int) -> None:
+        """Hold *more_bytes* of prefixes."""
+        self._unit_bytes += more_bytes
+        self.use.peak_bytes = max(self.use.peak_bytes, self._held_bytes + self._unit_bytes)
+
+    def in_fine(self, size: int) -> int:
+        """Return the time in which *size* bytes would come from the tier."""
+        return fine_from_ps(self._rule.latency_ps) + _passing(size, self._rule.in_bytes_per_s)
+
+    def move_out(self, size: int, costs: Costs) -> Run:
+        """Return the move of *size* bytes to the tier."""
         wait_fine, out_fine = fine_from_ps(self._rule.latency_ps), _passing(size, self._rule.out_bytes_per_s)
         use = self.use
         use.out_bytes, use.out_fine = use.out_bytes + size, use.out_fine + out_fine
         use.out_wait_fine += wait_fine
         return costs.moved(wait_fine, out_fine, 0)
 
-    def _move_in(self, size: int, costs: Costs) -> Run:
+    def move_in(self, size: int, costs: Costs) -> Run:
+        """Return the move of *size* bytes from the tier."""
         wait_fine, in_fine = fine_from_ps(self._rule.latency_ps), _passing(size, self._rule.in_bytes_per_s)
         use = self.use
         use.in_bytes, use.in_fine = use.in_bytes + size, use.in_fine + in_fine

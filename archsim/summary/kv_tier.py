@@ -37,13 +37,19 @@ def with_tier(result: Result, design: Design, served: Served) -> Result:
     if serving is None or serving.tier is None or use is None or served.limits is None:
         return result
     rule = served.limits.techniques.tier
-    servers = len(served.replicas) or 1
+    servers, prefixes = len(served.replicas) or 1, served.record.prefixes
+    prompts = prefixes.prompt_tokens if prefixes else 0
     facts = KvTierFacts(
         name=serving.tier.name,
         capacity_bytes=servers * rule.capacity_bytes if rule else 0,
         swapped_out=use.swapped_out,
         swapped_in=use.swapped_in,
         turned_away=use.turned_away,
+        stored_blocks=use.stored_units,
+        fetched_blocks=use.fetched_units,
+        dropped_blocks=use.dropped_units,
+        hit_tokens=use.hit_tokens,
+        hit_share=use.hit_tokens / prompts if prompts else 0.0,
         out_bytes=use.out_bytes,
         in_bytes=use.in_bytes,
         peak_bytes=use.peak_bytes,

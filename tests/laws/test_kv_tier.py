@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from hypothesis import given, settings
 from archsim.errors import InputError
 from archsim.run import load_model, load_system, run
 from archsim.serving.policies import POLICIES
-from archsim.serving.prefix import EVICTIONS
-from archsim.serving.record import PhaseUse
+from archsim.serving.prefix import EVICTIONS, PrefixUse
+from archsim.serving.prefix_tier import FETCHES
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import DraftRule, PrefixRule, Techniques, TierRule
@@ -48,20 +49,22 @@ def crowds(draw: st.DrawFn) -> tuple[list[Arrival], Limits]:
         in_bytes_per_s=draw(st.sampled_from([10**6, 10**10])),
         latency_ps=draw(st.sampled_from([0, 1, 10**6])),
         kv_bits=kv_bits,
-        swaps=True,
+        swaps=draw(st.sampled_from([True, True, False])),
     )
-    unit_tokens = block_tokens * draw(st.integers(1, 2))
+    unit_tokens, orders = block_tokens * draw(st.integers(1, 2)), st.sampled_from(sorted(EVICTIONS))
+    offload = draw(st.none() | orders | orders) if reach.full else None
+    prefix = PrefixRule(draw(orders), unit_tokens, offload, draw(st.sampled_from(FETCHES)))
     limits = Limits(
         max_batch=draw(st.integers(3, 8)),
         max_prefill_tokens=draw(st.integers(10, 120)),
-        kv_blocks=draw(st.integers(one, 2 * one)),
+        kv_blocks=draw(st.integers(one, one + one // 2)),
         block_tokens=block_tokens,
         context_tokens=MOST_TOKENS,
         reach=reach,
-        techniques=Techniques(prefix=PrefixRule(draw(st.sampled_from(sorted(EVICTIONS))), unit_tokens), tier=tier),
+        techniques=Techniques(prefix=prefix, tier=tier),
     )
-    gaps = st.sampled_from([0, 0, 1, 10**4, 10**8])
-    rows = draw(st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(20, 60)), min_size=4, max_size=12))
+    gaps = st.sampled_from([0, 0, 1, 10**4, 10**8, 10**14])
+    rows = draw(st.lists(st.tuples(gaps, st.integers(5, 60), st.integers(1, 40)), min_size=5, max_size=14))
     own, at, arrivals = iter(range(1000, 10**6)), 0, []
     for gap, prompt, output in rows:
         at += gap
@@ -71,9 +74,9 @@ def crowds(draw: st.DrawFn) -> tuple[list[Arrival], Limits]:
 
 @given(
     costs_pairs(), crowds(), st.sampled_from(sorted(POLICIES)),
-    st.sampled_from([(), (30, 70)]), st.sampled_from([None, None, 10**6]), st.integers(0, 3),
+    st.sampled_from([(), (30, 70)]), st.sampled_from([None, None, 10**6]), st.sampled_from([0, 1, 1, 1, 2, 3]),
 )  # fmt: skip
-@settings(quiet, max_examples=50)
+@settings(quiet, max_examples=60)
 def test_where_preempted_caches_move_to_a_tier_the_replay_equals_its_twin(
     pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], policy: str,
     classes: tuple[int, ...], tpot_ps: int | None, more: int,
@@ -100,10 +103,26 @@ def test_where_preempted_caches_move_to_a_tier_the_replay_equals_its_twin(
     assert record.preemptions == slow.preemptions
     use = record.tier
     assert use is not None
-    assert record.total.phases.get("moving", PhaseUse()).iterations == use.swapped_out + use.swapped_in
+    cache = slow.cache
     assert (use.out_bytes, use.in_bytes, use.turned_away) == (slow.out_bytes, slow.in_bytes, slow.turned_away)
-    assert use.swapped_out + use.turned_away == record.preemptions
-    assert (use.out_bytes, use.swapped_out) == (use.in_bytes, use.swapped_in)
+    assert (use.stored_units, use.fetched_units, use.dropped_units) == (cache.stored, cache.fetched, cache.dropped)
+    assert use.hit_tokens == cache.tier_hit
+    if limits.techniques.prefix is not None:
+        assert record.prefixes == PrefixUse(cache.prompt, cache.hit, cache.evicted)
+    _assert_conserved(record, limits, held=len(cache.tier))
+
+
+def _assert_conserved(record: Any, limits: Limits, *, held: int) -> None:
+    """What went out is back, was dropped or is still there; every preempted sequence's cache moves or is given up."""
+    use, rule, tier = record.tier, limits.techniques.prefix, limits.techniques.tier
+    assert tier is not None
+    unit = tier.bytes_of(limits.reach.full * rule.unit_tokens) if rule else 0
+    swapped_out, swapped_in = use.out_bytes - use.stored_units * unit, use.in_bytes - use.fetched_units * unit
+    assert swapped_out == swapped_in
+    assert use.swapped_out == use.swapped_in
+    assert use.stored_units == use.dropped_units + held
+    assert use.swapped_out + use.turned_away == (record.preemptions if tier.swaps else 0)
+    assert use.peak_bytes <= tier.capacity_bytes
 
 
 def _limits(kv_blocks: int, tier: TierRule | None = None) -> Limits:
@@ -147,6 +166,33 @@ def test_a_swap_that_takes_no_time_is_never_later_than_computing_again(
     assert swapped.total.output_tokens == again.total.output_tokens == output + further
 
 
+@pytest.mark.parametrize(
+    ("in_bytes_per_s", "fetch", "cached"),
+    [(8 * 10**9, "cheaper", 8), (10**9, "cheaper", 0), (10**9, "always", 8)],
+)
+def test_a_prefix_comes_back_where_the_move_takes_less_than_it_saves(
+    in_bytes_per_s: int, fetch: str, cached: int
+) -> None:
+    """A prompt of 12 tokens costs 1,000 ps each beyond what is found; two units of four are 8 bytes of the tier.
+
+    A second prompt drives the first out of the six blocks, the third begins as the first did. Fetched at 8 GB/s
+    the units take 1,000 ps and save 8,000; at 1 GB/s as much as they save, which is not less.
+    """
+    costs = toy.ToyCosts(lambda _batch, _kv: 1000, lambda tokens, _pairs: 1000 * tokens, spacing_bits=4)
+    rule = PrefixRule("lru", 4, "lru", fetch)
+    tier = _tier(swaps=False, in_bytes_per_s=in_bytes_per_s, out_bytes_per_s=10**10)
+    limits = replace(_limits(6), techniques=Techniques(prefix=rule, tier=tier))
+    arrivals = [
+        Arrival(0, 12, 1, (1, 2, 3)), Arrival(10**9, 20, 1, (4, 5, 6, 7, 8)), Arrival(2 * 10**9, 12, 1, (1, 2, 9)),
+    ]  # fmt: skip
+    record = replay(arrivals, costs, limits=limits)
+    move = -(-8 * 10**12 // in_bytes_per_s) if cached else 0
+    assert record.requests.finish_ps[2] == 2 * 10**9 + move + 1000 * (12 - cached)
+    use = record.tier
+    assert use is not None
+    assert (use.stored_units, use.fetched_units, use.hit_tokens) == (3 + 5 + 1, cached // 4, cached)
+
+
 def test_a_tier_that_could_not_hold_a_single_cache_is_refused() -> None:
     """Eleven tokens of a byte each do not fit ten bytes."""
     costs = toy.ToyCosts(lambda _batch, _kv: 1000, lambda _tokens, _pairs: 1000, spacing_bits=4)
@@ -155,6 +201,7 @@ def test_a_tier_that_could_not_hold_a_single_cache_is_refused() -> None:
 
 
 SWAP = ("serving.preemption=swap", "serving.tier=host-pcie5")
+CACHE = ("serving.prefix_cache.eviction=lru",)
 TIGHT = ("hbm.reserved=75.4 GB", "runtime.max_prefill_tokens=2048", "runtime.max_batch=8")
 
 
@@ -187,6 +234,35 @@ def test_what_moves_is_booked_in_the_memory_and_at_the_port(crowded: dict[str, A
     assert result.energy.by_part["tier"] == pytest.approx(8 * 2 * tier.out_bytes * 25e-12)
 
 
+def test_a_run_says_which_level_found_what(tmp_path: Path) -> None:
+    """A talk of nine blocks of 512 is driven out by two of twenty; eight of its blocks come from the host."""
+    rows = [(0, 9, 0), (60_000, 20, 100), (90_000, 20, 200), (120_000, 9, 0)]
+    lines = [
+        {"timestamp": at, "input_length": 512 * units, "output_length": 2, "hash_ids": [*range(first, first + units)]}
+        for at, units, first in rows
+    ]
+    lines[-1]["hash_ids"] = [*range(8), 77]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    model, tight = load_model("llama-3.1-8b"), "hbm.reserved=74 GB"
+    one, two = (
+        run(load_system("gh200", (tight, *CACHE, *more)), model, trace=load_trace(str(path)))
+        for more in ((), ("serving.prefix_cache.offload=lru", "serving.tier=host-pcie5"))
+    )
+    assert one.serving is not None
+    assert one.serving.prefix_cache is not None
+    assert (one.serving.prefix_cache.hit_tokens, one.serving.kv_tier) == (0, None)
+    assert two.serving is not None
+    assert two.serving.kv_tier is not None
+    tier = two.serving.kv_tier
+    assert (tier.stored_blocks, tier.fetched_blocks, tier.hit_tokens) == (9 + 20 + 20 + 1, 8, 8 * 512)
+    assert tier.hit_share == 8 * 512 / (58 * 512)
+    assert two.serving.prefix_cache is not None
+    assert two.serving.prefix_cache.hit_tokens == tier.hit_tokens
+    assert (tier.out_bytes, tier.in_bytes) == (50 * 512 * 131072, 8 * 512 * 131072)
+    assert two.phases["prefill"].time_s < one.phases["prefill"].time_s
+
+
 def test_what_is_off_leaves_no_trace(crowded: dict[str, Any]) -> None:
     """Without a tier neither the result nor its resolved file knows of one; tokens are the same with it."""
     again, host = crowded["again"], crowded["host"]
@@ -203,6 +279,9 @@ def test_what_is_off_leaves_no_trace(crowded: dict[str, Any]) -> None:
         ("h100-sxm8", ("serving.preemption=swap",), r"serving\.tier.*a tier that preempted"),
         ("h100-sxm8", ("serving.tier=host-pcie5",), r"serving\.tier.*nothing moves there"),
         ("h100-sxm8", (*SWAP[:1], "serving.tier=host-pci5"), r"host-pcie5"),
+        ("h100-sxm8", (*CACHE, "serving.prefix_cache.offload=lru"), r"serving\.tier.*keeps prefixes"),
+        ("h100-sxm8", (*CACHE, *SWAP, "serving.prefix_cache.offload=lry"), r"prefix_cache\.offload.*lru, lfu, fifo"),
+        ("h100-sxm8", (*CACHE, *SWAP, "serving.prefix_cache.fetch=never"), r"prefix_cache\.fetch.*always.*cheaper"),
         ("h100-sxm8", (*SWAP[:1], "serving.tier=own-hbf"), r"serving\.tier\.memory.*it has none"),
         ("h100-hbf", (*SWAP[:1], "serving.tier=own-hbf"), r"flash wears out.*forced"),
         ("gh200-c2c", (*SWAP[:1], "serving.tier=own-lpddr"), r"KV blocks lie"),
