@@ -34,7 +34,7 @@ COSTS = toy.ToyCosts(
 )  # fmt: skip
 LIMITS = Limits(
     max_batch=8, max_prefill_tokens=100, kv_blocks=40, block_tokens=4, context_tokens=110,
-    techniques=Techniques(prefix=PrefixRule("lru", 4, 100)),
+    techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=100)),
 )  # fmt: skip
 H100 = load_system("h100-sxm8")
 MODEL = load_model("llama-3.1-8b")

@@ -50,7 +50,7 @@ def test_a_fleet_behind_affinity_equals_its_twin(
     arrivals: list[Arrival], replicas: int, imbalance: int, policy: str
 ) -> None:
     """Every request goes to the same replica and has the same times; so does what is found."""
-    limits = replace(LIMITS, techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance)))
+    limits = replace(LIMITS, techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=imbalance)))
     fleet = replay_fleet(
         iter(arrivals), COSTS, limits=limits, replicas=replicas, router="prefix_affinity", policy=policy
     )
@@ -92,7 +92,7 @@ def test_affinity_finds_all_that_was_said_before() -> None:
         for turn in range(6)
         for talk in range(5)
     ]
-    limits = replace(LIMITS, kv_blocks=600, techniques=Techniques(prefix=PrefixRule("lru", 4, 10**6)))
+    limits = replace(LIMITS, kv_blocks=600, techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=10**6)))
     found = {
         router: replay_fleet(iter(arrivals), COSTS, limits=limits, replicas=3, router=router).record.prefixes
         for router in ("round_robin", "prefix_affinity")
