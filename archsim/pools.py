@@ -21,20 +21,24 @@ from archsim.placed import Placed, Traffic
 from archsim.result import ARCHSIM_VERSION, Provenance, Result
 from archsim.run import AUTO, Progress, evaluate_step, run
 from archsim.serving.cascade import replay_cascade
+from archsim.serving.closed_loop import Users, steady
 from archsim.serving.configure import arrivals_of
 from archsim.serving.divide import divided, returned
 from archsim.serving.handover import TransferLaw
 from archsim.serving.pool_techniques import check_techniques
 from archsim.serving.pools import Crew, PoolRecords, replay_handover, replay_side_by_side
+from archsim.serving.pools_loop import Source, replay_handover_loop
 from archsim.serving.record import Record
 from archsim.serving.requests import Arrival
 from archsim.serving.router import DEALT
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate, steady_part
+from archsim.serving.sessions import stream_of
 from archsim.summary.costs import costs_of_pools
 from archsim.summary.facts import Served, fidelity_of
 from archsim.summary.pooled import Pool, record_of_pool, result_of_pools
 from archsim.units import format_quantity
 from archsim.workload.batch import Batch
+from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
 from archsim.workload.trace import Trace, load_trace
 
@@ -59,7 +63,9 @@ class _Pools:
     seed: int
 
     @classmethod
-    def of(cls, spec: PoolsSpec, model: Model, precision: str | None, *, trace: Trace | None, seed: int) -> _Pools:
+    def of(
+        cls, spec: PoolsSpec, model: Model, precision: str | None, *, trace: Trace | ClosedLoop | None, seed: int
+    ) -> _Pools:
         """Return it, or raise `InputError` that names the pool on which something does not divide or fit."""
         check_techniques(spec)
         setups = {}
@@ -116,6 +122,17 @@ class _Pools:
         division = divided(arrivals, self.spec, seed=self.seed)
         records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=replayed)
         return replace(records, requests=returned(records.requests, division))
+
+    def replay_loop(self, trace: Trace | ClosedLoop, *, progress: Progress | None = None) -> PoolRecords:
+        """Serve users, or sessions, who wait for their answers."""
+
+        def replayed(done: int, _simulated_ps: int) -> None:
+            if progress is not None:
+                progress("replay", done / trace.count)
+
+        source: Source = Users(trace) if isinstance(trace, ClosedLoop) else stream_of(trace)
+        prefill, decode = (self.crew(self.spec.pool_that(serves)) for serves in ("prefill", "decode"))
+        return replay_handover_loop(source, prefill=prefill, decode=decode, law=self.law, progress=replayed)
 
     def pools(self, replayed: PoolRecords) -> list[Pool]:
         """Return what the summary says of each pool."""
@@ -176,17 +193,25 @@ def run_pools(
 ) -> Result:
     """Replay *trace* with *model* on the pools of *spec*; options as of `archsim.run.run`.
 
-    Raises `InputError` for what does not fit or divide on a pool, which it names, and for a closed loop.
+    Raises `InputError` for what does not fit or divide on a pool, which it names, and for a closed loop on pools that
+    divide requests.
     """
-    if not isinstance(trace, Trace) or trace.closed:
-        expected = "requests that do not wait for others: pools serve no closed loop and no decode trace"
+    if not isinstance(trace, Trace | ClosedLoop):
+        raise InputError(Problem(spec.name, "traffic", trace.name, "requests: pools serve and write no decode trace"))
+    if trace.closed and not spec.hands_over:
+        expected = "requests that do not wait for others: users of a closed loop belong to no one of several pools"
         raise InputError(Problem(spec.name, "traffic", trace.name, expected))
+    if trace.closed and slo_s:
+        raise InputError(Problem("", "--saturate", trace.name, "an open trace: the rate of a closed loop is its own"))
     placed = _Pools.of(spec, model, precision, trace=trace, seed=seed)
-    replayed = placed.replay(arrivals_of(trace), progress=progress, offered=trace.count)
+    if isinstance(trace, ClosedLoop) or trace.closed:
+        replayed = placed.replay_loop(trace, progress=progress)
+    else:
+        replayed = placed.replay(arrivals_of(trace), progress=progress, offered=trace.count)
     if not len(replayed.requests.arrival_ps):
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     search = None
-    if slo_s:
+    if slo_s and isinstance(trace, Trace):
         if progress is not None:
             progress("saturation", 0.0)
         search = placed.saturated(trace, slo_s)
@@ -201,6 +226,7 @@ def run_pools(
         slo_s=slo_s,
         search=search,
         offered_per_search=min(SLICE_REQUESTS, trace.count),
+        counted=steady(replayed.requests, trace) if isinstance(trace, ClosedLoop) else None,
     )
     toml = design_toml(spec)
     provenance = _provenance(placed, model, served, toml=toml, events=_events(pools, replayed))

@@ -45,8 +45,13 @@ class Machine:
 class Pools:
     """Two pools and the requests between them."""
 
-    def __init__(self, arrivals: Any, prefill: Any, decode: Any, law: Any) -> None:
+    def __init__(
+        self, arrivals: Any, prefill: Any, decode: Any, law: Any, again: tuple[int, int, int] | None = None
+    ) -> None:
         self.law = law
+        self.again = again
+        """(prompt, output, how many more) of the requests that follow completions."""
+        self.left = again[2] if again else 0
         self.rows = [Row(number, *arrival[:3]) for number, arrival in enumerate(arrivals)]
         self.senders = [Machine(1 + k, prefill.limits, prefill.costs, sends=True) for k in range(prefill.servers)]
         first = 1 + prefill.servers
@@ -94,8 +99,10 @@ class Pools:
             row.generated += 1
             if row.generated == 1:
                 row.first_token_ps = now_ps
-            if row.generated == row.output:
-                row.finish_ps = now_ps
+        done = [row for row in rows if row.generated == row.output]
+        for row in sorted(done, key=lambda row: row.id):
+            row.finish_ps = now_ps
+            self.ask_again(now_ps)
         if phase != "decode" and not machine.sends:
             machine.running += rows
         machine.running = [row for row in machine.running if row.generated < row.output]
@@ -106,6 +113,18 @@ class Pools:
                 machine.outstanding -= _blocks(row.length, machine.limits)
             else:
                 self.hand_over(machine, row, now_ps)
+
+    def ask_again(self, now_ps: int) -> None:
+        """Let a request follow one that is done."""
+        if self.again is None or not self.left:
+            return
+        self.left -= 1
+        row = Row(len(self.rows), now_ps, *self.again[:2])
+        self.rows.append(row)
+        sender = self.senders[row.id % len(self.senders)]
+        sender.pending.append(row)
+        if not sender.busy:
+            self.wake(sender, now_ps)
 
     def hand_over(self, machine: Machine, row: Row, now_ps: int) -> None:
         """Put *row* on the list of who decodes it."""

@@ -23,10 +23,10 @@ from archsim.serving.router import Fleet, fleet_of
 from archsim.serving.windows import WindowLog
 from archsim.workload.closed_loop import ClosedLoop
 
-__all__ = ["replay_closed_loop", "steady"]
+__all__ = ["Users", "replay_closed_loop", "steady"]
 
 
-class _Users:
+class Users:
     """Arrivals of a loop, of every *step*-th user from *first*: the next requests of those whose last one is done."""
 
     def __init__(self, loop: ClosedLoop, *, first: int = 0, step: int = 1) -> None:
@@ -78,7 +78,7 @@ def replay_closed_loop(
         )
     kernel, servers, served = Kernel(), [], 0
 
-    def server_of(users: _Users) -> Server:
+    def server_of(users: Users) -> Server:
         def done(sequence: Sequence, now_ps: int) -> None:
             nonlocal served
             served += 1
@@ -88,7 +88,7 @@ def replay_closed_loop(
 
         return Server(users, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
 
-    servers = [server_of(_Users(loop, first=replica, step=replicas)) for replica in range(replicas)]
+    servers = [server_of(Users(loop, first=replica, step=replicas)) for replica in range(replicas)]
     processes = [kernel.process(server.serve(kernel)) for server in servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
     return fleet_of(servers, event_count=kernel.event_count)

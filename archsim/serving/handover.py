@@ -152,6 +152,11 @@ class Sender:
         """Take note that the cache of *sequence* will have left at *at_ps*."""
         heappush(self._leaving, (at_ps, sequence.id, sequence))
 
+    @property
+    def timer_ps(self) -> int | None:
+        """When the next cache will have left."""
+        return self._leaving[0][0] if self._leaving else None
+
     def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:
         """Return when blocks come free that somebody waits for, or when more may be known of that."""
         if not waiting:
@@ -178,6 +183,11 @@ class Receiver:
         self._sums = sums
         self._listed: deque[Handed] = deque()
         self._coming: list[tuple[int, int, Served]] = []
+
+    @property
+    def timer_ps(self) -> int | None:
+        """When the next cache lands."""
+        return self._coming[0][0] if self._coming else None
 
     @property
     def lists_someone(self) -> bool:
@@ -232,7 +242,8 @@ class Receiver:
     def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:  # noqa: ARG002 - as a sender's
         """Return when a cache lands, or when it may hear of a request at the soonest; not while one is listed."""
         known = [self._coming[0][0]] if self._coming else []
-        if not self._listed:
+        # Of classes, a more urgent request may find room where the first on the list does not.
+        if not self._listed or self._limits.techniques.classes:
             known += [sender.wakes_ps for sender in self.senders if sender.wakes_ps is not None]
         return max(min(known), now_ps + 1) if known else None
 

@@ -31,8 +31,11 @@ __all__ = [
     "Crew",
     "PoolRecords",
     "Stage",
+    "Tally",
     "Trial",
+    "Wiring",
     "ended_together",
+    "records_of",
     "replay_handover",
     "replay_side_by_side",
     "serve_stage",
@@ -93,12 +96,12 @@ class PoolRecords:
     """Of a cascade: of its first model and of its second."""
 
 
-class _Tally:
+class Tally:
     """Who ended which request."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, *, told: Callable[[Served, int], None] | None = None) -> None:
         self.ended_by: dict[int, int] = {}
-        self._progress = progress
+        self._progress, self._told = progress, told
 
     def of(self, server: int, also: Callable[[Served], None], first: int = 0) -> Callable[[Served, int], None]:
         """Return what *server* calls when a sequence is done; its numbers count from *first*."""
@@ -106,6 +109,8 @@ class _Tally:
         def done(sequence: Served, now_ps: int) -> None:
             self.ended_by[first + sequence.id] = server
             also(sequence)
+            if self._told is not None:
+                self._told(sequence, now_ps)
             if self._progress is not None and len(self.ended_by) % _PROGRESS_EVERY == 0:
                 self._progress(len(self.ended_by), now_ps)
 
@@ -117,6 +122,62 @@ class _Tally:
         return merged_requests([record.requests for record in records], sent)
 
 
+class Wiring:
+    """The servers of a pool of prompts and of one that decodes, and what joins them."""
+
+    def __init__(
+        self,
+        prefill: Crew,
+        decode: Crew,
+        law: TransferLaw,
+        *,
+        desk: Desk,
+        doors: Sequence[Door],
+        tally: Tally,
+        receiver: type[Receiver] = Receiver,
+    ) -> None:
+        self.sums = Transfers()
+        self._desk, self._router = desk, ROUTERS[decode.router]
+        self._owed = [0] * decode.servers
+        self._went: dict[int, int] = {}
+        self.senders = [
+            Sender(rank=1 + place, limits=prefill.limits, beyond=decode.limits, choose=self._choose, port=Port())
+            for place in range(prefill.servers)
+        ]
+        first = 1 + prefill.servers
+        self.receivers = [
+            receiver(rank=first + place, limits=decode.limits, costs=decode.costs, law=law, port=Port(), sums=self.sums)
+            for place in range(decode.servers)
+        ]
+        for sender in self.senders:
+            sender.receivers = self.receivers
+        for mate in self.receivers:
+            mate.senders = self.senders
+        self.servers = [
+            _server(prefill, door, tally.of(place, desk.done), mate)
+            for place, (door, mate) in enumerate(zip(doors, self.senders, strict=True))
+        ] + [
+            _server(decode, _NoDoor(), tally.of(prefill.servers + place, self._decoded), mate)
+            for place, mate in enumerate(self.receivers)
+        ]
+
+    @property
+    def mates(self) -> list[Sender | Receiver]:
+        """The sides of all servers, in order of their ranks."""
+        return [*self.senders, *self.receivers]
+
+    def _choose(self, sequence: Served) -> Receiver:
+        self._desk.done(sequence)
+        tokens = sequence.prompt_tokens + sequence.output_tokens
+        chosen = self._router(Offer(sequence.id, sequence.id, tokens), tuple(self._owed))
+        self._owed[chosen] += tokens
+        self._went[sequence.id] = chosen
+        return self.receivers[chosen]
+
+    def _decoded(self, sequence: Served) -> None:
+        self._owed[self._went.pop(sequence.id)] -= sequence.prompt_tokens + sequence.output_tokens
+
+
 def replay_handover(
     arrivals: Iterable[Arrival],
     *,
@@ -126,53 +187,24 @@ def replay_handover(
     progress: Progress | None = None,
 ) -> PoolRecords:
     """Serve *arrivals* until all are completed or rejected: prompts by *prefill*, further tokens by *decode*."""
-    kernel, sums, tally = Kernel(), Transfers(), _Tally(progress)
+    kernel, tally = Kernel(), Tally(progress)
     desk = Desk(arrivals, ROUTERS[prefill.router], replicas=prefill.servers, sessions=())
-    owed = [0] * decode.servers
-    went: dict[int, int] = {}
-
-    def choose(sequence: Served) -> Receiver:
-        desk.done(sequence)
-        tokens = sequence.prompt_tokens + sequence.output_tokens
-        chosen = ROUTERS[decode.router](Offer(sequence.id, sequence.id, tokens), tuple(owed))
-        owed[chosen] += tokens
-        went[sequence.id] = chosen
-        return receivers[chosen]
-
-    def decoded(sequence: Served) -> None:
-        owed[went.pop(sequence.id)] -= sequence.prompt_tokens + sequence.output_tokens
-
-    senders = [
-        Sender(rank=1 + place, limits=prefill.limits, beyond=decode.limits, choose=choose, port=Port())
-        for place in range(prefill.servers)
-    ]
-    receivers = [
-        Receiver(
-            rank=1 + prefill.servers + place, limits=decode.limits, costs=decode.costs, law=law, port=Port(), sums=sums
-        )
-        for place in range(decode.servers)
-    ]
-    for sender in senders:
-        sender.receivers = receivers
-    for receiver in receivers:
-        receiver.senders = senders
     doors = [Door(desk, place, kernel) for place in range(prefill.servers)]
-    servers = [
-        _server(prefill, door, tally.of(place, desk.done), mate)
-        for place, (door, mate) in enumerate(zip(doors, senders, strict=True))
-    ] + [
-        _server(decode, _NoDoor(), tally.of(prefill.servers + place, decoded), mate)
-        for place, mate in enumerate(receivers)
-    ]
+    wiring = Wiring(prefill, decode, law, desk=desk, doors=doors, tally=tally)
     kernel.process(desk.serve(kernel))
-    processes = [kernel.process(server.serve(kernel)) for server in servers]
+    processes = [kernel.process(server.serve(kernel)) for server in wiring.servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    records = _ended_together(servers, kernel.event_count)
+    return records_of(wiring, tally, kernel.event_count)
+
+
+def records_of(wiring: Wiring, tally: Tally, event_count: int) -> PoolRecords:
+    """Return what the finished servers of *wiring* leave."""
+    records, first = _ended_together(wiring.servers, event_count), len(wiring.senders)
     return PoolRecords(
         tally.requests(records),
-        (records[: prefill.servers], records[prefill.servers :]),
-        (tuple(sender.port for sender in senders), tuple(receiver.port for receiver in receivers)),
-        sums,
+        (records[:first], records[first:]),
+        (tuple(sender.port for sender in wiring.senders), tuple(receiver.port for receiver in wiring.receivers)),
+        wiring.sums,
     )
 
 
@@ -180,7 +212,7 @@ def replay_side_by_side(
     streams: Sequence[Sequence[Arrival]], crews: Sequence[Crew], *, progress: Progress | None = None
 ) -> PoolRecords:
     """Serve each of *streams* with the crew beside it until all are completed or rejected."""
-    kernel, tally = Kernel(), _Tally(progress)
+    kernel, tally = Kernel(), Tally(progress)
     servers: list[Server] = []
     first = 0
     for stream, crew in zip(streams, crews, strict=True):
@@ -208,7 +240,7 @@ class Stage:
 
 def serve_stage(arrivals: Sequence[Arrival], crew: Crew, *, progress: Progress | None = None) -> Stage:
     """Serve *arrivals* with *crew* alone."""
-    kernel, tally = Kernel(), _Tally(progress)
+    kernel, tally = Kernel(), Tally(progress)
     desk = Desk(arrivals, ROUTERS[crew.router], replicas=crew.servers, sessions=())
     servers = tuple(
         _server(crew, Door(desk, place, kernel), tally.of(place, desk.done), None) for place in range(crew.servers)

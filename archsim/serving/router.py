@@ -29,7 +29,7 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import Record, Window
 from archsim.serving.replay import Progress, Server
-from archsim.serving.requests import Arrival, ArrivalStream, Limits
+from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.tier import TierUse
 from archsim.serving.windows import MOST_WINDOWS
@@ -134,7 +134,7 @@ class Desk:
         holdings: Holdings | None = None,
     ) -> None:
         self._holdings = holdings
-        self.stream = ArrivalStream(arrivals)
+        self.stream: Arrivals = ArrivalStream(arrivals)
         self.queues: list[deque[Served]] = [deque() for _ in range(replicas)]
         self.sent: list[int] = []
         """Replica of each request, in order of arrival."""
@@ -170,10 +170,18 @@ class Desk:
             self.route_until(kernel.now_ps)
 
 
+class Clock(Protocol):
+    """What tells the time of a simulation: a `Kernel`, or a simpler one."""
+
+    @property
+    def now_ps(self) -> int:
+        """The clock, in whole picoseconds."""
+
+
 class Door:
     """One replica's requests, as its server asks for them."""
 
-    def __init__(self, desk: Desk, replica: int, kernel: Kernel) -> None:
+    def __init__(self, desk: Desk, replica: int, kernel: Clock) -> None:
         self._desk = desk
         self._queue = desk.queues[replica]
         self._kernel = kernel

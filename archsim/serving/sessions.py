@@ -24,7 +24,7 @@ from archsim.serving.windows import WindowLog
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
-__all__ = ["SessionStream", "replay_sessions"]
+__all__ = ["SessionStream", "replay_sessions", "stream_of"]
 
 Sent = tuple[Arrival, int, int]
 """(request at its earliest arrival, session or -1, wait in ps or -1)."""
@@ -129,6 +129,11 @@ def replay_sessions(
     processes = [kernel.process(server.serve(kernel)) for server in servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
     return fleet_of(servers, event_count=kernel.event_count)
+
+
+def stream_of(trace: Trace) -> SessionStream:
+    """Return the requests of *trace*, all sessions of it."""
+    return SessionStream(_dealt(trace, 0, 1))
 
 
 def _dealt(trace: Trace, replica: int, replicas: int) -> Iterator[Sent]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from archsim.errors import InputError
@@ -19,15 +19,18 @@ from archsim.metrics.accounts import ACCOUNTS
 from archsim.pools import run_design
 from archsim.result import Result
 from archsim.run import load_trace
+from archsim.serving.closed_loop import Users
 from archsim.serving.divide import Division, divided
 from archsim.serving.handover import TransferLaw
 from archsim.serving.observe import bin_of
 from archsim.serving.pools import Crew, replay_handover
+from archsim.serving.pools_loop import replay_handover_loop
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import PLAIN, Techniques
 from archsim.timeline import Ask, timeline_of_requests
+from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import load_model
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -126,6 +129,61 @@ def test_classes_bounds_and_what_is_watched_equal_single_iterations(
     gaps = seen[0].with_others(seen[1:]).gaps
     assert gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
     assert gaps.total_fine == sum(twin.gaps)
+
+
+@LAWS
+@given(
+    loop=st.builds(ClosedLoop, users=st.integers(1, 9), prompt_tokens=st.integers(1, 40),
+                   output_tokens=st.integers(1, 30), rounds=st.integers(1, 3), together=st.booleans()),
+    prefill=crews(Techniques(watched=True)),
+    decode=crews(Techniques(watched=True)),
+    law=LAW,
+)  # fmt: skip
+def test_users_who_ask_again_equal_single_iterations(
+    loop: ClosedLoop, prefill: Crew, decode: Crew, law: TransferLaw
+) -> None:
+    """A request is sent when one before it is done, wherever it decoded; times, phases and gaps are the twin's."""
+    first = [Arrival(0, loop.prompt_tokens, loop.first_output(user)) for user in range(loop.users)]
+    again = (loop.prompt_tokens, loop.output_tokens, loop.users * loop.rounds)
+    twin = pools_twin.Pools(first, prefill, decode, law, again=again)
+    assume(not any(row.rejected for row in twin.rows))
+    fast = replay_handover_loop(Users(loop), prefill=prefill, decode=decode, law=law)
+    table = fast.requests
+    assert len(table.finish_ps) == loop.users * (1 + loop.rounds)
+    assert table.arrival_ps.tolist() == [row.arrival_ps for row in twin.rows]
+    assert table.finish_ps.tolist() == [row.finish_ps for row in twin.rows]
+    assert table.first_token_ps.tolist() == [row.first_token_ps for row in twin.rows]
+    records = [record for pool in fast.pools for record in pool]
+    for record, machine in zip(records, [*twin.senders, *twin.receivers], strict=True):
+        assert phases_of(record) == twin_phases(machine)
+        assert record.total.end_fine == machine.pieces[-1].end
+        spent = record.total.idle_fine + sum(use.time_fine for use in record.total.phases.values())
+        assert spent == record.total.end_fine
+    seen = [record.observer for record in records if record.observer is not None]
+    assert seen[0].with_others(seen[1:]).gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
+
+
+def test_a_loop_without_waiting_is_the_trace_of_its_arrivals() -> None:
+    """The same requests, replayed as an open trace at the arrivals that the loop gave them, have the same times."""
+    loop = ClosedLoop(5, 20, 12, 3)
+    crew = Crew(COSTS, PLENTY, 2)
+    closed = replay_handover_loop(Users(loop), prefill=crew, decode=crew, law=FAST).requests
+    arrivals = [Arrival(*row) for row in zip(closed.arrival_ps.tolist(), closed.prompt_tokens.tolist(),
+                                             closed.output_tokens.tolist(), strict=True)]  # fmt: skip
+    opened = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=FAST).requests
+    assert opened.finish_ps.tolist() == closed.finish_ps.tolist()
+    assert opened.first_token_ps.tolist() == closed.first_token_ps.tolist()
+
+
+def test_sessions_and_users_run_on_pools_that_hand_over() -> None:
+    """Agents wait for their tools between calls; users of a loop ask when answered: all of them are completed."""
+    spec, model = load_pools("h100-h200"), load_model("llama-3.1-8b")
+    agents = run_design(spec, model, trace=load_trace("agents", limit=8))
+    assert agents.requests.completed == 8
+    users = run_design(spec, model, trace=ClosedLoop(4, 200, 20, 2))
+    assert users.requests.completed == 12
+    with pytest.raises(InputError, match="belong to no one of several pools"):
+        run_design(PHONES, model, precision="w4a16kv16", trace=ClosedLoop(4, 200, 20, 2))
 
 
 def test_a_bound_on_tokens_keeps_caches_waiting() -> None:

@@ -1,0 +1,123 @@
+"""Pools that hand over, for users who wait for their answers before they ask again: requests follow completions.
+
+The servers are those of `archsim.serving.pools`; who acts when is decided here, one server after the other in order of
+instants and ranks. A server that runs an iteration, or a jump over several, acts at its end; one that is idle acts when
+it knows that something is due, and whenever another has done something. Decoding jumps no further than to the next
+instant at which any other server acts: before it nobody can send a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Protocol
+
+from archsim.serving.costs import check_clock, fine_from_ps, ps_from_fine
+from archsim.serving.handover import Receiver, TransferLaw
+from archsim.serving.pools import Crew, PoolRecords, Tally, Wiring, records_of
+from archsim.serving.replay import Progress, Server
+from archsim.serving.requests import Arrivals
+from archsim.serving.requests import Sequence as Served
+from archsim.serving.router import ROUTERS, Desk, Door
+
+__all__ = ["Source", "replay_handover_loop"]
+
+
+class Source(Arrivals, Protocol):
+    """Requests that follow completions: of users, or of sessions."""
+
+    def done(self, sequence: Served, now_ps: int) -> None:
+        """Let come what waits for *sequence*."""
+
+
+class _Turns:
+    """The clock, and who acts when."""
+
+    def __init__(self) -> None:
+        self.now_ps = 0
+        self.events = 0
+        self.servers: Sequence[Server] = ()
+        self._due_ps: list[int | None] = []
+        """When each server acts next; None: not before another has done something."""
+        self._busy: dict[int, list[Served]] = {}
+        """Servers in an iteration -> who joins at its end."""
+        self._heap: list[tuple[int, int]] = []
+
+    def run(self, wiring: Wiring, doors: Sequence[Door]) -> None:
+        """Let the servers of *wiring* serve until nothing is due."""
+        self.servers = wiring.servers
+        self._due_ps = [None] * len(self.servers)
+        for place in range(len(self.servers)):
+            self._wake(place, 0)
+        while self._heap:
+            now_ps, place = heappop(self._heap)
+            if self._due_ps[place] != now_ps:
+                continue
+            check_clock(now_ps)
+            self.now_ps, self.events = now_ps, self.events + 1
+            self._act(place, wiring, doors)
+
+    def others_ps(self, mate: Receiver) -> int | None:
+        """Return when a server other than that of *mate* acts next."""
+        mine = mate.rank - 1
+        return min((at for place, at in enumerate(self._due_ps) if place != mine and at is not None), default=None)
+
+    def _act(self, place: int, wiring: Wiring, doors: Sequence[Door]) -> None:
+        server, now_ps, sent = self.servers[place], self.now_ps, wiring.sums.count
+        ended = place in self._busy
+        if ended:
+            server.finish(self._busy.pop(place), now_ps)
+        elif ps_from_fine(server.now_fine) < now_ps:
+            server.idle_until(fine_from_ps(now_ps))
+        start_fine = server.now_fine
+        joining = server.begin(now_ps)
+        if joining is None:
+            self._rest(place, wiring, doors)
+        else:
+            self._busy[place] = joining
+            server.watch(start_fine, len(joining))
+            self._wake(place, ps_from_fine(server.now_fine))
+        if ended or wiring.sums.count > sent:
+            for other, due_ps in enumerate(self._due_ps):
+                if other != place and other not in self._busy and due_ps != now_ps:
+                    self._wake(other, now_ps)
+
+    def _rest(self, place: int, wiring: Wiring, doors: Sequence[Door]) -> None:
+        """Let an idle server act when it knows of something."""
+        known = [wiring.mates[place].timer_ps]
+        if place < len(doors):
+            known.append(doors[place].next_ps)
+        self._due_ps[place] = None
+        if (at_ps := min((at for at in known if at is not None), default=None)) is not None:
+            self._wake(place, max(at_ps, self.now_ps + 1))
+
+    def _wake(self, place: int, at_ps: int) -> None:
+        self._due_ps[place] = at_ps
+        heappush(self._heap, (at_ps, place))
+
+
+class _LoopReceiver(Receiver):
+    """A receiver that hears of requests when others act."""
+
+    turns: _Turns
+
+    def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:  # noqa: ARG002 - as a sender's
+        """Return when a cache lands, or when another server acts."""
+        known = [at for at in (self.timer_ps, self.turns.others_ps(self)) if at is not None]
+        return max(min(known), now_ps + 1) if known else None
+
+
+def replay_handover_loop(
+    source: Source, *, prefill: Crew, decode: Crew, law: TransferLaw, progress: Progress | None = None
+) -> PoolRecords:
+    """Serve *source* until nobody asks: prompts by *prefill*, further tokens by *decode*."""
+    turns, tally = _Turns(), Tally(progress, told=source.done)
+    desk = Desk((), ROUTERS[prefill.router], replicas=prefill.servers, sessions=())
+    desk.stream = source
+    doors = [Door(desk, place, turns) for place in range(prefill.servers)]
+    wiring = Wiring(prefill, decode, law, desk=desk, doors=doors, tally=tally, receiver=_LoopReceiver)
+    for mate in wiring.receivers:
+        if isinstance(mate, _LoopReceiver):
+            mate.turns = turns
+    turns.run(wiring, doors)
+    return records_of(wiring, tally, turns.events)
