@@ -69,6 +69,12 @@ def test_the_closed_form_of_random_reads_follows_its_constraint() -> None:
     )
 
 
+def test_nothing_is_faster_than_the_data_bus() -> None:
+    """DDR5 without constraints: a command in two would carry four bursts' time, and the share is one."""
+    device = build_device("DDR5", DeviceOptions(lanes=1))
+    assert random_bound(replace(device, constraints=())) == 1
+
+
 def test_random_reads_share_the_command_bus_with_their_rows() -> None:
     """LPDDR4X: ACT in 4 clocks, PRE in 1 and RD in 4 on one bus, 8/9 of a burst of 8; HBM2 has a bus for columns."""
     for name, share in (("LPDDR4X", Fraction(8, 4 + 1 + 4)), ("HBM2", Fraction(2, 2 + 1))):

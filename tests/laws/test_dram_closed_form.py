@@ -9,6 +9,8 @@ import pytest
 from archsim.dram.closed_form import sustain_closed_form
 from archsim.dram.device import Constraint, class_of
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
+from archsim.dram.streams import Domain, make_stream
+from archsim.errors import InputError
 
 
 def _facts(window_bytes: int, refresh_cycle_ps: int = 350_000) -> ChannelFacts:
@@ -72,3 +74,18 @@ def test_ranks_that_take_turns_on_the_bus_turn_it_round() -> None:
     assert class_of(Constraint(1, "RD", "RD", 4), levels) == "bank_group"
     assert class_of(Constraint(2, "RD", "RD", 4, sibling=True), levels) == "bank_group"
     assert class_of(Constraint(0, "RD", "RD", 4), ("ch", "ba")) == "bank_group"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unit"),
+    [("copyblk", 32), ("stride", 32), ("chunk", 32), ("seqrw", 1), ("randrw", 1), ("streams", 1), ("streamsr", 1),
+     ("streamsr256", 1)],
+)  # fmt: skip
+def test_a_parameter_is_a_transaction_or_one_at_least_and_within_the_device(pattern: str, unit: int) -> None:
+    """Bytes count in transactions of 32; periods and counts from one."""
+    domain = Domain(2**20, 32, 10)
+    with pytest.raises(InputError, match=f"at least {unit}"):
+        make_stream(pattern, unit - 1, requests=64, domain=domain, place="--pattern")
+    with pytest.raises(InputError, match="the device ends"):
+        make_stream(pattern, unit * (2**20 + 1), requests=64, domain=domain, place="--pattern")
+    assert make_stream(pattern, unit, requests=64, domain=domain, place="--pattern").index.size == 64

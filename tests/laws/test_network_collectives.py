@@ -13,6 +13,7 @@ from archsim.network.curves import bus_bytes_per_s, sizes_between
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS, messages_between_all
+from archsim.network.special import node_size
 from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds, solved_messages
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S
@@ -100,6 +101,14 @@ def test_messages_between_all_are_counted_without_making_them(kind: str, algorit
     pairs = {(message.src, message.dst) for step in made for message in step.messages}
     expected = sum(len(step.messages) * step.repeats for step in made) if len(pairs) == 7 * 6 else 0
     assert messages_between_all(kind, algorithm, 7) == expected
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])
+@pytest.mark.parametrize("ranks", [3, 8])
+def test_messages_are_whole_bytes(kind: str, algorithm: str, ranks: int) -> None:
+    """A tensor of a prime number of bytes is cut into whole ones, as libraries pad."""
+    made = ALGORITHMS[kind][algorithm](ranks, 1601)
+    assert all(isinstance(message.bytes, int) for step in made for message in step.messages)
 
 
 GRAPHS = {
@@ -233,6 +242,16 @@ def test_hierarchical_all_reduce_spares_the_slow_links() -> None:
     assert duration_ps(made, "all_reduce", "hierarchical", ranks=16) < duration_ps(
         made, "all_reduce", "two_shot", ranks=16
     )
+
+
+def test_a_rank_of_a_hierarchy_sends_shards_inside_and_pieces_outside() -> None:
+    """16 ranks in nodes of 8: 2 x 7 shards of an eighth, and 2 (nodes - 1) pieces of a sixteenth."""
+    made = network("two_level", 16, (8,))
+    facts = collective_facts(made, kind="all_reduce", ranks=16, bytes=1600, algorithm="hierarchical", software_ps=0)
+    sent = [size for link, size in zip(made.links, facts.link_bytes, strict=True) if link.src == "chip3"]
+    assert sum(sent) == 2 * 7 * 200 + 2 * 1 * 100
+    assert node_size(made, 16) == 8
+    assert node_size(made, 12) == node_size(network("ring", 8), 8) == 0
 
 
 def test_one_rank_and_no_bytes_cost_nothing() -> None:

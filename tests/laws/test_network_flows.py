@@ -184,3 +184,8 @@ def test_fifo_flows_in_a_circle_are_refused_with_their_number() -> None:
     with pytest.raises(SimulationError, match="2 of 3 flows never start"):
         solve_fifo(star(2), flows, chunk_bytes=None, tick_ps=1)
     assert solve_fifo(star(2), [], chunk_bytes=None, tick_ps=1).makespan_ps == 0
+
+
+def test_no_flows_take_no_time() -> None:
+    """Nothing to solve, and nothing to add up."""
+    assert solve_flows(star(2), []).makespan_s == 0.0

@@ -136,10 +136,7 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 1, 0),)), "chip1 -> chip0"),
         (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 0, 0), Edge("chip1", "chip0", 1, -5))), "positive"),
         (lambda: network("switch", 4).route(0, 4), "rank from 0 to 3"),
-        (
-            lambda: network("ring", 4, routes={("chip0", "chip2"): ("chip0", "chip2")}).route(0, 2),
-            "none chip0 -> chip2",
-        ),
+        (lambda: network("ring", 4, routes={("chip0", "chip2"): ("chip0", "chip2")}), "none chip0 -> chip2"),
     ],
 )
 def test_wrong_networks_are_refused_with_their_numbers(build: object, words: str) -> None:
