@@ -6,7 +6,9 @@ Usage: python scripts/validation_page.py ../shared
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from archsim.files import write_atomically
 from archsim.report.parity_figure import points_of, write_parity_figure
@@ -125,10 +127,14 @@ def main() -> None:
     write_atomically(
         DOCS / "validation.md", page(results, NOTES, run_suite("intervals", reference=None, params=None)).encode()
     )
-    panels = [
-        (result["reference"].rpartition("/")[2].removesuffix(".csv"), points_of(result["rows"])) for result in results
-    ]
+    panels = [(_title(result), points_of(result["rows"])) for result in results]
     write_parity_figure([panel for panel in panels if panel[1]], DOCS / "images" / "parity.png")
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    """Return the table's name; that of a second suite on the same table says the suite."""
+    name = str(result["reference"]).rpartition("/")[2].removesuffix(".csv")
+    return f"power {name}" if result["suite"] == "power" else name
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from archsim.errors import InputError, Problem
 from archsim.files import write_atomically, written_directory
@@ -25,6 +27,8 @@ _COLUMNS = 4
 _PANEL_IN = 1.75
 _BAND = 0.15
 _MOST_LABELS = 6
+_LABEL_LETTERS = 26
+_TITLE_LETTERS = 26
 
 
 def write_parity_figure(panels: Sequence[tuple[str, Points]], path: Path) -> None:
@@ -71,7 +75,7 @@ def parity_figure(panels: Sequence[tuple[str, Points]]) -> Figure:
 def _draw(axes: Axes, title: str, points: Points) -> None:
     quiet_axes(axes)
     values = [value for pairs in points.values() for pair in pairs for value in pair if value > 0]
-    axes.set_title(title, fontsize=SMALL_PT)
+    axes.set_title("\n".join(wrap(title.replace("_", " "), _TITLE_LETTERS)).replace(" ", "_"), fontsize=SMALL_PT)
     if not values:
         return
     low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values) * 1.001))
@@ -82,7 +86,9 @@ def _draw(axes: Axes, title: str, points: Points) -> None:
     axes.plot(line, line, color="#888888", linewidth=0.6)
     for place, (group, pairs) in enumerate(points.items()):
         colour = LINE_COLOURS[place % len(LINE_COLOURS)]
-        label = group if place < _MOST_LABELS else None
+        label = group[:_LABEL_LETTERS] if place < _MOST_LABELS else None
         axes.plot(*zip(*pairs, strict=True), ".", markersize=1.8, color=colour, label=label)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=4.5, loc="upper left", handletextpad=0.1, borderpad=0.1)
