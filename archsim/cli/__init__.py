@@ -25,7 +25,7 @@ from archsim.errors import ArchsimError, did_you_mean
 __all__ = ["COMMANDS", "group", "main"]
 
 COMMANDS = (
-    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "show",
+    "compare", "run", "sweep", "search", "study", "whatif", "sensitivity", "economics", "report", "figure", "show",
     "list", "new-system", "import", "trace", "memory", "near", "network", "validate", "calibrate", "measure", "cache",
     "schema", "completion", "doctor",
 )  # fmt: skip

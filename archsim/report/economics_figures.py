@@ -27,13 +27,14 @@ _BUILT = ("#2f7fc1", "#6fabdc", "#a9cdec", "#009e73", "#7fcfb5")
 _LABELS = {"datacenter": "data center", "energy": "energy at work", "energy.idle_hours": "energy of idle hours"}
 
 
-def cost_stack(results: Sequence[Result]) -> Figure:
+def cost_stack(results: Sequence[Result], *, width_in: float = style.TWO_COLUMNS_IN) -> Figure:
     """Return USD per million output tokens of every result with a cost: parts stacked, whiskers from low to high."""
     priced = [(result.system.name, result.cost) for result in results if result.cost is not None]
     parts = sorted({part for _, cost in priced for part in cost.by_part}, key=_rank)
     colours = _colours(parts)
     with style.styled():
-        figure = Figure(figsize=(style.TWO_COLUMNS_IN, 1.5 + 0.34 * max(1, len(priced))), layout="constrained")
+        narrow = style.is_narrow(width_in)
+        figure = Figure(figsize=(width_in, (2.2 if narrow else 1.5) + 0.34 * max(1, len(priced))), layout="constrained")
         axes = figure.subplots()
         left = [0.0] * len(priced)
         for part in parts:
@@ -53,8 +54,9 @@ def cost_stack(results: Sequence[Result]) -> Figure:
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.margins(x=0.12)
-        axes.set_xlabel("USD per million output tokens; whiskers: all low ends together to all high ends together")
-        figure.legend(loc="outside lower center", ncols=4)
+        words = "USD per million output tokens; whiskers: all low ends together to all high ends together"
+        axes.set_xlabel(style.wrapped(words, width_in) if narrow else words)
+        figure.legend(loc="outside lower center", ncols=2 if narrow else 4)
         style.quiet_axes(axes)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from archsim.metrics.accounts import ACCOUNTS, GROUPS, USEFUL
 from archsim.metrics.latency import distribution, end_to_end_s, tpot_s, ttft_s
@@ -27,24 +29,30 @@ _BAR_HEIGHT = 0.6
 _TINY_PT = 5.5
 _PANEL_ROW_IN = 1.15
 _MOST_POINTS = 500
+_SMALL_PART_PT = 2.6
+"""Mean width of a character of the small parts' line."""
 _CHARACTER_EM = 0.58
 """Mean width of a character of DejaVu Sans, in ems: decides which labels fit into their bar."""
 
 
-def ledger_bars(results: Sequence[Result]) -> Figure:
+def ledger_bars(results: Sequence[Result], *, width_in: float = style.TWO_COLUMNS_IN) -> Figure:
     """Return one stacked bar a design: the peak of its main memory over the decode phase, account by account."""
+    narrow = style.is_narrow(width_in)
+    title = style.wrapped(_bars_title(results), width_in)
     with style.styled():
         rows = len(results)
-        height_in = _BAR_ROW_IN * rows + 1.15
-        figure = Figure(figsize=(style.TWO_COLUMNS_IN, height_in))
-        left, right = 0.175, 0.925
-        axes = figure.add_axes((left, 0.72 / height_in, right - left, _BAR_ROW_IN * rows / height_in))
-        width_pt = 72 * style.TWO_COLUMNS_IN * (right - left)
+        bottom_in, top_in = 1.02 if narrow else 0.72, 0.29 + 0.14 * (title.count("\n") + 1)
+        height_in = _BAR_ROW_IN * rows + bottom_in + top_in
+        figure = Figure(figsize=(width_in, height_in))
+        left, right = (0.29, 0.865) if narrow else (0.175, 0.925)
+        axes = figure.add_axes((left, bottom_in / height_in, right - left, _BAR_ROW_IN * rows / height_in))
+        width_pt = 72 * width_in * (right - left)
         for row, result in enumerate(results):
             _draw_bar(axes, row, result, width_pt)
         _finish_bars(axes, results)
-        figure.text(0.01, 1 - 0.09 / height_in, _bars_title(results), va="top", fontsize=8.5, fontweight="bold")
-        figure.legend(handles=_group_patches(), loc="lower center", ncols=len(GROUPS), columnspacing=1.2,
+        figure.text(0.01, 1 - 0.09 / height_in, title, va="top", fontsize=8.5, fontweight="bold")
+        across = 2 if narrow else len(GROUPS)
+        figure.legend(handles=_group_patches(), loc="lower center", ncols=across, columnspacing=1.2,
                       handlelength=1.0, handletextpad=0.4)  # fmt: skip
     return figure
 
@@ -67,7 +75,8 @@ def _draw_bar(axes: Axes, row: int, result: Result, width_pt: float) -> None:
     if not accounts:
         axes.text(0.01, row, "nothing was decoded", va="center", fontsize=style.SMALL_PT)
     if small:
-        axes.text(0.0, row + 0.335, "small parts: " + ", ".join(small), va="top", fontsize=5.5, color="#444444")
+        words = textwrap.shorten(f"small parts: {', '.join(small)}", int(width_pt / _SMALL_PART_PT), placeholder=" ...")
+        axes.text(0.0, row + 0.335, words, va="top", fontsize=5.5, color="#444444")
     axes.text(1.008, row, percent(result.mbu, 1), va="center", fontsize=8, fontweight="bold")
 
 
@@ -116,20 +125,21 @@ def _group_patches() -> list[Patch]:
     return [Patch(color=style.ACCOUNT_COLOURS[middle[group]], label=style.GROUP_LABELS[group]) for group in GROUPS]
 
 
-def bandwidth_over_time(results: Sequence[Result]) -> Figure:
+def bandwidth_over_time(results: Sequence[Result], *, width_in: float = style.TWO_COLUMNS_IN) -> Figure:
     """Return one panel a design: bytes served by the main memory in each window, by phase, as a share of its peak.
 
     Every result must hold its tables.
     """
     with style.styled():
         height_in = _PANEL_ROW_IN * len(results) + 0.95
-        figure = Figure(figsize=(style.TWO_COLUMNS_IN, height_in), layout="constrained")
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
         panels = figure.subplots(len(results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         ends_s = [_draw_panel(axes, result) for axes, result in zip(panels, results, strict=True)]
         panels[0].set_xlim(0, max(ends_s))
         panels[-1].set_xlabel("simulated time (s)")
         figure.supylabel("bytes served, share of peak", fontsize=8)
-        figure.suptitle(f"Main memory bandwidth over time: {results[0].model.name}, {trace_label(results[0])}",
+        title = f"Main memory bandwidth over time: {results[0].model.name}, {trace_label(results[0])}"
+        figure.suptitle(style.wrapped(title, width_in),
                         fontsize=8.5, fontweight="bold", x=0.01, ha="left")  # fmt: skip
         patches = [
             Patch(color=style.PHASE_COLOURS[phase], label=f"useful, {phase}")
@@ -137,7 +147,8 @@ def bandwidth_over_time(results: Sequence[Result]) -> Figure:
             if any(phase in result.phases for result in results)
         ]
         patches.append(Patch(color=style.ACCOUNT_COLOURS["overfetch"], label=style.GROUP_LABELS["moved"]))
-        figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), handlelength=1.0)
+        across = 2 if style.is_narrow(width_in) else len(patches)
+        figure.legend(handles=patches, loc="outside lower center", ncols=across, handlelength=1.0)
     return figure
 
 
@@ -186,23 +197,26 @@ def _served_by_window(
     return edges_ps / PS_PER_S, [np.asarray(booked, dtype=np.float64) / full for booked in sums]
 
 
-def latency_distributions(results: Sequence[Result]) -> Figure:
+def latency_distributions(results: Sequence[Result], *, width_in: float = style.TWO_COLUMNS_IN) -> Figure:
     """Return the distributions of TTFT, TPOT and end-to-end latency, one line a design, on a logarithmic axis.
 
     Every result must hold the columns of its requests.
     """
     with style.styled():
-        figure = Figure(figsize=(style.TWO_COLUMNS_IN, 2.7), layout="constrained")
-        panels = figure.subplots(1, 3, sharey=True)
+        narrow = style.is_narrow(width_in)
+        figure = Figure(figsize=(width_in, 5.4 if narrow else 2.7), layout="constrained")
+        panels = figure.subplots(3, 1) if narrow else figure.subplots(1, 3, sharey=True)
         for axes, title, which in zip(panels, _LATENCY_TITLES, range(3), strict=True):
             for number, result in enumerate(results):
                 _draw_distribution(axes, _latencies(result)[which], number, _name(result))
             _finish_distribution(axes, title)
-        panels[0].set_ylabel("share of requests")
-        figure.suptitle(f"Latency of requests: {results[0].model.name}, {trace_label(results[0])}",
+        for axes in panels if narrow else panels[:1]:
+            axes.set_ylabel("share of requests")
+        title = f"Latency of requests: {results[0].model.name}, {trace_label(results[0])}"
+        figure.suptitle(style.wrapped(title, width_in),
                         fontsize=8.5, fontweight="bold", x=0.01, ha="left")  # fmt: skip
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(results)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(1 if narrow else 4, len(results)))
     return figure
 
 
@@ -233,6 +247,9 @@ def _draw_distribution(axes: Axes, values: npt.NDArray[np.float64], number: int,
 
 def _finish_distribution(axes: Axes, title: str) -> None:
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(title)
     axes.set_ylim(0, 1.005)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])

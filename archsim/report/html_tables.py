@@ -25,13 +25,25 @@ from archsim.metrics.latency import end_to_end_s, tpot_s, ttft_s
 from archsim.metrics.operators import OperatorUse
 from archsim.units import PS_PER_S
 
-__all__ = ["LAYERS", "Times", "Windows", "read_ledger", "read_operators", "read_requests"]
+__all__ = [
+    "CHANNEL",
+    "LAYERS",
+    "Times",
+    "Windows",
+    "number_in",
+    "picoseconds_in",
+    "read_ledger",
+    "read_operators",
+    "read_requests",
+    "table_rows",
+]
 
 LAYERS = ("decode", "mixed", "prefill", "moved")
 """What a window served: useful bytes by phase, then what was moved besides."""
 
 _LEDGER = ("start_s", "end_s", "phase", "scope", "account", "amount", "unit", "peak_per_s")
-_CHANNEL = re.compile(r"\.ch\d+$")
+CHANNEL = re.compile(r"\.ch\d+$")
+"""How the scope of a single channel ends."""
 _OPERATORS = ("batch", "context", "operator", "executions", "time_s", "part", "unit", "amount")
 _MOST_OPERATORS = 2_000
 _REQUESTS = ("arrival_s", "output_tokens", "first_token_s", "finish_s")
@@ -64,18 +76,18 @@ def read_ledger(path: Path) -> dict[str, Windows]:
     amounts: dict[str, dict[tuple[float, str], list[float]]] = {}
     edges: set[float] = set()
     peaks: dict[str, float] = {}
-    for number, row in _rows(path, _LEDGER):
+    for number, row in table_rows(path, _LEDGER):
         start, end, phase, scope, account, amount, unit, peak = row
-        if unit != "B" or _CHANNEL.search(scope):
+        if unit != "B" or CHANNEL.search(scope):
             continue
         if account not in ACCOUNTS:
             raise InputError(Problem(str(path), f"line {number}", account, "an account of the ledger"))
-        edges |= {_number(path, number, start), _number(path, number, end)}
-        peaks[scope] = _number(path, number, peak)
+        edges |= {number_in(path, number, start), number_in(path, number, end)}
+        peaks[scope] = number_in(path, number, peak)
         found = amounts.setdefault(scope, {})
         if (group := group_of(account)) in ("useful", "moved"):
             layer = phase if group == "useful" else "moved"
-            found.setdefault((float(start), layer), []).append(_number(path, number, amount))
+            found.setdefault((float(start), layer), []).append(number_in(path, number, amount))
     ordered = tuple(sorted(edges))
     return {scope: _windows(ordered, found, peaks[scope]) for scope, found in amounts.items()}
 
@@ -95,10 +107,10 @@ def _windows(edges: tuple[float, ...], amounts: dict[tuple[float, str], list[flo
 def read_requests(path: Path) -> Times:
     """Return the latencies in a requests.csv.gz; raises `InputError` for a file that is no such table."""
     columns: tuple[list[int], ...] = ([], [], [], [])
-    for number, row in _rows(path, _REQUESTS):
+    for number, row in table_rows(path, _REQUESTS):
         for name, column, text in zip(_REQUESTS, columns, row, strict=True):
             whole = name == "output_tokens"
-            column.append(int(_number(path, number, text)) if whole else _picoseconds(path, number, text))
+            column.append(int(number_in(path, number, text)) if whole else picoseconds_in(path, number, text))
     arrival, output, first, finish = (np.asarray(column, dtype=np.int64) for column in columns)
     found = ttft_s(arrival, first), tpot_s(first, finish, output), end_to_end_s(arrival, finish)
     return Times(*(tuple(np.sort(values).tolist()) for values in found))
@@ -111,24 +123,24 @@ def read_operators(path: Path) -> tuple[OperatorUse, ...]:
     """
     found: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
     uses: list[OperatorUse] = []
-    for number, row in _rows(path, _OPERATORS):
+    for number, row in table_rows(path, _OPERATORS):
         *key, part, unit, amount = row
         if tuple(key) not in found:
             amounts: dict[str, dict[str, float]] = {"FLOP": {}, "B": {}}
             found[tuple(key)] = amounts
-            batch, context, executions = (int(_number(path, number, text)) for text in (key[0], key[1], key[3]))
-            time_s = _number(path, number, key[4])
+            batch, context, executions = (int(number_in(path, number, text)) for text in (key[0], key[1], key[3]))
+            time_s = number_in(path, number, key[4])
             uses.append(OperatorUse(batch, context, key[2], executions, time_s, amounts["FLOP"], amounts["B"]))
         if len(uses) > _MOST_OPERATORS:
             raise InputError(Problem(str(path), f"line {number}", "", f"at most {_MOST_OPERATORS:,} operators"))
         if part and unit not in found[tuple(key)]:
             raise InputError(Problem(str(path), f"line {number}", unit[:80], "FLOP or B"))
         if part:
-            found[tuple(key)][unit][part] = _number(path, number, amount)
+            found[tuple(key)][unit][part] = number_in(path, number, amount)
     return tuple(uses)
 
 
-def _rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def table_rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield `(line number, cells of the columns wanted)`; the first line names the columns."""
     places: list[int] = []
     width = 0
@@ -145,7 +157,8 @@ def _rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
             yield number, [cells[place] for place in places]
 
 
-def _number(path: Path, line: int, text: str) -> float:
+def number_in(path: Path, line: int, text: str) -> float:
+    """Return the number that *text* of *line* is. Raises `InputError` for what is none, or negative."""
     try:
         value = float(text)
     except ValueError:
@@ -155,7 +168,7 @@ def _number(path: Path, line: int, text: str) -> float:
     return value
 
 
-def _picoseconds(path: Path, line: int, text: str) -> int:
+def picoseconds_in(path: Path, line: int, text: str) -> int:
     """Return exact picoseconds of decimal seconds; -1 for an empty cell, which stands for never."""
     if not text:
         return -1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsim.errors import InputError, Problem, did_you_mean
+from archsim.files import write_atomically
 from archsim.report import table
 from archsim.report.views import account_label, main_memory_accounts, percent
 from archsim.result import Result
@@ -33,11 +34,14 @@ class Drawing:
     figure: Figure
 
     def savefig(self, path: str | Path) -> None:
-        """Write it to *path*, whose ending says how: .pdf, .svg, .png."""
-        from archsim.report.style import styled  # noqa: PLC0415 - loads matplotlib
+        """Write it to *path*, whose ending says how: .pdf, .svg, .png; equal figures are equal bytes.
 
-        with styled():
-            self.figure.savefig(path)
+        Raises `InputError` for another ending.
+        """
+        from archsim.report.style import figure_bytes  # noqa: PLC0415 - loads matplotlib
+
+        place = Path(path)
+        write_atomically(place, figure_bytes(self.figure, place.suffix, key="savefig"))
 
     def _repr_svg_(self) -> str:
         from archsim.report.style import svg_bytes  # noqa: PLC0415 - loads matplotlib

@@ -7,6 +7,7 @@ account. Figures are made without pyplot, so nothing global is touched; SVG carr
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from archsim.errors import InputError, Problem
 from archsim.metrics.accounts import GROUPS
 
 __all__ = [
@@ -25,12 +27,16 @@ __all__ = [
     "ONE_COLUMN_IN",
     "PHASE_COLOURS",
     "SMALL_PT",
+    "SUFFIXES",
     "TWO_COLUMNS_IN",
+    "figure_bytes",
+    "is_narrow",
     "png_bytes",
     "quiet_axes",
     "styled",
     "svg_bytes",
     "text_colour",
+    "wrapped",
 ]
 
 ONE_COLUMN_IN = 3.35
@@ -38,6 +44,8 @@ ONE_COLUMN_IN = 3.35
 TWO_COLUMNS_IN = 7.0
 """178 mm: the full width of such a page."""
 SMALL_PT = 6.5
+SUFFIXES = (".pdf", ".svg", ".png")
+"""Formats that a figure can be written in."""
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: what is installed never changes what is written
@@ -112,6 +120,33 @@ def svg_bytes(figure: Figure) -> bytes:
     content = io.BytesIO()
     with styled():
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "archsim"})
+    return content.getvalue()
+
+
+def figure_bytes(figure: Figure, suffix: str, *, key: str = "--out") -> bytes:
+    """Return *figure* in the format of *suffix*, one of `SUFFIXES`; bytes depend on its content alone.
+
+    Raises `InputError`, which names *key*, for another suffix.
+    """
+    if suffix not in SUFFIXES:
+        raise InputError(Problem("", key, suffix, f"a file name that ends in {', '.join(SUFFIXES)}"))
+    return {".pdf": _pdf_bytes, ".svg": svg_bytes, ".png": png_bytes}[suffix](figure)
+
+
+def is_narrow(width_in: float) -> bool:
+    """Return whether a figure of that width stands in one column."""
+    return width_in < TWO_COLUMNS_IN / 2
+
+
+def wrapped(title: str, width_in: float) -> str:
+    """Return *title* in lines that fit a figure of that width, in bold of 8.5 points."""
+    return textwrap.fill(title, int(13.2 * width_in))
+
+
+def _pdf_bytes(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    with styled():
+        figure.savefig(content, format="pdf", metadata={"CreationDate": None, "Creator": "archsim"})
     return content.getvalue()
 
 

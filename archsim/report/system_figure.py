@@ -6,7 +6,6 @@ numbers.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from archsim.hardware.near_spec import NearMemorySpec
 from archsim.hardware.parts import headline_dtype
 from archsim.hardware.spec import ChipSpec, MemorySpec, SystemSpec
 from archsim.report.network_drawing import MOST_DOTS, draw_network, heat_scale
-from archsim.report.style import SMALL_PT, TWO_COLUMNS_IN, png_bytes, styled, svg_bytes
+from archsim.report.style import SMALL_PT, TWO_COLUMNS_IN, figure_bytes, styled
 from archsim.units import exact_quantity, format_quantity, seconds_of
 
 __all__ = ["SUFFIXES", "system_figure", "write_system_figure"]
@@ -49,15 +48,7 @@ def write_system_figure(spec: SystemSpec, path: Path) -> None:
         raise InputError(Problem(str(path), "--out", "", f"a file name that ends in {', '.join(SUFFIXES)}"))
     if not path.parent.is_dir():
         raise InputError(Problem(str(path), "--out", "", "a file in a folder that exists"))
-    write = {".svg": svg_bytes, ".png": png_bytes, ".pdf": _pdf_bytes}
-    write_atomically(path, write[path.suffix](system_figure(spec)))
-
-
-def _pdf_bytes(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    with styled():
-        figure.savefig(content, format="pdf", metadata={"CreationDate": None, "Creator": "archsim"})
-    return content.getvalue()
+    write_atomically(path, figure_bytes(system_figure(spec), path.suffix))
 
 
 def system_figure(spec: SystemSpec, heat: Mapping[str, float] | None = None) -> Figure:
