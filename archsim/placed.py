@@ -19,7 +19,7 @@ from archsim.mapping.replicas import Replica, replicas_of
 from archsim.mapping.sharding import Cut
 from archsim.mapping.spread import Spread
 from archsim.serving.closed_loop import replay_closed_loop
-from archsim.serving.configure import arrivals_of, check_names, sessions_of, techniques_of
+from archsim.serving.configure import arrivals_of, check_names, scaling_of, sessions_of, techniques_of
 from archsim.serving.decode_only import Recorder, replay_decode
 from archsim.serving.drafts import blocks_beside, drafting_of
 from archsim.serving.replay import replay
@@ -134,6 +134,9 @@ class Placed:
         if tier is not None:
             check_tier(drafting, spec)
             techniques = replace(techniques, tier=tier.rule)
+        scaling = scaling_of(spec, len(replicas) or 1, requests if trace is not None else None)
+        if scaling is not None:
+            techniques = replace(techniques, scaling=scaling)
         return cls(spec, model, bits, spread, placement, cut, system, replicas, techniques, drafting, recorder, tier)
 
     def simulate(self, batch: Batch) -> StepRecord:

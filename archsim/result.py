@@ -302,8 +302,8 @@ class Result(_Row):
     def to_json(self) -> str:
         """Return result.json: sorted keys, shortest exact digits, a line end. Raises `ValueError` on a NaN."""
         absent: dict[str, Any] = {name: True for name in _OPTIONAL if getattr(self, name) is None}
-        if self.serving is not None and self.serving.kv_tier is None:
-            absent["serving"] = {"kv_tier"}
+        if self.serving is not None:
+            absent["serving"] = {name for name in ("kv_tier", "scaling") if getattr(self.serving, name) is None}
         content = self.model_dump(by_alias=True, exclude=absent or None)
         return json.dumps(content, sort_keys=True, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
 

@@ -120,6 +120,7 @@ def run(
         offered_per_search=min(SLICE_REQUESTS, offered),
         replicas=fleet.replicas,
         counted=steady(fleet.record.requests, trace) if isinstance(trace, ClosedLoop) else None,
+        scaling=fleet.scaling,
         limits=setup.limits,
     )
     result = with_interval(result_of_replay(setup.design, served), setup.spec)

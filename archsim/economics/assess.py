@@ -97,8 +97,14 @@ def assessed_as(result: Result, owned: Owned) -> Result:
     rate = result.throughput.output_tokens_per_s
     if not rate:
         return result.model_copy(update={"cost": None, "carbon": None})
-    running = Running(result, owned, tokens_per_s=rate)
+    running = Running(result, owned, tokens_per_s=rate / _on_share(result))
     return result.model_copy(update={"cost": _cost(result, running), "carbon": _carbon(running)})
+
+
+def _on_share(result: Result) -> float:
+    """Return the share of the replicas' time in which they were not off: what tokens pay for (P14)."""
+    scaling = result.serving.scaling if result.serving else None
+    return scaling.mean_replicas / scaling.replicas if scaling else 1.0
 
 
 def _cost(result: Result, running: Running) -> Cost:

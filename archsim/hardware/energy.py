@@ -14,7 +14,7 @@ from archsim.hardware.memory_spec import MemoryDeviceSpec
 from archsim.hardware.spec import ChipSpec, SystemSpec
 from archsim.metrics.energy import JoulesPer
 
-__all__ = ["Costs", "energy_costs", "joules_per_bit"]
+__all__ = ["Costs", "energy_costs", "joules_per_bit", "joules_per_second"]
 
 Costs = dict[str, JoulesPer | None]
 """Part -> what it costs; None where it has no figure."""
@@ -36,6 +36,11 @@ def energy_costs(spec: SystemSpec) -> Costs:
 def joules_per_bit(pj_per_bit: Fraction | None) -> JoulesPer | None:
     """Return what a bit costs at that figure; None where there is none."""
     return _cost(pj_per_bit)
+
+
+def joules_per_second(watts: Fraction) -> JoulesPer | None:
+    """Return what a second costs at that power."""
+    return _cost(watts, per=1)
 
 
 def _chip_costs(chip: ChipSpec) -> Costs:

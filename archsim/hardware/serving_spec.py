@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from archsim.hardware.memory_spec import Spec, refusal
-from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Ratio, Text
+from archsim.hardware.quantities import Count, Picoseconds, PositivePicoseconds, Ratio, Text, Watts
 from archsim.hardware.tier_spec import TierSpec
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "MetricsSpec",
     "PrefixCacheSpec",
     "PrioritySpec",
+    "ScalingSpec",
     "ServingSpec",
     "SpeculationSpec",
 ]
@@ -125,6 +126,35 @@ class AdmissionSpec(Spec):
     """Nobody joins who would make an iteration of the running sequences longer."""
 
 
+class ScalingSpec(Spec):
+    """Replicas that start and stop with the load, table `[serving.scaling]`."""
+
+    least: Count = Field(alias="min")
+    """Replicas that always run."""
+    most: Count = Field(alias="max")
+    """Replicas that may run."""
+    metric: Literal["requests", "utilization"]
+    """What the load of a replica is: unfinished requests, or these in percent of the largest batch."""
+    high: Count
+    """Load of a replica above which another starts."""
+    low: Count
+    """Load below which one stops."""
+    start_up_ps: Picoseconds = Field(alias="start_up")
+    """From the decision until it takes requests."""
+    cool_down_ps: Picoseconds = Field(alias="cool_down")
+    """From a change until one may stop."""
+    standby_watts: Watts | None = Field(alias="standby", default=None)
+    """What a chip draws whose replica is off; not stated: nothing is counted."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ScalingSpec:
+        if self.least > self.most:
+            raise refusal("min", self.least, f"at most max, {self.most} replicas")
+        if self.low >= self.high:
+            raise refusal("low", self.low, f"less than high, {self.high}")
+        return self
+
+
 class AnswerCacheSpec(Spec):
     """Whole answers by meaning, table `[serving.answer_cache]`."""
 
@@ -158,6 +188,9 @@ class ServingSpec(Spec):
     """Keep what prompts have in common."""
     speculation: SpeculationSpec | None = None
     """Guess tokens and verify them together."""
+
+    scaling: ScalingSpec | None = None
+    """Start and stop replicas with the load."""
 
     preemption: Literal["recompute", "swap"] = "recompute"
     """What becomes of the cache of a sequence that gives up its blocks: thrown away, or moved to `tier` and back."""

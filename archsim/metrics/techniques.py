@@ -16,6 +16,7 @@ __all__ = [
     "KvTierFacts",
     "MetricFacts",
     "PrefixFacts",
+    "ScalingFacts",
     "ServingFacts",
 ]
 
@@ -144,6 +145,21 @@ class KvTierFacts(_Row):
     """In which caches moved and no iteration ran, on average over replicas."""
 
 
+class ScalingFacts(_Row):
+    """When replicas ran."""
+
+    replicas: Count
+    """All that there are."""
+    replica_seconds: Fraction
+    """Time in which replicas were not off, summed over them."""
+    mean_replicas: Fraction
+    starts: Count
+    """Replicas that were started or taken back."""
+    stops: Count
+    changes: list[tuple[FiniteFloat, Count]]
+    """(seconds, replicas that run, start or finish what they have from then on)."""
+
+
 class ServingFacts(_Row):
     """What techniques of the server did; None: not asked for."""
 
@@ -155,3 +171,5 @@ class ServingFacts(_Row):
     """The most urgent first."""
     kv_tier: KvTierFacts | None = None
     """Left out where there is none."""
+    scaling: ScalingFacts | None = None
+    """Left out where all replicas always run."""

@@ -26,6 +26,9 @@ def serving_lines(result: Result) -> list[tuple[str, str]]:
         )
     if (answers := found.answer_cache) is not None:
         lines.append(("answer cache", f"{answers.requests:,} requests answered, {percent(answers.share)} of all"))
+    if (scaled := found.scaling) is not None:
+        text = f"{scaled.mean_replicas:.3g} replicas on average, {scaled.starts:,} started, {scaled.stops:,} stopped"
+        lines.append(("scaling", f"{text}, {scaled.replica_seconds:,.4g} replica-seconds"))
     if (tier := found.kv_tier) is not None:
         lines.append(("KV tier", _tier_text(tier)))
     for rank, of_class in enumerate(found.classes or ()):

@@ -14,14 +14,15 @@ from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS
 from archsim.serving.requests import Arrival
 from archsim.serving.router import ROUTERS
-from archsim.serving.techniques import PLAIN, AnswerRule, DraftRule, PrefixRule, Techniques
+from archsim.serving.techniques import PLAIN, AnswerRule, DraftRule, PrefixRule, ScaleRule, Techniques
 from archsim.step.stages import PIPELINES
 from archsim.workload.closed_loop import ClosedLoop
+from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.model import Model
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
 
-__all__ = ["arrivals_of", "check_names", "known", "sessions_of", "techniques_of"]
+__all__ = ["arrivals_of", "check_names", "known", "scaling_of", "sessions_of", "techniques_of"]
 
 
 def arrivals_of(trace: Trace) -> Iterator[Arrival]:
@@ -90,6 +91,30 @@ def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace:
         expected = "a model with layers that attend to everything: windows keep nothing of a prefix"
         raise InputError(Problem(spec.name, "serving.prefix_cache", model.name, expected))
     return PrefixRule(prefix.eviction, block_tokens, prefix.offload, prefix.fetch, prefix.imbalance)
+
+
+def scaling_of(spec: SystemSpec, replicas: int, trace: Trace | ClosedLoop | DecodeTrace | None) -> ScaleRule | None:
+    """Return when replicas start and stop; None where all run. Raises `InputError` where there is nothing to scale."""
+    setting = spec.serving.scaling if spec.serving else None
+    if setting is None:
+        return None
+    if setting.most > replicas:
+        expected = f"at most the {replicas} replicas that there are (dp of --parallel)"
+        raise InputError(Problem(spec.name, "serving.scaling.max", str(setting.most), expected))
+    if trace is not None and trace.closed:
+        expected = "requests that do not wait for others: those of a closed loop stay with their replica"
+        raise InputError(Problem(spec.name, "serving.scaling", trace.name, expected))
+    percent = setting.metric == "utilization"
+    batch = spec.runtime.max_batch if percent else 1
+    return ScaleRule(
+        setting.least,
+        setting.most,
+        100 if percent else 1,
+        setting.high * batch,
+        setting.low * batch,
+        setting.start_up_ps,
+        setting.cool_down_ps,
+    )
 
 
 def known(file: str, key: str, name: str, names: Collection[str]) -> None:

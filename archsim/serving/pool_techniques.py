@@ -37,6 +37,8 @@ def _problems(pool: PoolSpec) -> list[tuple[str, str, str]]:
     found = []
     if serving.answer_cache:
         found.append(("answer_cache", "", "no answers of a pool: whole designs have them"))
+    if serving.scaling:
+        found.append(("scaling", "", "no scaling of a pool: its copies always run"))
     if pool.serves == "all":
         return found
     if serving.tier:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ from archsim.serving.record import Record, Window
 from archsim.serving.replay import Progress, Server
 from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits
 from archsim.serving.requests import Sequence as Served
+from archsim.serving.scaling import ScaleLog, Scaler
 from archsim.serving.tier import TierUse
 from archsim.serving.windows import MOST_WINDOWS
 
@@ -119,6 +120,8 @@ class Fleet:
     """All replicas as one."""
     replicas: tuple[Record, ...]
     """Each by itself, with its own requests, idle to the end of the last; empty where there is one."""
+    scaling: ScaleLog | None = None
+    """When which of them ran; None: always."""
 
 
 class Desk:
@@ -132,8 +135,10 @@ class Desk:
         replicas: int,
         sessions: Sequence[int],
         holdings: Holdings | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
         self._holdings = holdings
+        self._scaler = scaler
         self.stream: Arrivals = ArrivalStream(arrivals)
         self.queues: list[deque[Served]] = [deque() for _ in range(replicas)]
         self.sent: list[int] = []
@@ -149,10 +154,14 @@ class Desk:
             session = self._sessions[sequence.id] if self._sessions else sequence.id
             tokens = sequence.prompt_tokens + sequence.output_tokens
             offer, holdings = Offer(sequence.id, session, tokens), self._holdings
+            open_ = range(len(self._owed)) if self._scaler is None else self._scaler.arrive(sequence.arrival_ps)
             if holdings is not None:
                 held = holdings.tokens(sequence.prefix)
+                held = tuple(held[replica] for replica in open_)
                 offer = offer._replace(held=held, imbalance_tokens=holdings.imbalance_tokens)
-            replica = self._router(offer, tuple(self._owed))
+            replica = open_[self._router(offer, tuple(self._owed[replica] for replica in open_))]
+            if self._scaler is not None:
+                self._scaler.sent(replica)
             if holdings is not None:
                 holdings.send(sequence.prefix, replica)
             self._owed[replica] += tokens
@@ -162,6 +171,8 @@ class Desk:
     def done(self, sequence: Served) -> None:
         """Take note that *sequence* is completed or rejected."""
         self._owed[self.sent[sequence.id]] -= sequence.prompt_tokens + sequence.output_tokens
+        if self._scaler is not None:
+            self._scaler.done(self.sent[sequence.id])
 
     def serve(self, kernel: Kernel) -> Process:
         """Route every request at the instant of its arrival."""
@@ -218,7 +229,9 @@ def replay_fleet(
             raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
     kernel = Kernel()
     holdings = Holdings(limits, replicas) if router == AFFINITY else None
-    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions, holdings=holdings)
+    rule = limits.techniques.scaling
+    scaler = Scaler(rule, replicas, kernel) if rule else None
+    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions, holdings=holdings, scaler=scaler)
     served = 0
 
     def done(sequence: Served, now_ps: int) -> None:
@@ -235,7 +248,8 @@ def replay_fleet(
     kernel.process(desk.serve(kernel))
     processes = [kernel.process(server.serve(kernel)) for server in servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    return fleet_of(servers, event_count=kernel.event_count, sent=desk.sent)
+    fleet = fleet_of(servers, event_count=kernel.event_count, sent=desk.sent)
+    return replace(fleet, scaling=scaler.log(fleet.record.end_ps)) if scaler else fleet
 
 
 class Finished(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["PLAIN", "AnswerRule", "DraftRule", "PrefixRule", "Techniques", "TierRule"]
+__all__ = ["PLAIN", "AnswerRule", "DraftRule", "PrefixRule", "ScaleRule", "Techniques", "TierRule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,23 @@ class TierRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleRule:
+    """When replicas start and stop (`archsim.serving.scaling`)."""
+
+    least: int
+    """Replicas that always run."""
+    most: int
+    scale: int
+    """What one unfinished request counts in the unit of `high` and `low`."""
+    high: int
+    """Load of a replica above which another starts."""
+    low: int
+    """Load below which one stops."""
+    start_up_ps: int
+    cool_down_ps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Techniques:
     """What is asked for; None: not."""
 
@@ -88,6 +105,8 @@ class Techniques:
     """Give the answers of some requests from a cache."""
     tier: TierRule | None = None
     """Keep caches that have no room elsewhere."""
+    scaling: ScaleRule | None = None
+    """Start and stop replicas with the load."""
     watched: bool = False
     """Note the time between tokens, and what waits, runs and is held over time."""
 

@@ -48,6 +48,7 @@ from archsim.summary.facts import (
 )
 from archsim.summary.kv_tier import tier_uses, with_tier
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
+from archsim.summary.scaling import off_seconds, standby_uses, with_scaling
 from archsim.summary.service import with_metrics
 from archsim.summary.serving import serving_facts
 from archsim.summary.tables import ledger_columns
@@ -72,6 +73,8 @@ class _Measured:
     serving: ServingFacts | None = None
     beside: tuple[Use, ...] = ()
     """What is charged for beside chips, links and hosts."""
+    off_s: tuple[float, ...] = ()
+    """Time in which each replica was off."""
 
 
 def result_of_replay(design: Design, served: Served) -> Result:
@@ -94,7 +97,8 @@ def result_of_replay(design: Design, served: Served) -> Result:
         columns=table,
         simulated_s=seconds(record.total.end_fine),
         serving=serving_facts(design.spec, record, served.limits),
-        beside=tier_uses(design, record),
+        beside=(*tier_uses(design, record), *standby_uses(design, served)),
+        off_s=off_seconds(served),
     )
     parts = [
         part_of(served.steps, run.windows, run.total, replica=replica)
@@ -104,7 +108,7 @@ def result_of_replay(design: Design, served: Served) -> Result:
     if served.replicas:
         fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
     result = with_tier(_result(design, served.steps, _Ledgers(parts, fleet), measured), design, served)
-    return with_metrics(result, design.spec, record)
+    return with_metrics(with_scaling(result, served), design.spec, record)
 
 
 def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
@@ -223,6 +227,7 @@ def _result(
             simulated_s=measured.simulated_s,
             output_tokens=measured.tokens.output,
             beside=measured.beside,
+            off_s=measured.off_s,
         ),
         cost=None,
         carbon=None,

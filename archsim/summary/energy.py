@@ -40,12 +40,15 @@ def energy_of(
     simulated_s: float,
     output_tokens: int,
     beside: Sequence[Use] = (),
+    off_s: Sequence[float] = (),
 ) -> Energy | None:
     """Return the energy of the run that *parts*, one a replica, and the iterations *steps* describe, and of *beside*.
 
+    *off_s* is the part of each replica's idle time in which it is off.
+
     *costs* are the `energy_costs` of *spec*. None where no part that did something has a known cost.
     """
-    activity = _Activity(spec, parts, steps)
+    activity = _Activity(spec, parts, steps, off_s or [0.0] * len(parts))
     phases = activity.uses(costs)
     host = Use("host", simulated_s, costs["host"])
     whole = bill([*(use for uses in phases.values() for use in uses), host, *beside])
@@ -89,7 +92,10 @@ def _power(spent: Bill, chip_s: float) -> PhasePower:
 class _Activity:
     """What the parts of all replicas did, phase by phase."""
 
-    def __init__(self, spec: SystemSpec, parts: Sequence[Part], steps: Sequence[StepRecord]) -> None:
+    def __init__(
+        self, spec: SystemSpec, parts: Sequence[Part], steps: Sequence[StepRecord], off_s: Sequence[float]
+    ) -> None:
+        self._off_s = dict(zip(map(id, parts), off_s, strict=True))
         self._spec = spec
         self._parts = parts
         self._steps = steps
@@ -122,7 +128,7 @@ class _Activity:
         for phase, (amounts, time_fine) in phase_amounts(part.columns, part.total.phases).items():
             yield phase, amounts, seconds(time_fine)
         if part.total.idle_fine:
-            yield "none", None, seconds(part.total.idle_fine)
+            yield "none", None, max(seconds(part.total.idle_fine) - self._off_s[id(part)], 0.0)
 
     def _chips(self, part: Part) -> int:
         folds = {scope.name.partition(".")[0]: scope.chips for scope in part.scopes if scope.kind != "link"}

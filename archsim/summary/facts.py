@@ -23,6 +23,7 @@ from archsim.result import ARCHSIM_VERSION, ModelFacts, Provenance, SystemFacts
 from archsim.serving.record import Record
 from archsim.serving.requests import Limits
 from archsim.serving.saturation import Saturation as Search
+from archsim.serving.scaling import ScaleLog
 from archsim.step.record import StepRecord
 from archsim.units import format_quantity
 from archsim.workload.closed_loop import ClosedLoop
@@ -100,6 +101,8 @@ class Served:
     """Records of the single replicas, where there are several; `record` is all of them as one."""
     counted: npt.NDArray[np.bool_] | None = None
     """Requests whose latencies count: the steady part of a closed loop; None: all."""
+    scaling: ScaleLog | None = None
+    """When which replicas ran; None: always."""
     limits: Limits | None = None
     """What the server was held to; None: not known."""
 

@@ -39,7 +39,7 @@ from archsim.serving.observe import Observer
 from archsim.serving.pools import PoolRecords
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Limits
-from archsim.serving.router import merged_windows
+from archsim.serving.router import merged_windows, together_tiers
 from archsim.step.record import StepRecord
 from archsim.summary.assemble import result_of_replay
 from archsim.summary.cascaded import Worked, cascade_facts
@@ -98,6 +98,7 @@ def record_of_pool(records: Sequence[Record], requests: RequestColumns, *, watch
         peak_kv_blocks=max(record.peak_kv_blocks for record in records),
         event_count=records[0].event_count,
         draft_tokens=_summed([record.draft_tokens for record in records]),
+        tier=together_tiers(records),
         prefixes=next((record.prefixes for record in records if record.prefixes is not None), None),
         observer=_seen(records) if watched else None,
     )
