@@ -140,9 +140,10 @@ def read(path: Path) -> list[Verdict]:
     return [Verdict(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _load() -> None:
+def _load(*, without_compiler: bool) -> None:
     os.chdir(ROOT)
-    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    if without_compiler:
+        os.environ["NUMBA_DISABLE_JIT"] = "1"
     sys.path.insert(0, str(ROOT))
     for name in _LOADED:
         importlib.import_module(name)
@@ -180,7 +181,7 @@ def main(
     folder, out = (None if place is None else place.resolve() for place in (folder, out))
     before = {(v.module, v.name): v for v in ([] if earlier is None else read(earlier))}
     verdicts = [verdict for verdict in before.values() if not verdict.survived]
-    _load()
+    _load(without_compiler=any("/dram/" in row.path or "/network/" in row.path for row in wanted))
     from reach import Reach  # noqa: PLC0415 - a tool of the extra, after the arguments are known to be good
 
     mutants, total = drawn(wanted, most=most, seed=seed)

@@ -119,7 +119,8 @@ def _interpret_kernels() -> None:
 
 def run_pytest(tests: Sequence[str], *plugins: object) -> int:
     """Run *tests* in their order up to the first failure, in this process, and return pytest's exit code."""
-    _interpret_kernels()
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        _interpret_kernels()
     return int(pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", *tests], plugins=list(plugins)))
 
 

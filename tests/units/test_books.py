@@ -14,11 +14,16 @@ import numpy as np
 import pytest
 
 from archsim.dram.facts import CAUSES, ChannelFacts
+from archsim.errors import SimulationError
+from archsim.hardware.library import load_system
+from archsim.hardware.system import System
 from archsim.metrics.accounts import ACCOUNTS, GROUPS, USEFUL, group_of
 from archsim.metrics.columns import LedgerColumns, RequestColumns
+from archsim.step.assemble import _check_rounding, link_scopes
 from archsim.step.books import account_of, beside_books, engine_books, level_books, link_books, near_books
 from archsim.step.channels import channel_amounts, channel_books
-from archsim.step.record import ChannelUse
+from archsim.step.record import ChannelUse, Scope
+from archsim.step.stages import PIPELINES
 from archsim.step.work import Service
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
@@ -178,3 +183,25 @@ def test_columns_for_people_are_in_seconds_and_never_is_not_a_number() -> None:
         "start_s": [0.0], "end_s": [0.5], "phase": ["decode"], "scope": ["b"], "account": ["row"], "amount": [7.0],
         "unit": ["FLOP"], "peak_per_s": [2.0],
     }  # fmt: skip
+
+
+def test_rounding_costs_at_most_a_picosecond_a_job() -> None:
+    """At a byte a picosecond three jobs may lose three bytes, and no more."""
+    scope = Scope("chip0.hbm", "memory", "bytes", 1e12)
+    _check_rounding(scope, {"rounding": 3.0}, jobs=3)
+    _check_rounding(scope, {}, jobs=0)
+    with pytest.raises(SimulationError, match="lost to rounding in 3 jobs"):
+        _check_rounding(scope, {"rounding": 3.01}, jobs=3)
+
+
+@pytest.mark.parametrize(("chips", "links"), [(1, 0), (2, 4)])
+def test_links_have_scopes_where_there_are_chips_to_link(chips: int, links: int) -> None:
+    """Two chips on a switch have two links each way, at the network's rate; one chip has none to book."""
+    scopes = link_scopes(System(load_system("h100-sxm8", [f"chips={chips}"])))
+    assert len(scopes) == links
+    assert all((scope.kind, scope.peak_per_s) == ("link", 450e9) for scope in scopes)
+
+
+def test_schedules_of_pipelines_have_the_names_that_a_run_gives() -> None:
+    """`drained` and `continuous`, and nothing else."""
+    assert list(PIPELINES) == ["drained", "continuous"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
+from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks, cut
-from archsim.serving.policies import in_order, prefill_first, when_empty
+from archsim.serving.policies import POLICIES, in_order, prefill_first, when_empty
 from archsim.serving.requests import ALL, Arrival, Limits, Sequence
 from archsim.serving.router import merged_windows
 from archsim.serving.windows import MOST_WINDOWS, Window
@@ -93,3 +94,32 @@ def test_windows_of_replicas_merge_into_cells_of_time_that_fill_the_fleets_clock
     assert merged[-1].end_fine == 1000 * length
     assert all(one.end_fine == two.start_fine for one, two in pairwise(merged))
     assert merged_windows([[], []]) == ()
+
+
+def test_policies_have_the_names_that_a_runtime_gives() -> None:
+    """One of the three cuts prompts."""
+    assert {name: policy.chunked for name, policy in POLICIES.items()} == {
+        "prefill_first": False, "decode_first": True, "static": False,
+    }  # fmt: skip
+
+
+def test_a_batch_counts_its_places_blocks_and_the_lengths_of_its_members() -> None:
+    """Of 8 and 5 tokens in blocks of four; a third is on its way: it takes a place and blocks, but does not decode."""
+    batch = Batch(LIMITS)
+    first, second, third = _sequences(8, 5, 9)
+    for sequence in (first, second):
+        batch.reserve(sequence)
+        batch.join(sequence)
+    assert (len(batch), batch.free_places, batch.kv_tokens, batch.growth) == (2, 2, 13, 2)
+    assert list(batch.members()) == [(0, 8), (1, 5)]
+    assert batch.used_blocks == batch.peak_blocks == 3 + 2
+    batch.step += 2
+    assert list(batch.members()) == [(0, 10), (1, 7)]
+    assert batch.kv_tokens == 17
+    assert batch.has_room(third)
+    batch.expect(third)
+    assert (len(batch), batch.free_places, batch.coming) == (2, 1, 1)
+    assert batch.free_blocks == 100 - batch.used_blocks
+    batch.land(third)
+    assert (len(batch), batch.free_places, batch.coming) == (3, 1, 0)
+    assert list(batch.members())[-1] == (2, 9)
