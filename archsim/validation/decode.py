@@ -23,7 +23,7 @@ from archsim.validation.network import Row, row
 from archsim.validation.operator_rows import is_operation, operate
 from archsim.validation.origin import Origin, of_iterations, of_kernel
 from archsim.validation.published import DECODE
-from archsim.validation.saturated import is_saturated, saturate
+from archsim.validation.saturated import is_saturated, runtime_of, saturate
 from archsim.validation.selection import ALL, Selection
 from archsim.validation.table import Record, columns_of, number, read_table, whole
 
@@ -164,7 +164,7 @@ def _ended_early(record: Record, pace: float | None) -> bool:
 
 def identity_of(record: Record) -> str:
     """Return what a report calls the row *record*."""
-    engine = _runtime(record)
+    engine = runtime_of(record) if is_saturated(record) else _runtime(record)
     lengths = f"{record['input_len'] or '-'}/{record['output_len'] or '-'}"
     return (
         f"{record['system']} x{record['chips']} {record['model']} {record['precision']} batch {record['batch'] or '-'} "

@@ -49,12 +49,18 @@ _PRECISIONS = {
     "q4_k_m": "w4g19s16a16kv16",
     "fp8": "w8a8kv8",
     "w8a8": "w8a8kv16",
+    "w8a16": "w8a16kv16",
+    "int4": "w4g128a16kv16",
+    "w4a16": "w4g128a16kv16",
+    "awq": "w4g128a16kv16",
+    "gptq": "w4g128a16kv16",
     "fp4": "wnvfp4a4kv8",
     "nvfp4": "wnvfp4a4kv8",
     "mxfp4": "wmxfp4a16kv16",
 }
 """Words of references -> archsim's. gpt-fast keeps a scale and a zero of 16 bits every 32 weights; llama.cpp's Q8_0
-and Q4_0 a 16-bit scale every 32; Q4_K_M mixes kinds of 4.5 and 6.56 bits to 4.84 on average (39.59 GiB for 70 B)."""
+and Q4_0 a 16-bit scale every 32, AWQ and GPTQ every 128; Q4_K_M mixes kinds of 4.5 and 6.56 bits to 4.84 on average
+(39.59 GiB for 70 B)."""
 
 
 def precision_of(words: str) -> str | None:

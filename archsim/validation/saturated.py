@@ -22,7 +22,7 @@ from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.table import Record, whole
 from archsim.workload.closed_loop import ClosedLoop
 
-__all__ = ["Saturated", "is_saturated", "saturate"]
+__all__ = ["Saturated", "is_saturated", "runtime_of", "saturate"]
 
 _PER_GPU = "output_throughput_per_gpu"
 _METRICS = frozenset({"total_output_throughput", _PER_GPU, "serving_throughput"})
@@ -44,6 +44,11 @@ def is_saturated(record: Record) -> bool:
     return record["metric"] in _METRICS
 
 
+def runtime_of(record: Record) -> str:
+    """Return the runtime of a saturated server's engine; empty for the system's own."""
+    return _TRTLLM if "tensorrt-llm" in f"{record.get('source', '')} {record.get('notes', '')}".casefold() else ""
+
+
 def saturate(record: Record, precision: str, settings: tuple[str, ...]) -> Saturated:
     """Return the rate of *record*. Raises `InputError` where its lengths are not numbers, or nothing fits."""
     prompt, output, chips = (whole(record, column) for column in ("input_len", "output_len", "chips"))
@@ -52,8 +57,8 @@ def saturate(record: Record, precision: str, settings: tuple[str, ...]) -> Satur
         raise InputError(
             Problem("", "lengths", said, "prompt, output and chips in numbers: a data set's are not stated")
         )
-    runtime = _TRTLLM if "TensorRT-LLM" in record.get("source", "") else ""
-    made = machine(Request(record["system"], record["model"], precision, chips, runtime, settings=settings))
+    request = Request(record["system"], record["model"], precision, chips, runtime_of(record), settings=settings)
+    made = machine(request)
     rate, origin = _rate(made, prompt, output, whole(record, "batch"))
     return Saturated(rate / chips if record["metric"] == _PER_GPU else rate, origin)
 
