@@ -242,7 +242,7 @@ def test_a_cascade_that_sends_nobody_on_is_its_first_pool(tmp_path: Path) -> Non
     trace = load_trace("azure-conv", limit=15)
     small = load_model("llama-3.1-8b")
     alone = run(spec.pools["small"].system, small, trace=trace)
-    found = run_pools(spec, load_model("llama-2-13b"), trace=trace)
+    found = run_pools(spec, small, trace=trace)
     assert found.tables is not None
     assert alone.tables is not None
     assert found.tables.requests is not None
