@@ -13,8 +13,8 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 import tomllib
 import zlib
 from collections.abc import Iterator
@@ -31,6 +31,7 @@ __all__ = [
     "digest_of",
     "digest_of_lines",
     "find",
+    "inside",
     "open_binary",
     "open_text_lines",
     "parse_json",
@@ -108,6 +109,18 @@ def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]
     known = bundled_names(kind, folder, suffixes)
     hint = did_you_mean(name_or_path, known)
     raise InputError(Problem("", what, name_or_path, f"a path or one of the bundled names{hint}: {', '.join(known)}"))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path that *name*, as a file in *folder* writes it, means: in that folder or below it.
+
+    Raises `InputError` for an absolute path and for one that leaves the folder: a file from elsewhere names no file of
+    this machine. What a user writes on the command line may lie anywhere.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(Problem("", "", name, "a path in the folder of the file that names it, or below"))
+    return folder / path
 
 
 def _is_file(path: Path) -> bool:
@@ -290,22 +303,24 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises `InputError` where the file cannot be written.
     """
+    temporary = _hidden(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):  # where it cannot be made it cannot be removed
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _unwritable(path, error) from None
         raise
+
+
+def _hidden(path: Path) -> Path:
+    """Return a free name beside *path*. It is there before what it names, so that no interrupt can come between."""
+    return path.parent / f".{path.name[:50]}.{secrets.token_hex(6)}"
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
@@ -328,21 +343,19 @@ def written_directory(path: Path) -> Iterator[Path]:
     An interrupt or an error leaves nothing behind.
     """
     refuse_existing(path)
+    temporary = _hidden(path)
     created = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
-    except (OSError, ValueError) as error:
-        _remove_empty(created)
-        raise _uncreatable(path, error) from None
-    try:
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o755)
         refuse_existing(path)
         temporary.rename(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(created)
+        if isinstance(error, OSError) or (isinstance(error, ValueError) and "\0" in str(path)):
+            raise _uncreatable(path, error) from None
         raise
 
 

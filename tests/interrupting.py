@@ -1,27 +1,31 @@
 """Commands that are cut off at a random moment, and what they leave behind.
 
 A `Job` is a command that writes; a trial forks a process that runs it, does something to it (a signal, a full disk, a
-vanished input, a clock that jumps) and looks at the folder: under its final name a result is whole or absent, what was
-there before is untouched, and the command run again gives the bytes of a run that nothing happened to.
+read-only folder, a vanished input, a clock that jumps) and looks at the folder: under its final name a result is whole
+or absent, what was there before is untouched, and the command run again gives the bytes of a run that nothing happened
+to. Nothing here depends on when it happens: a machine may be slow, and a command over before its signal comes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
 import resource
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 from archsim import cli
 
-__all__ = ["ACTS", "JOBS", "Job", "Trial", "prepared", "trial_of", "uncut"]
+__all__ = ["ACTS", "JOBS", "Job", "Trial", "prepared", "trial_of", "trials", "uncut"]
 
 _STUDY = """kind = "study"
 name = "small"
@@ -44,7 +48,6 @@ goal = "max"
 """
 _TRACE = "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{n / 4},{50 + n},{3 + n % 5}\n" for n in range(60))
 _STEP = ("--model", "qwen3-8b", "--precision", "w8a16kv16", "--batch", "1", "--context", "16")
-ALLOWED_CODES = {0, 1, 2, 130, 143, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT}
 
 
 @dataclass(frozen=True)
@@ -107,96 +110,152 @@ def _quiet(command: tuple[str, ...]) -> tuple[int, str]:
 
 
 def _forked(command: tuple[str, ...], before: Callable[[], None]) -> int:
-    """Return the process that runs *command* in the current folder after *before*."""
+    """Return the process that runs *command* in the current folder after *before*.
+
+    Signals are held until it is ready for them: one that came earlier would leave it a second copy of this program.
+    """
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         return child
-    code = 99
+    inside = [True]
+
+    def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        if inside[0]:
+            raise KeyboardInterrupt
+        os._exit(130)
+
+    code = 130
     try:
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         before()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         code, _ = _quiet(command)
+        inside[0] = False
+    except KeyboardInterrupt:  # outside of the command, where Python itself would end
+        inside[0] = False
+    except BaseException:  # noqa: BLE001  # an error of this program, or one that the command let out
+        code = 99
     finally:
         os._exit(code)
 
 
-def _signalled(number: signal.Signals) -> Callable[[int, float], None]:
-    def act(child: int, moment: float) -> None:
-        time.sleep(moment)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, number)
+def _signalled(number: signal.Signals) -> Callable[[int, random.Random, float], None]:
+    def act(child: int, draw: random.Random, seconds: float) -> None:
+        time.sleep(draw.uniform(0, 1.1 * seconds))
+        os.kill(child, number)  # nobody has waited for it: it is there, if only as what is left of a process
 
     return act
 
 
-def _removed(_child: int, moment: float) -> None:
-    time.sleep(moment)
+def _removed(_child: int, draw: random.Random, seconds: float) -> None:
+    time.sleep(draw.uniform(0, 1.1 * seconds))
     Path("trace.csv").unlink()
     Path("study.toml").unlink()
     shutil.rmtree("given")
 
 
-def _nothing(_child: int, _moment: float) -> None:
+def _nothing(_child: int, _draw: random.Random, _seconds: float) -> None:
     return
 
 
-def _filled() -> None:
+def _as_it_is(_draw: random.Random) -> None:
+    return
+
+
+def _filled(draw: random.Random) -> None:
     """No file may grow beyond some size: the next write fails, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    most = random.Random(os.getpid()).choice((0, 100, 4096, 20_000, 100_000))
+    most = draw.choice((0, 100, 4096, 20_000, 100_000))
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
-def _jumping() -> None:
+def _read_only(_draw: random.Random) -> None:
+    """Let nobody write into this folder; the superuser may anywhere, and becomes somebody else."""
+    Path().chmod(0o555)
+    if os.geteuid() == 0:
+        try:
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
+        except OSError:  # a container without anybody else: nothing can be tried there
+            os._exit(2)
+
+
+def _jumping(draw: random.Random) -> None:
     """Let the clock of the day go backwards and forwards by years."""
-    jump = random.Random(os.getpid())
     real = time.time
-    time.time = lambda: real() + jump.uniform(-1e8, 1e8)
+    time.time = lambda: real() + draw.uniform(-1e8, 1e8)
 
 
-ACTS: dict[str, tuple[Callable[[int, float], None], Callable[[], None]]] = {
-    "SIGINT": (_signalled(signal.SIGINT), lambda: None),
-    "SIGTERM": (_signalled(signal.SIGTERM), lambda: None),
-    "SIGKILL": (_signalled(signal.SIGKILL), lambda: None),
+ACTS: dict[str, tuple[Callable[[int, random.Random, float], None], Callable[[random.Random], None]]] = {
+    "SIGINT": (_signalled(signal.SIGINT), _as_it_is),
+    "SIGTERM": (_signalled(signal.SIGTERM), _as_it_is),
+    "SIGKILL": (_signalled(signal.SIGKILL), _as_it_is),
     "full disk": (_nothing, _filled),
-    "vanished input": (_removed, lambda: None),
+    "read-only folder": (_nothing, _read_only),
+    "vanished input": (_removed, _as_it_is),
     "clock jump": (_nothing, _jumping),
 }
-"""What happens to a process: (from outside at a moment, in it before the command)."""
+"""What happens to a process: (from outside at a random moment, in it before the command)."""
+_CODES = {
+    "SIGINT": {0, 1, 130},
+    "SIGTERM": {0, 1, 143, -signal.SIGTERM},
+    "SIGKILL": {0, -signal.SIGKILL},
+    "full disk": {0, 1, 2},
+    "read-only folder": {1, 2},
+    "vanished input": {0, 1, 2},
+    "clock jump": {0},
+}
+"""Exit codes that an act may lead to, whenever it comes: before the command, in it, after it.
+
+1 after a signal: an extension module that is being loaded makes an ImportError of it.
+"""
 
 
-def trial_of(job: Job, act: str, good: object, moment_s: float, folder: Path) -> Trial:
-    """Cut *job* in *folder*, which `prepared` has filled, after *moment_s*; *good* is the content of an uncut run."""
+def trial_of(job: Job, act: str, good: tuple[object, float], draw: random.Random, folder: Path) -> Trial:
+    """Cut *job* in *folder*, which `prepared` has filled, once; *good* is what `uncut` has returned."""
     outside, inside = ACTS[act]
-    earlier = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    earlier = _tree(folder)
     with contextlib.chdir(folder):
-        child = _forked(job.command, inside)
-        outside(child, moment_s)
+        child = _forked(job.command, lambda: inside(draw))
+        outside(child, draw, good[1])
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        folder.chmod(0o755)
         if act == "vanished input":
             prepared(folder)
-        wrong = _wrong(job, act, code, earlier, good)
-    for path in folder.iterdir():
-        if path.name.startswith((".", "product")):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        wrong = _wrong(job, act, code, earlier, good[0])
+    _cleared(folder)
     return Trial(job.name, act, code, wrong)
 
 
-def _wrong(job: Job, act: str, code: int, earlier: dict[Path, bytes], good: object) -> str:
-    """Return what is wrong in the current folder after a cut."""
+def _tree(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file that a command finds in *folder*; what it keeps in its cache is its own."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = ((str(path.relative_to(folder)), path) for path in files)
+    return {name: path.read_bytes() for name, path in named if not name.startswith((".", "product", "cache/"))}
+
+
+def _cleared(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name.startswith((".", "product")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _wrong(job: Job, act: str, code: int, earlier: dict[str, bytes], good: object) -> str:
+    """Return what is wrong in the current folder after a cut: only what may be so at no moment whatever."""
     product = Path(job.product)
-    if code not in ALLOWED_CODES:
+    if code not in _CODES[act]:
         return f"exit code {code}"
-    if any(path.read_bytes() != content for path, content in earlier.items()):
+    if _tree(Path()) != earlier:
         return "an earlier file changed"
     if product.exists() and job.name != "sweep" and job.content(product) != good:
         return "a partial product under its final name"
-    if code == 0 and not product.exists():
-        return "no product though the exit code is 0"
-    if act == "clock jump" and code != 0:
-        return "a clock that jumps stops it"
-    hidden = [path.name for path in Path().iterdir() if path.name.startswith(".")]
-    if hidden and act != "SIGKILL":
-        return f"left behind: {', '.join(sorted(hidden))}"
+    if code == 0 and (not product.exists() or job.content(product) != good):
+        return "exit code 0, and not the product"
+    if act not in _ENDED and any(path.name.startswith(".") for path in Path().iterdir()):
+        return f"left behind: {', '.join(sorted(path.name for path in Path().iterdir() if path.name.startswith('.')))}"
     if not product.exists() or job.name == "sweep":
         again, said = _quiet(job.command)
         if again != 0:
@@ -204,6 +263,11 @@ def _wrong(job: Job, act: str, code: int, earlier: dict[Path, bytes], good: obje
         if job.content(product) != good:
             return "run again, another product"
     return ""
+
+
+_ENDED = ("SIGINT", "SIGTERM", "SIGKILL")
+"""A process that ends at any instruction may leave a hidden file: the last one was never called, or not to its end."""
+_NOBODY = 65534
 
 
 def uncut(job: Job, folder: Path) -> tuple[object, float]:
@@ -214,7 +278,22 @@ def uncut(job: Job, folder: Path) -> tuple[object, float]:
         took = time.perf_counter() - began
         assert code == 0, f"{job.name}: exit code {code}"
         content = job.content(Path(job.product))
-        for path in Path().iterdir():
-            if path.name.startswith((".", "product")):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _cleared(folder)
     return content, took
+
+
+def trials(folder: Path, *, each: int, seed: int) -> Iterator[Trial]:
+    """Yield *each* trials of every job and act. Call it in a program of one thread: it forks."""
+    prepared(folder)
+    for job in JOBS:
+        good = uncut(job, folder)
+        for act in ACTS:
+            draw = random.Random(f"{job.name} {act} {seed}")
+            for _ in range(each):
+                yield trial_of(job, act, good, draw, folder)
+
+
+if __name__ == "__main__":  # tests: folder, trials of each job and act, seed
+    for trial in trials(Path(sys.argv[1]), each=int(sys.argv[2]), seed=int(sys.argv[3])):
+        sys.stdout.write(json.dumps(asdict(trial)) + "\n")
+        sys.stdout.flush()
