@@ -25,6 +25,7 @@ import numpy.typing as npt
 from archsim.dram.kernel_state import STATE
 from archsim.dram.memo import cache_folder
 from archsim.files import digest_of
+from archsim.sealed import seal
 
 __all__ = ["Bytes", "Ints", "Table", "called", "kernel"]
 
@@ -81,10 +82,13 @@ def _compile(function: Function, *, inline: bool) -> Function:
             config.CACHE_DIR = _FOLDER
         compile_with: Any = numba.njit
         cache = _FOLDER is not None
-        compiled = compile_with(
-            _signature(function), nogil=True, error_model="numpy", cache=cache, forceinline=inline, _nrt=False
-        )
-        return cast("Function", compiled(function))
+        compiled = compile_with(nogil=True, error_model="numpy", cache=cache, forceinline=inline, _nrt=False)(function)
+        if cache:
+            seal(compiled)
+        if not config.DISABLE_JIT:
+            compiled.compile(_signature(function))
+            compiled.disable_compile()
+        return cast("Function", compiled)
     finally:
         config.CACHE_DIR, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = before
 

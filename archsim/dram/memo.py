@@ -2,7 +2,7 @@
 
 One JSON file per answer, written atomically, in a folder of the user (`XDG_CACHE_HOME` or `~/.cache`). The key is the
 digest of everything that the answer depends on, and of `VERSION`, which changes with the physics. A file that cannot be
-read, parsed or verified is treated as absent and written again. Nothing is unpickled.
+read, parsed or verified, by the digest of its answer, is treated as absent and written again. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def cache_folder() -> Path | None:
 
 def key_of(question: dict[str, Any]) -> str:
     """Return the digest of *question*: everything an answer depends on, as JSON values."""
-    text = json.dumps({"version": VERSION, **question}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _digest_of({"version": VERSION, **question})
+
+
+def _digest_of(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return digest_of(text.encode()).removeprefix("sha256:")
 
 
@@ -74,7 +78,7 @@ def recall(key: str, question: dict[str, Any]) -> dict[str, Any] | None:
     if not isinstance(stored, dict) or stored.get("question") != {"version": VERSION, **question}:
         return None
     answer = stored.get("answer")
-    return answer if isinstance(answer, dict) else None
+    return answer if isinstance(answer, dict) and stored.get("answer_digest") == _digest_of(answer) else None
 
 
 def remember(key: str, question: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -82,11 +86,15 @@ def remember(key: str, question: dict[str, Any], answer: dict[str, Any]) -> None
     place = _place(key)
     if place is None:
         return
-    content = {"question": {"version": VERSION, **question}, "answer": answer}
+    content = {
+        "question": {"version": VERSION, **question},
+        "answer": answer,
+        "answer_digest": _digest_of(answer),
+    }
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(place, json.dumps(content, sort_keys=True, allow_nan=False).encode() + b"\n")
-    except OSError:
+    except (OSError, InputError):  # a full disk is no reason to refuse an answer that is there
         return
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from archsim.files import digest_of
+from archsim.sealed import seal
 
 __all__ = ["compiled"]
 
@@ -34,6 +35,8 @@ def compiled(functions: Sequence[Callable[..., Any]], names: dict[str, Any]) -> 
         for function in functions:
             copy = types.FunctionType(function.__code__, names, function.__name__)
             names[function.__name__] = numba.njit(copy, cache=folder is not None, error_model="numpy")
+            if folder is not None:
+                seal(names[function.__name__])
     finally:
         config.CACHE_DIR = before
     last: Callable[..., Any] = names[functions[-1].__name__]

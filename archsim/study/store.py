@@ -4,7 +4,9 @@ Rows are written as points finish, each in a transaction of its own in write-ahe
 loses the points in flight and nothing else, and a full disk leaves what was written. What a row holds follows from the
 study alone, but for `wall_s`; the order of rows is that of points. Several processes share a store:
 `archsim.study.claims` says who works on what. A store belongs to one study, by digest, and to one version of archsim,
-since its rows would mix two physics otherwise.
+since its rows would mix two physics otherwise. SQLite does not notice a bit that flipped on a disk: every row and the
+store's own description hold a digest of themselves, the description the number of rows, and what does not match is
+refused, never shown.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import contextlib
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +29,18 @@ from archsim.study.cases import Outcome
 
 __all__ = ["SCHEMA", "Identity", "Store", "is_store"]
 
-SCHEMA = "archsim.study/2"
+SCHEMA = "archsim.study/3"
 """Changes when a table goes or changes its meaning, or rows have other metrics."""
+_ALL = 2**63 - 1
+_DIGEST = "digest_of_this"
+"""Key of the description that holds the digest of all others."""
+_ROWS = "rows_written"
+"""Key of the number of rows: a damaged tree may lose some without notice."""
+_READ = """
+SELECT value, row_digest, point, status, inputs, metrics, error, provenance, wall_s
+FROM meta LEFT JOIN points ON point >= ? AND point < ? WHERE key = 'rows_written' ORDER BY point
+"""
+"""Rows and their number in one statement, which sees one state of the store whatever others write."""
 _WAIT_S = 60.0
 """How long a write waits for another process's."""
 _APPLICATION_ID = 0x61726373
@@ -42,10 +55,10 @@ CREATE TABLE points (
     inputs TEXT NOT NULL,
     metrics TEXT NOT NULL,
     error TEXT NOT NULL,
-    inputs_digest TEXT NOT NULL,
     config_digest TEXT,
     provenance TEXT NOT NULL,
-    wall_s REAL NOT NULL
+    wall_s REAL NOT NULL,
+    row_digest TEXT NOT NULL
 );
 CREATE TABLE claims (point INTEGER PRIMARY KEY, owner TEXT NOT NULL);
 """
@@ -113,6 +126,9 @@ class Store:
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("schema") != SCHEMA:
             raise _refused(self.path, str(meta.get("schema")), f"{SCHEMA}, the schema of this version")
+        written, _ = meta.pop(_DIGEST, ""), meta.pop(_ROWS, "")
+        if set(meta) != {field.name for field in fields(Identity)} or _digest_of(meta) != written:
+            raise _refused(self.path, "", "a store as it was written; its description is damaged")
         return Identity(**{**meta, "points": int(meta["points"])})
 
     def _check(self, wanted: Identity) -> None:
@@ -151,8 +167,7 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Return status -> number of rows."""
-        with _named_errors(self.path):
-            return dict(self._db.execute("SELECT status, COUNT(*) FROM points GROUP BY status ORDER BY status"))
+        return dict(sorted(Counter(row[1] for row in self._written(0, _ALL)).items()))
 
     def known(self, first: int, stop: int) -> set[int]:
         """Return the points of [first, stop) that have a row."""
@@ -162,20 +177,28 @@ class Store:
 
     def rows(self, *, status: str | None = None) -> Iterator[Outcome]:
         """Yield the rows in the order of points, without holding them all."""
-        yield from self._rows("?1 IS NULL OR status = ?1", (status,))
+        for outcome in self.rows_between(0, _ALL):
+            if status is None or outcome.status == status:
+                yield outcome
 
     def rows_between(self, first: int, stop: int) -> Iterator[Outcome]:
         """Yield the rows of the points in [first, stop)."""
-        yield from self._rows("point >= ? AND point < ?", (first, stop))
+        for point, state, inputs, metrics, error, provenance, wall_s in self._written(first, stop):
+            yield Outcome(point, json.loads(inputs), state, json.loads(metrics), error, json.loads(provenance), wall_s)
 
-    def _rows(self, where: str, values: tuple[object, ...]) -> Iterator[Outcome]:
-        columns = "point, inputs, status, metrics, error, provenance, wall_s"
+    def _written(self, first: int, stop: int) -> Iterator[list[Any]]:
+        """Yield the columns of rows as they were written; refuse a row that is not, and a store that lost some."""
+        seen, before, count = 0, -1, ""
         with _named_errors(self.path):
-            cursor = self._db.execute(f"SELECT {columns} FROM points WHERE {where} ORDER BY point", values)  # noqa: S608
-            for point, inputs, state, metrics, error, provenance, wall_s in cursor:
-                yield Outcome(
-                    point, json.loads(inputs), state, json.loads(metrics), error, json.loads(provenance), wall_s
-                )
+            for count, written, *row in self._db.execute(_READ, (first, stop)):  # noqa: B007  # the last one is used
+                if row[0] is None:  # no row at all
+                    continue
+                if _digest_of(row) != written or row[0] <= before:
+                    raise _refused(self.path, f"point {row[0]}", "a row as it was written; this one is damaged")
+                seen, before = seen + 1, row[0]
+                yield row
+        if (first, stop) == (0, _ALL) and count != str(seen):
+            raise _refused(self.path, f"{seen} rows", f"the {count} rows that were written; it is damaged")
 
 
 def is_store(path: Path) -> bool:
@@ -189,12 +212,16 @@ def is_store(path: Path) -> bool:
 
 
 def _insert(db: sqlite3.Connection, outcome: Outcome) -> None:
-    inputs = _json(outcome.inputs)
-    values = (
-        outcome.point, outcome.status, inputs, _json(outcome.metrics), outcome.error, digest_of(inputs.encode()),
-        outcome.provenance.get("config_digest"), _json(outcome.provenance), outcome.wall_s,
-    )  # fmt: skip
-    db.execute("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    inputs, metrics, provenance = (_json(part) for part in (outcome.inputs, outcome.metrics, outcome.provenance))
+    row = [outcome.point, outcome.status, inputs, metrics, outcome.error, provenance, float(outcome.wall_s)]
+    values = (*row[:5], outcome.provenance.get("config_digest"), *row[5:], _digest_of(row))
+    if db.execute("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values).rowcount:
+        db.execute("UPDATE meta SET value = CAST(value + 1 AS TEXT) WHERE key = ?", (_ROWS,))
+
+
+def _digest_of(value: Any) -> str:
+    """Return the digest of *value*, a row or the description; what a flipped bit made of it is another value."""
+    return digest_of(repr(value if isinstance(value, list) else sorted(value.items())).encode(errors="replace"))
 
 
 def _json(value: Any) -> str:
@@ -235,7 +262,10 @@ def _create(path: Path, identity: Identity) -> None:
             try:
                 db.executescript(_TABLES)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.executemany("INSERT INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in asdict(identity).items()])
+                meta = {key: str(value) for key, value in asdict(identity).items()}
+                db.executemany(
+                    "INSERT INTO meta VALUES (?, ?)", [*meta.items(), (_DIGEST, _digest_of(meta)), (_ROWS, "0")]
+                )
             finally:
                 db.close()
             with contextlib.suppress(FileExistsError):

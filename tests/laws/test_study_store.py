@@ -6,11 +6,11 @@ import json
 import multiprocessing
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -241,11 +241,10 @@ def test_a_store_of_another_study_or_version_is_refused(tmp_path: Path) -> None:
     swept(small(tmp_path), path)
     with pytest.raises(InputError, match="has changed"):
         swept(small(tmp_path, contexts=5), path)
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE meta SET value = '0.0.1' WHERE key = 'version'")
-    db.close()
+    older = replace(small(tmp_path).identity, version="0.0.1")
+    Store.create_or_open(tmp_path / "older.db", older).close()
     with pytest.raises(InputError, match=r"0\.0\.1"):
-        swept(small(tmp_path), path)
+        swept(small(tmp_path), tmp_path / "older.db")
 
 
 @pytest.mark.parametrize("content", [b"no store at all", b"", b"SQLite format 3\0" + bytes(4096)])
