@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from archsim.errors import InputError, Problem
-from archsim.files import bundled_names, bundled_path, find, read_toml
+from archsim.files import bundled_names, bundled_path, find, inside, read_toml
 from archsim.hardware.door import Key, Tables, validated
 from archsim.hardware.fields import leaf_text, leaves, possible_keys, tables_of, toml_of
 from archsim.hardware.naming import plain_names
@@ -224,7 +224,7 @@ def _include(tables: Tables, key: Key, *, folder: str, base: Path) -> None:
         return
     place = tables.place(key)
     try:
-        path = _referenced(name, folder=folder, base=Path() if place[0] == OPTION else base)
+        path = _referenced(name, folder=folder, base=None if place[0] == OPTION else base)
         parent[key[-1]] = read_toml(path)
     except InputError as error:
         tables.missing.add(key)
@@ -235,9 +235,10 @@ def _include(tables: Tables, key: Key, *, folder: str, base: Path) -> None:
     tables.files[key] = str(path)
 
 
-def _referenced(name: str, *, folder: str, base: Path) -> Path:
+def _referenced(name: str, *, folder: str, base: Path | None) -> Path:
+    """Return the file meant by *name* in a file of the folder *base*; in an option, of none."""
     is_path = "/" in name or name.endswith(_SUFFIXES)
-    return find_hardware(str(base / name) if is_path else name, folder=folder)
+    return find_hardware(str(inside(base, name)) if is_path and base is not None else name, folder=folder)
 
 
 def _include_devices(tables: Tables, chip: Key, *, base: Path) -> None:

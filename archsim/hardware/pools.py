@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archsim.errors import InputError, Problem, did_you_mean
-from archsim.files import bundled_names, bundled_path, read_toml
+from archsim.files import bundled_names, bundled_path, inside, read_toml
 from archsim.hardware.door import Tables, key_of, validated
 from archsim.hardware.fields import tables_of, toml_of
 from archsim.hardware.library import files_of, find_hardware, load_system, setting_paths, system_names, system_tables
@@ -157,8 +157,8 @@ def _include_system(tables: Tables, pool: str, overrides: Sequence[str], *, base
     try:
         if isinstance(given, str):
             is_path = "/" in given or given.endswith(".toml")
-            start = Path() if place[0] == OPTION else base
-            file = find_hardware(str(start / given) if is_path else given, folder="systems")
+            named = str(inside(base, given)) if is_path and place[0] != OPTION else given
+            file = find_hardware(named, folder="systems")
             found = system_tables(Tables(read_toml(file), {(): str(file)}), overrides, base=file.parent)
         elif isinstance(given, dict):
             found = system_tables(Tables(given, {(): place[0]}), overrides, base=base)

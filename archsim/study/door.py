@@ -116,8 +116,8 @@ class _Found:
 
     def prices(self) -> None:
         """Load the prices that costs of every point follow from."""
-        name, region, basis = self._study.prices or (DEFAULT, None, None)
         try:
+            name, region, basis = self._study.prices or (DEFAULT, None, None)
             self.content.append(load_economics(name, region=region, basis=basis).digest)
         except InputError as error:
             self._note("economics", error)
@@ -183,8 +183,8 @@ class _Found:
         for place, work in enumerate(self._study.spec.workload):
             if work.trace is None:
                 continue
-            name = self._study.path(work.trace)
             try:
+                name = self._study.path(work.trace)
                 trace = load_trace(name, limit=work.limit, rate_scale=work.rate_scale, seed=self._study.spec.seed)
             except InputError as error:
                 self._note(f"workload.{place}.trace", error)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from archsim.economics.spec import DEFAULT
-from archsim.files import digest_of
+from archsim.files import digest_of, inside
 from archsim.study.axes import Axis, Value
 from archsim.study.cases import Case, Limit, Work
 from archsim.study.metrics import METRICS
@@ -131,9 +131,9 @@ class Study:
         )
 
     def path(self, name: str) -> str:
-        """Return *name* as it is found from here: a path in the file starts at the file's folder."""
+        """Return *name* as it is found from here: a path in the file starts at the file's folder and stays there."""
         looks = "/" in name or name.endswith((".toml", ".json", ".gz", ".csv", ".jsonl"))
-        return str(self.folder / name) if looks and not Path(name).is_absolute() else name
+        return str(inside(self.folder, name)) if looks else name
 
 
 def space_of(spec: StudySpec) -> Space:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from archsim.economics.spec import Economics, load_economics
+from archsim.economics.spec import Economics, economics_with
 from archsim.errors import InputError, Problem
 from archsim.files import digest_of, read_bytes
 from archsim.hardware.library import load_system, resolved_toml
@@ -178,11 +178,8 @@ def prices_of(result: Result, path: Path) -> Economics | None:
     cost = result.cost
     if cost is None:
         return None
-    try:
-        found = load_economics(cost.economics, region=cost.region, basis=cost.basis)
-    except InputError:
-        found = None
-    if found is None or found.digest != cost.economics_digest:
+    found = economics_with(cost.economics, region=cost.region, digest=cost.economics_digest)
+    if found is None:
         expected = "the prices of the run, or --economics for both: the bundled ones are other"
         raise InputError(Problem(str(path), "cost.economics", cost.economics, expected))
     return found
