@@ -6,6 +6,7 @@ the cheap one is the arithmetic's business. Values are held in SI units: joules,
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,13 +15,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from archsim.economics.ranges import Range
-from archsim.errors import did_you_mean
+from archsim.errors import InputError, did_you_mean
 from archsim.files import digest_of, find, read_bytes, read_toml
 from archsim.hardware.door import Tables, validated
 from archsim.hardware.quantities import Count, Identifier, Quantity, Text
 from archsim.hardware.spec_model import Spec, refusal
 
-__all__ = ["DEFAULT", "Economics", "Ends", "MemoryPrices", "Region", "load_economics"]
+__all__ = ["DEFAULT", "Economics", "Ends", "MemoryPrices", "Region", "economics_with", "load_economics"]
 
 DEFAULT = "default"
 """Name of the bundled file."""
@@ -207,6 +208,19 @@ def load_economics(name_or_path: str = DEFAULT, *, region: str | None = None, ba
     """
     path = find(name_or_path, kind="hwconfigs", folder="economics", suffixes=(".toml",))
     return _parsed(path, digest_of(read_bytes(path)), region, basis)
+
+
+def economics_with(name_or_path: str, *, region: str, digest: str) -> Economics | None:
+    """Return the prices of that name and *region* whose digest is *digest*, by whatever basis; None where none are.
+
+    A result says what its bill was built from. Of a chip without a price these are parts, whatever was asked for.
+    """
+    for basis in (None, "price", "parts"):
+        with contextlib.suppress(InputError):  # no such file, or no such region in the file of this version
+            found = load_economics(name_or_path, region=region, basis=basis)
+            if found.digest == digest:
+                return found
+    return None
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from archsim.economics.spec import load_economics
+from archsim.economics.spec import economics_with
 from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, bundled_path, parse_json, read_text, read_toml
 from archsim.hardware.pools import Design, design_names, load_design
@@ -155,15 +155,14 @@ def _prices(cost: Cost | None) -> tuple[list[SourceRow], str]:
     """
     if cost is None:
         return [], ""
-    name, region, basis = cost.economics, cost.region, cost.basis
-    options = f" --economics {shlex.quote(name)} --region {shlex.quote(region)} --basis {basis}"
+    name = cost.economics
+    options = f" --economics {shlex.quote(name)} --region {shlex.quote(cost.region)} --basis"
     if name not in bundled_names("hwconfigs", _PRICES, (".toml",)):
-        return [], options
-    try:
-        same = load_economics(name, region=region, basis=basis).digest == cost.economics_digest
-    except InputError:  # a region that the file of this version does not have
-        same = False
-    return sources_of_file(bundled_path("hwconfigs") / _PRICES / f"{name}.toml") if same else [], options
+        return [], f"{options} {cost.basis}"
+    found = economics_with(name, region=cost.region, digest=cost.economics_digest)
+    if found is None:
+        return [], f"{options} {cost.basis}"
+    return sources_of_file(bundled_path("hwconfigs") / _PRICES / f"{name}.toml"), f"{options} {found.chip.basis}"
 
 
 def _asked(command: str) -> str:
