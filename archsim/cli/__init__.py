@@ -31,6 +31,8 @@ COMMANDS = (
 )  # fmt: skip
 """Every command, in the order of the help page; `archsim.cli.<name>` holds it."""
 
+_FAILED = {False: 1, True: 2}
+"""Exit code of an error that no room named: ours, or a path that the system refuses."""
 _INTERRUPTED, _TERMINATED = 130, 143
 """128 + SIGINT and 128 + SIGTERM, as shells report them."""
 
@@ -115,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if session.debug:
             raise
         click.echo(_message(error), err=True)
-        return error.exit_code if isinstance(error, ArchsimError) else 1
+        return error.exit_code if isinstance(error, ArchsimError) else _FAILED[_is_refused_path(error)]
     return code if isinstance(code, int) else 0
 
 
@@ -136,9 +138,16 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _is_refused_path(error: Exception) -> bool:
+    """Return whether the system refused a path: too long a name, no right to look there, a loop of links."""
+    return isinstance(error, OSError) and error.filename is not None
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, ArchsimError):
         return "\n".join(f"archsim: {line}" for line in str(error).splitlines())
+    if isinstance(error, OSError) and _is_refused_path(error):
+        return f"archsim: {str(error.filename)[:80]}: expected a path that can be used ({error.strerror})"
     return f"archsim: internal error: {type(error).__name__}: {error} (archsim --debug shows where)"
 
 

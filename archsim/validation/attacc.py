@@ -26,7 +26,7 @@ from archsim.hardware.assumed import with_assumed_capacity
 from archsim.hardware.library import load_system
 from archsim.run import evaluate_step
 from archsim.validation.network import Row, row
-from archsim.validation.table import Record, number, read_table
+from archsim.validation.table import MOST_CONTEXT, MOST_SEQUENCES, Record, number, read_table, whole
 from archsim.workload.model import Model
 
 __all__ = ["COLUMNS", "suite"]
@@ -125,11 +125,11 @@ def _published() -> list[_Point]:
 def _points(records: Iterable[Record]) -> list[_Point]:
     found: dict[tuple[object, ...], _Point] = {}
     for record in records:
-        whole = {key: int(number(record, key) or 0) for key in ("ngpu", "powerlimit", "ffopt", "batch", "lin", "lout")}
+        sizes = {key: whole(record, key) or 0 for key in ("ngpu", "powerlimit", "ffopt", "batch", "lin", "lout")}
         assumed = (number(record, "required_cap_GB") or 0) * _GB > (number(record, "cap_GiB") or 0) * _GIB
         point = _Point(
-            record["model"], record["dtype"], record["system"], record["gpu"], whole["ngpu"], record["pim"],
-            whole["powerlimit"], whole["ffopt"], whole["batch"], whole["lin"], whole["lout"], assumed,
+            record["model"], record["dtype"], record["system"], record["gpu"], sizes["ngpu"], record["pim"],
+            sizes["powerlimit"], sizes["ffopt"], sizes["batch"], sizes["lin"], sizes["lout"], assumed,
             number(record, "decode_step_ms"), number(record, "decode_energy_per_step_nJ"),
         )  # fmt: skip
         found.setdefault(tuple(point[:11]), point)
@@ -167,6 +167,10 @@ def _evaluated(point: _Point) -> tuple[_Step | None, str | None]:
         return None, "attention on the host's processors is not modelled"
     if point.model not in _MODELS or point.dtype not in _PRECISION or point.gpu not in _GPU:
         return None, "a model, number type or GPU that the suite does not know"
+    if point.system == "dgx-attacc" and point.pim not in _PIM:
+        return None, "a kind of near-memory unit that the suite does not know"
+    if not (0 < point.batch <= MOST_SEQUENCES and 0 < point.lin + point.lout // 2 <= MOST_CONTEXT and point.chips):
+        return None, "no batch, no context or no GPUs, or beyond all reason"
     try:
         return _step(point._replace(step_ms=None, energy_nj=None, assumed=False)), None
     except ArchsimError as error:

@@ -44,6 +44,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of a table of the suite."""
 _SMALLEST_VIDUR_BYTES = 10**6
+_MOST_BYTES, _MOST_RANKS = 2**50, 2**12
 
 _PUBLISHED = (
     Measurement("H100-SXM5-80GB", "NVSwitch", "all_reduce", "nccl-2.27.3 nccl-tests", 8, 512, 15.5),
@@ -150,6 +151,8 @@ def _unmodelled(measured: Measurement) -> str | None:
     fabric = f"{measured.system} {measured.fabric}".lower()
     if measured.bytes <= 0 or measured.ranks < 2:
         return "no message"
+    if measured.bytes > _MOST_BYTES or measured.ranks > _MOST_RANKS:
+        return f"more than {_MOST_BYTES} bytes or {_MOST_RANKS:,} ranks"
     if "vidur" in measured.implementation.lower():
         if measured.bytes < _SMALLEST_VIDUR_BYTES:
             return "three samples of 1 us resolution, noisy below 1 MB as their source says"

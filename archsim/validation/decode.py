@@ -25,7 +25,7 @@ from archsim.validation.origin import Origin, of_iterations, of_kernel
 from archsim.validation.published import DECODE
 from archsim.validation.saturated import is_saturated, runtime_of, saturate
 from archsim.validation.selection import ALL, Selection
-from archsim.validation.table import Record, columns_of, number, read_table, whole
+from archsim.validation.table import MOST_CONTEXT, MOST_SEQUENCES, Record, columns_of, number, read_table, whole
 
 __all__ = ["COLUMNS", "FITTED", "Shape", "identity_of", "request_of", "shape_of", "suite"]
 
@@ -290,7 +290,7 @@ def shape_of(record: Record) -> Shape | None:
         batch = 1 if batch == prompt and record["metric"] == "prefill_tokens_per_s" else batch
         output = 1
     output = _DEFAULT_OUTPUT.get(_runtime(record)) if output is None else output
-    if not batch or prompt is None or not output:
+    if not batch or prompt is None or not output or batch > MOST_SEQUENCES or prompt + output > MOST_CONTEXT:
         return None
     return Shape(batch, prompt, output)
 

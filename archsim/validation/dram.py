@@ -71,8 +71,8 @@ _SIMULATORS = {
 def class_of_row(row: Mapping[str, Any]) -> str:
     """Return the class of a row of this suite, from its identity."""
     words = str(row["id"]).split()
-    param = float(words[2]) if len(words) > 3 else 0.0
-    return class_of_pattern(str(row["group"]), int(param))
+    param = number({"param": words[2]}, "param") if len(words) > 3 else None
+    return class_of_pattern(str(row["group"]), int(param or 0))
 
 
 def class_of_pattern(pattern: str, param: int) -> str:

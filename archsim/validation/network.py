@@ -116,7 +116,7 @@ def _routed(file: str, content: dict[str, Any], scenario: dict[str, Any], place:
     topology = _field(file, _field(file, content, "", "topologies", dict), "topologies", name, dict)
     links = _field(file, topology, f"topologies.{name}", "links", list)
     table = _field(file, topology, f"topologies.{name}", "routes", dict)
-    rate = _per_link(file, scenario, place, "link_bandwidth_Bps", len(links))
+    rate = _per_link(file, scenario, place, "link_bandwidth_Bps", len(links), least=1)
     latency = _per_link(file, scenario, place, "link_latency_s", len(links))
     flows = _field(file, scenario, place, "flows", list)
     routes = []
@@ -147,11 +147,12 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
-def _per_link(file: str, scenario: dict[str, Any], place: str, key: str, links: int) -> list[float]:
+def _per_link(file: str, scenario: dict[str, Any], place: str, key: str, links: int, *, least: int = 0) -> list[float]:
     value = _field(file, scenario, place, key, (int, float, list))
     values = value if isinstance(value, list) else [value] * links
-    if len(values) != links or not all(_is_amount(item) for item in values):
-        raise InputError(Problem(file, f"{place}.{key}", str(value), f"a number, or one for each of {links} links"))
+    if len(values) != links or not all(_is_amount(item) and item >= least for item in values):
+        expected = f"a number from {least} on, or one for each of {links} links"
+        raise InputError(Problem(file, f"{place}.{key}", str(value), expected))
     return [float(item) for item in values]
 
 

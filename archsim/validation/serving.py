@@ -33,7 +33,7 @@ from archsim.validation.network import Row, row
 from archsim.validation.origin import Origin, of_iterations
 from archsim.validation.published import SERVING
 from archsim.validation.selection import ALL, Selection
-from archsim.validation.table import Record, columns_of, number, read_table, whole
+from archsim.validation.table import MOST_CONTEXT, MOST_SEQUENCES, Record, columns_of, number, read_table, whole
 from archsim.workload.closed_loop import ClosedLoop
 
 __all__ = ["CLOSED", "LISTED", "suite"]
@@ -118,6 +118,8 @@ def _closed(record: Record, settings: tuple[str, ...]) -> tuple[_Served | None, 
     if None in sizes or 0 in sizes:
         return None, "lengths or tensor parallelism are not stated"
     users, prompt, output, ranks = (size or 0 for size in sizes)
+    if users > MOST_SEQUENCES or prompt + output > MOST_CONTEXT:
+        return None, f"more than {MOST_SEQUENCES:,} users or {MOST_CONTEXT:,} tokens"
     try:
         request = _request(record, ranks, runtime, settings)
         return _loop_ms(request, ClosedLoop(users, prompt, output, _ROUNDS, runtime in _TOGETHER)), None

@@ -12,9 +12,11 @@ from pathlib import Path
 from archsim.errors import InputError, Problem
 from archsim.files import open_text_lines
 
-__all__ = ["Record", "columns_of", "number", "read_table", "whole"]
+__all__ = ["MOST_CONTEXT", "MOST_SEQUENCES", "Record", "columns_of", "number", "read_table", "whole"]
 
 _MOST = 10**9
+MOST_SEQUENCES, MOST_CONTEXT = 2**14, 2**24
+"""Of a row that is compared; no measurement comes near, and a slip of a digit must not cost hours."""
 
 Record = dict[str, str]
 """Column -> cell of one row."""

@@ -39,7 +39,7 @@ def parquet_rows(path: Path) -> Text:
     try:
         with files.open_binary(path) as file:
             names = list(parquet.ParquetFile(file).schema_arrow.names)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:  # damaged metadata are an OSError
         raise _no_parquet(path, error) from None
     schema = schema_of(path, names)
     extras = schema.extras(names)
@@ -53,7 +53,7 @@ def parquet_rows(path: Path) -> Text:
                     for cells in zip(*columns, strict=True):
                         number += 1
                         yield f"row {number}", dict(zip(wanted, cells, strict=True))
-        except arrow.ArrowException as error:
+        except (arrow.ArrowException, OSError) as error:
             raise _no_parquet(path, error) from None
 
     return mapped(path, schema, extras, places())
