@@ -21,6 +21,8 @@ __all__ = ["parquet_rows", "pyarrow", "vllm_rows"]
 
 _AT_ONCE = 16_384
 _RESULT_LIMIT_BYTES = 2**28
+_DAMAGED = (OSError, ValueError, OverflowError)
+"""What pyarrow raises beside its own: for metadata that are none, names that are not UTF-8, dates out of range."""
 _VLLM_LISTS = ("start_times", "input_lens", "output_lens")
 
 
@@ -39,7 +41,7 @@ def parquet_rows(path: Path) -> Text:
     try:
         with files.open_binary(path) as file:
             names = list(parquet.ParquetFile(file).schema_arrow.names)
-    except (arrow.ArrowException, OSError) as error:  # damaged metadata are an OSError
+    except (arrow.ArrowException, *_DAMAGED) as error:
         raise _no_parquet(path, error) from None
     schema = schema_of(path, names)
     extras = schema.extras(names)
@@ -53,7 +55,7 @@ def parquet_rows(path: Path) -> Text:
                     for cells in zip(*columns, strict=True):
                         number += 1
                         yield f"row {number}", dict(zip(wanted, cells, strict=True))
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, *_DAMAGED) as error:
             raise _no_parquet(path, error) from None
 
     return mapped(path, schema, extras, places())

@@ -68,3 +68,14 @@ def test_a_file_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_
                           (("--basis", "guess"), "guess")):  # fmt: skip
         assert cli.main([*STEP, *options]) == 2
         assert word in capsys.readouterr().err
+
+
+def test_a_run_is_asked_again_by_the_prices_that_it_was_assessed_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A chip without a price is built up from parts, whatever the file says: its prices are still the bundled ones."""
+    run = ["run", "m4-max", "--model", "qwen3-8b", "--precision", "w8a16kv16", "--batch", "1", "--context", "16"]
+    assert cli.main([*run, "--economics", "default", "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert cli.main(["whatif", str(tmp_path / "run"), "--set", "runtime.ramp=1 us"]) == 0
+    assert "output tokens/s" in capsys.readouterr().out
