@@ -7,6 +7,7 @@ not depend on how a linear-algebra library splits its work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,4 +91,4 @@ def balanced_shares(columns: BookColumns, amounts: Amounts, time_s: float) -> di
 
 def useful_share(accounts: Mapping[str, float]) -> float:
     """Return the share of peak that was useful: MBU of a memory, MFU of an engine."""
-    return sum(accounts.get(account, 0.0) for account in USEFUL)
+    return math.fsum(accounts.get(account, 0.0) for account in USEFUL)

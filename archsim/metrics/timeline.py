@@ -8,6 +8,7 @@ rows; no simulation is touched, no file is written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -108,7 +109,7 @@ def rates(slices: Iterable[Slice], span: Span, *, bins: int) -> list[float]:
     width = max(1, -(-(span.end_ps - span.start_ps) // bins))
     amounts = [0.0] * bins
     for each in slices:
-        useful = sum(amount for account, amount in each.accounts.items() if account.startswith("useful"))
+        useful = math.fsum(amount for account, amount in each.accounts.items() if account.startswith("useful"))
         if not useful or each.end_ps == each.start_ps:
             continue
         per_ps = useful / (each.end_ps - each.start_ps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def ledger_before_after(
     with style.styled():
         figure = Figure(figsize=(style.TWO_COLUMNS_IN, 1.15 + 0.78 * len(scopes)), layout="constrained")
         axes = figure.subplots()
-        longest = max(sum(side.values()) for _, before, after in scopes for side in (before, after)) or 1.0
+        longest = max(math.fsum(side.values()) for _, before, after in scopes for side in (before, after)) or 1.0
         scale, unit = (1e3, "ms") if longest > 1e-3 else (1e6, "us")
         ticks: list[tuple[float, str]] = []
         for place, (name, *sides) in enumerate(scopes):

@@ -200,7 +200,7 @@ def waterfall(book: ScopeLedger) -> list[Step]:
         level -= share
         drawn = bar(level, share, ACCOUNT_COLOURS[account])
         steps.append(Step(account_label(account), share, _rate(book, share), drawn, recovery(account), "loss"))
-    if small := sum(share for _, share in lost if share < _LEAST_SHOWN):
+    if small := math.fsum(share for _, share in lost if share < _LEAST_SHOWN):
         level -= small
         names = ", ".join(account_label(account) for account, share in lost if share < _LEAST_SHOWN)
         drawn = bar(level, small, "currentColor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def near_figure(study: Mapping[str, Any]) -> Figure:
 def _draw(axes: Axes, title: str, batches: Sequence[int], curves: Sequence[Mapping[str, Any]]) -> None:
     sides = {"host": _HOST, "near": _NEAR}
     for side, colour in sides.items():
-        total = [1e3 * sum(values) for values in zip(*(curve[f"{side}_s"] for curve in curves), strict=True)]
+        total = [1e3 * math.fsum(values) for values in zip(*(curve[f"{side}_s"] for curve in curves), strict=True)]
         label = "on the host" if side == "host" else "near the memory"
         axes.plot(batches, total, color=colour, marker="o" if side == "host" else "s", markersize=3, label=label)
     starts = {batch for curve in curves for batch, _ in curve["changes"][1:]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,7 @@ def with_metrics(result: Result, spec: SystemSpec, record: Record) -> Result:
         return result.model_copy(update={"serving": serving, "tables": tables})
     joules = _joules(result, record.requests)
     times = {name: phase.time_s for name, phase in result.phases.items()}
-    whole = sum(times.values())
+    whole = math.fsum(times.values())
     shares = shares_of_requests(record.requests, {name: time_s / whole for name, time_s in times.items()})
     tables = replace(
         result.tables,
@@ -68,7 +69,7 @@ def _facts(
 ) -> MetricFacts:
     rows = list(observer.series.rows())
     time_ps = sum(row[1] for row in rows)
-    means = [sum(row[1] * row[place] for row in rows) / time_ps if time_ps else None for place in (2, 3, 4)]
+    means = [math.fsum(row[1] * row[place] for row in rows) / time_ps if time_ps else None for place in (2, 3, 4)]
     return MetricFacts(
         inter_token_s=_gap_facts(observer.gaps),
         goodput=_goodput(result, record.requests, asked),
@@ -108,7 +109,7 @@ def _joules(result: Result, requests: RequestColumns) -> np.ndarray[tuple[int], 
         return None
     by_phase = {str(name): power.joules for name, power in result.energy.phases.items()}
     # What is of no phase (hosts) is spent for all tokens alike.
-    return shares_of_requests(requests, by_phase | {"host": result.energy.joules - sum(by_phase.values())})
+    return shares_of_requests(requests, by_phase | {"host": result.energy.joules - math.fsum(by_phase.values())})
 
 
 def _spent(joules: np.ndarray[tuple[int], np.dtype[np.float64]]) -> EnergyFacts | None:

@@ -10,6 +10,7 @@ Without a file the suite compares the solver with closed forms.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -137,7 +138,7 @@ def _routed(file: str, content: dict[str, Any], scenario: dict[str, Any], place:
         routes=routes,
         bytes=[float(flow[2]) for flow in flows],
         start_s=[float(flow[3]) if len(flow) > 3 else 0.0 for flow in flows],
-        wait_s=[sum(latency[link] for link in route) for route in routes],
+        wait_s=[math.fsum(latency[link] for link in route) for route in routes],
         weight=[1.0] * len(flows),
         after=[tuple(flow[4]) if len(flow) > 4 else () for flow in flows],
     )

@@ -7,6 +7,8 @@ are its quantiles instead of draws. Serving rows use the model's own estimate (`
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["touched_experts"]
 
 _MOST = 0.8
@@ -27,13 +29,13 @@ def touched_experts(routing: str, rows: int, experts: int, *, ranks: int) -> tup
         raise ValueError(routing)
     loads = sorted(_quantiles(float(exponent), rows, experts), reverse=True)
     busiest = loads[::ranks] if ranks > 1 else loads
-    routed = max(round(sum(busiest)), 1)
-    return max(sum(min(load, 1.0) for load in busiest), 1.0), routed
+    routed = max(round(math.fsum(busiest)), 1)
+    return max(math.fsum(min(load, 1.0) for load in busiest), 1.0), routed
 
 
 def _quantiles(exponent: float, rows: int, experts: int) -> list[float]:
     top = max(_MOST * rows, 2.0)
     power = 1 - exponent
     raw = [((top**power - 1) * (index + 0.5) / experts + 1) ** (1 / power) for index in range(experts)]
-    scale = rows / sum(raw)
+    scale = rows / math.fsum(raw)
     return [load * scale for load in raw]
