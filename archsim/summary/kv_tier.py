@@ -7,6 +7,8 @@ is `memory`, and else it is `idle`.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from archsim.hardware.energy import joules_per_bit
 from archsim.hardware.tier_spec import TierSpec
 from archsim.metrics.energy import Use
@@ -17,6 +19,7 @@ from archsim.serving.record import Record
 from archsim.serving.tier import TierUse
 from archsim.summary.books import seconds
 from archsim.summary.facts import Design, Served
+from archsim.summary.tiers import tier_facts
 
 __all__ = ["tier_uses", "with_tier"]
 
@@ -56,8 +59,12 @@ def with_tier(result: Result, design: Design, served: Served) -> Result:
         time_s=seconds(use.out_fine + use.in_fine + use.out_wait_fine + use.in_wait_fine) / servers,
     )
     ledger = result.ledger | _ports(design, use, servers=servers, whole_s=servers * seconds(_span(served)))
+    placement = result.placement
+    if (memory := serving.tier.memory) is not None and result.simulated_s:
+        rate = Fraction(use.out_bytes) / Fraction(result.simulated_s)
+        placement = tier_facts(design, result.ledger, {memory: rate})
     told = (result.serving or ServingFacts()).model_copy(update={"kv_tier": facts})
-    return result.model_copy(update={"ledger": ledger, "serving": told})
+    return result.model_copy(update={"ledger": ledger, "serving": told, "placement": placement})
 
 
 def _span(served: Served) -> int:

@@ -15,10 +15,13 @@ __all__ = ["tier_facts"]
 _WRITTEN = "useful_kv_write"
 
 
-def tier_facts(design: Design, ledger: Mapping[str, ScopeLedger]) -> dict[str, TierFacts] | None:
+def tier_facts(
+    design: Design, ledger: Mapping[str, ScopeLedger], beside: Mapping[str, Fraction] | None = None
+) -> dict[str, TierFacts] | None:
     """Return memory -> what it holds on a chip, or None where the chip has no placement; *ledger* is the whole run's.
 
-    T5: what wears flash is KV, written at the mean rate of the run and spread evenly over chips and stacks.
+    T5: what wears flash is KV, written at the mean rate of the run and spread evenly over chips and stacks; *beside*
+    are bytes/s written to all chips' memories of a name for another reason than an iteration.
     """
     if design.spec.chip.placement is None:
         return None
@@ -34,13 +37,13 @@ def tier_facts(design: Design, ledger: Mapping[str, ScopeLedger]) -> dict[str, T
             kv_bytes=rooms.get(name, 0),
             activation_bytes=activations.get(name, 0),
             context_bytes=context.get(name, 0),
-            years_to_wear_out=_years(design, name, ledger),
+            years_to_wear_out=_years(design, name, ledger, (beside or {}).get(name, Fraction(0))),
         )
         for name, usable in design.placement.tiers.usable
     }
 
 
-def _years(design: Design, name: str, ledger: Mapping[str, ScopeLedger]) -> float | None:
+def _years(design: Design, name: str, ledger: Mapping[str, ScopeLedger], beside: Fraction) -> float | None:
     memory = design.spec.chip.memory[name]
     if memory.device.flash is None:
         return None
@@ -51,5 +54,6 @@ def _years(design: Design, name: str, ledger: Mapping[str, ScopeLedger]) -> floa
     # A share of the peak of all scopes is the same share of one stack's.
     return years_to_wear_out(
         flash_of(memory.device, memory.device.flash, stack_of(memory)),
-        write_bytes_per_s=written / peak * memory.peak_bytes_per_s / memory.stacks,
+        write_bytes_per_s=(written / peak * memory.peak_bytes_per_s + beside / len(design.spec.working_chips))
+        / memory.stacks,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from archsim.dram.flash import years_to_wear_out
 from archsim.errors import InputError
+from archsim.hardware.answers import flash_of, stack_of
 from archsim.run import load_model, load_system, run
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
@@ -82,6 +85,27 @@ def test_where_preempted_caches_move_to_a_tier_the_replay_equals_its_twin(
     classes: tuple[int, ...], tpot_ps: int | None, more: int,
 ) -> None:  # fmt: skip
     """With and without room in the tier, prefixes, drafts, classes that preempt and bounds on a token's time."""
+    _assert_equals_its_twin(pair, case, policy, classes, tpot_ps, more)
+
+
+@pytest.mark.slow
+@given(
+    costs_pairs(), crowds(), st.sampled_from(sorted(POLICIES)),
+    st.sampled_from([(), (30, 70)]), st.sampled_from([None, None, 10**6]), st.sampled_from([0, 1, 1, 1, 2, 3]),
+)  # fmt: skip
+@settings(quiet, max_examples=800)
+def test_where_preempted_caches_move_to_a_tier_the_replay_equals_its_twin_many_times(
+    pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], policy: str,
+    classes: tuple[int, ...], tpot_ps: int | None, more: int,
+) -> None:  # fmt: skip
+    """The same, for much longer."""
+    _assert_equals_its_twin(pair, case, policy, classes, tpot_ps, more)
+
+
+def _assert_equals_its_twin(
+    pair: tuple[Any, Any], case: tuple[list[Arrival], Limits], policy: str,
+    classes: tuple[int, ...], tpot_ps: int | None, more: int,
+) -> None:  # fmt: skip
     closed, loop = pair
     arrivals, limits = case
     rules = Techniques(
@@ -299,3 +323,26 @@ def test_contradictions_are_named(system: str, changes: tuple[str, ...], words: 
     model, trace = load_model("llama-3.1-8b"), load_trace("azure-conv", limit=2)
     with pytest.raises(InputError, match=words):
         run(load_system(system, changes), model, trace=trace)
+
+
+@pytest.mark.slow
+def test_a_tier_of_flash_wears_by_what_moves_there() -> None:
+    """Bytes out over the time of the run, spread over two stacks on each of eight chips; both memories book them."""
+    forced = ("serving.tier=own-hbf", "chip.memory.hbf.device.flash.writes=forced", "hbm.reserved=44.6 GB")
+    trace = load_trace("azure-conv", limit=60, rate_scale=1000)
+    system = load_system("h100-hbf", (SWAP[0], *forced))
+    result = run(system, load_model("llama-3.1-8b"), trace=trace, parallelism="tp=1,dp=8")
+    assert result.serving is not None
+    assert result.placement is not None
+    tier, flash = result.serving.kv_tier, system.chip.memory["hbf"]
+    assert tier is not None
+    assert tier.out_bytes == tier.in_bytes > 0
+    assert flash.device.flash is not None
+    rate = Fraction(tier.out_bytes) / Fraction(result.simulated_s) / (8 * 2)
+    years = years_to_wear_out(flash_of(flash.device, flash.device.flash, stack_of(flash)), write_bytes_per_s=rate)
+    assert result.placement["hbf"].years_to_wear_out == pytest.approx(years)
+    for memory in ("hbm", "hbf"):
+        book = result.phases["moving"].ledger[f"chip0-7.{memory}"]
+        moved = book.accounts["moved"] * book.peak_per_s * result.phases["moving"].time_s
+        assert moved == pytest.approx(2 * tier.out_bytes, rel=1e-9)
+    assert "link.tier.out" not in result.ledger
