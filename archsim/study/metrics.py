@@ -48,7 +48,7 @@ def _account(group: str) -> Callable[[Result], Number]:
         if phase is None:
             return None
         accounts = phase.ledger[result.system.main_memory].accounts
-        return sum(accounts[name] for name in sorted(accounts) if name.startswith(group))
+        return math.fsum(accounts[name] for name in sorted(accounts) if name.startswith(group))
 
     return share
 
