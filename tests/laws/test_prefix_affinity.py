@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from archsim.errors import InputError
 from archsim.run import load_model, load_system, run
@@ -24,7 +24,7 @@ import fleet_twin
 import replay_toy as toy
 from test_replay_twin import _beginning
 
-quiet = settings(deadline=None, derandomize=True, database=None)
+quiet = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much])
 COSTS, SLOW = (
     kind(lambda batch, kv: 10**6 + 10**3 * batch + 7 * kv, lambda tokens, pairs: 10**6 + 10**4 * tokens + pairs,
          spacing_bits=4)

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from archsim.errors import InputError
 from archsim.run import load_model, load_system, run
@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 import fleet_twin
 import replay_toy as toy
 
-quiet = settings(deadline=None, derandomize=True, database=None)
+quiet = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much])
 COSTS, SLOW = (
     kind(lambda batch, kv: 10**6 + 10**3 * batch + 7 * kv, lambda tokens, pairs: 10**6 + 10**4 * tokens + pairs,
          spacing_bits=4)
