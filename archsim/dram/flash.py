@@ -40,8 +40,9 @@ SECONDS_PER_YEAR = 31_557_600
 """Of 365.25 days."""
 _COUNTS = ("capacity_bytes", "channels", "channel_bytes_per_s", "dies", "planes", "page_bytes", "read_ps", "program_ps",
            "buffer_bytes", "endurance_cycles")  # fmt: skip
+_MOST_PLANES = 1 << 20
 _MOST_PAGES = 1 << 20
-"""Pages in flight per channel beyond which a buffer is taken for a mistake."""
+"""Planes behind a channel, and pages in flight of one, beyond which a stack is taken for a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Flash:
         if not problems and self.dies % self.channels:
             expected = f"a multiple of the {self.channels} channels"
             problems.append(Problem(self.name, "dies", str(self.dies), expected))
+        if not problems and self.dies // self.channels * self.planes > _MOST_PLANES:
+            expected = f"at most {_MOST_PLANES:,} planes behind a channel"
+            problems.append(Problem(self.name, "planes", str(self.planes), expected))
         if not problems and not 1 <= self.pages_in_flight <= _MOST_PAGES:
             expected = f"1 to {_MOST_PAGES} pages of {self.page_bytes} B for each of {self.channels} channels"
             problems.append(Problem(self.name, "buffer_bytes", str(self.buffer_bytes), expected))

@@ -13,6 +13,8 @@ from fuzz_targets import TARGETS
 from fuzzing import Target, command_of, compile_kernels, inputs_of, tried, watched
 
 BY_NAME = {target.name: target for target in TARGETS}
+FLASH = next(at for at, example in enumerate(BY_NAME["memory"].examples()) if b"planes = 512" in example)
+"""Number of the example that is flash."""
 CRASHED = [
     ("lines", b'{"arrival_s": ["a", 1], "prompt_tokens": 1, "output_tokens": 5}\n', 0),
     ("lines", b'{"arrival_s": 1, "prompt_tokens": [], "output_tokens": {}, "session": [3], "wait_s": [1]}\n', 0),
@@ -27,6 +29,7 @@ CHANGED = [
     ("kernel rows", 0, b"bfloat16,1,4096", b"bfloat16,-1,4096", 0),
     ("kernel rows", 0, b"bfloat16,8,,,32", b"bfloat16,0,,,32", 0),
     ("kernel rows", 0, b"32,8,128,4096", b"1e308,8,128,4096", 0),
+    ("memory", FLASH, b"planes = 512", b"planes = 102123456789", 0),
     ("network rows", 0, b'"link_bandwidth_Bps": 1000000000.0', b'"link_bandwidth_Bps": 0', 0),
     ("decode rows", 0, b"fp16,4,", b"fp16,123456789,", 0),
     ("collective rows", 0, b"half,4096", b"half,1e308", 0),
