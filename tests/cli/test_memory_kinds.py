@@ -30,7 +30,8 @@ def page(capsys: Capture, *arguments: str) -> str:
 def test_flash_streams_at_its_bus_and_says_how_long_it_lives(capsys: Capture) -> None:
     """1.6 TB/s of 16 channels; 25.6 PB may be written, which 1 GB/s does in 0.81 years."""
     answer = asked(capsys, "hbf-gen1", "--write-rate", "1GB/s")
-    assert (answer["kind"], answer["share_of_peak"]) == ("flash", 1.0)
+    assert (answer["kind"], answer["standard"], answer["share_of_peak"]) == ("flash", "HBF", 1.0)
+    assert (answer["buffer_bytes"], answer["page_bytes"]) == (40_000_000, 4096)
     assert answer["peak_bytes_per_s"] == 16 * 100e9
     assert answer["endurance"]["writable_bytes"] == 512 * 10**9 * 100_000 // 2
     assert answer["endurance"]["years_to_wear_out"] == pytest.approx(25.6e6 / (365.25 * 86_400))

@@ -9,7 +9,7 @@ import pytest
 
 from archsim.errors import InputError
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
-from archsim.network.curves import bus_bytes_per_s, sizes_between
+from archsim.network.curves import bus_bytes_per_s, measured_libraries, sizes_between
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS, messages_between_all
@@ -400,3 +400,12 @@ def test_sizes_between_are_positive_in_order_and_not_too_many() -> None:
     for low, high in ((0, 8), (8, 7), (1, 2**64 + 1)):
         with pytest.raises(InputError, match="--bytes"):
             sizes_between(low, high)
+
+
+def test_libraries_are_asked_that_were_measured_on_the_chip_and_have_the_collective() -> None:
+    """NVLS reduces and gathers nothing; DeepEP exchanges alone; AMD's chips have RCCL."""
+    reducing, exchanging = (set(measured_libraries("h100-sxm", kind)) for kind in ("all_reduce", "all_to_all"))
+    assert "nvls" in reducing - exchanging
+    assert "deepep" in exchanging - reducing
+    assert "nccl" in reducing & exchanging
+    assert measured_libraries("mi300x", "broadcast") == ["rccl"]

@@ -11,7 +11,9 @@ import pytest
 
 import archsim
 from archsim.errors import InputError
+from archsim.network import layouts
 from archsim.network.layouts import LAYOUTS, grid_index, grid_position
+from archsim.network.special import reduction_root
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
 RATE = 10**9
@@ -107,6 +109,32 @@ def test_a_static_table_goes_before_the_routing() -> None:
     made = network("ring", 4, routes={("chip0", "chip1"): ("chip0", "chip3", "chip2", "chip1")})
     assert len(made.route(0, 1)) == 3
     assert len(made.route(1, 2)) == 1
+
+
+def test_one_node_has_no_spine() -> None:
+    """Two levels of one node are a switch; of two, a spine joins them."""
+    assert LAYOUTS["two_level"](8, (8,)).switches == ("switch0",)
+    assert LAYOUTS["two_level"](16, (8,)).switches == ("switch0", "switch1", "spine0")
+
+
+def test_of_switches_that_are_as_near_the_first_reduces() -> None:
+    """Four chips of a pod are 1 + 1 + 3 + 3 hops from a lower switch of theirs and 4 x 2 from an upper one."""
+    assert reduction_root(network("fat_tree", 16, (4,), reduces=True), range(4)) == "edge0_0"
+
+
+@pytest.mark.parametrize(
+    ("topology", "chips", "shape", "wires"),
+    [("full_mesh", 8, (), 28), ("fat_tree", 16, (4,), 16 + 4 * 8), ("dragonfly", 40, (4, 2, 1, 5), 40 + 5 * 6 + 10)],
+)
+def test_wires_are_counted_before_they_are_made(
+    topology: str, chips: int, shape: tuple[int, ...], wires: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph of exactly the most wires is made, one of a wire more is refused."""
+    monkeypatch.setattr(layouts, "MOST_WIRES", wires)
+    assert len(LAYOUTS[topology](chips, shape).wires) == wires
+    monkeypatch.setattr(layouts, "MOST_WIRES", wires - 1)
+    with pytest.raises(InputError, match="wires"):
+        LAYOUTS[topology](chips, shape)
 
 
 def test_positions_and_indices_are_inverse() -> None:

@@ -72,6 +72,19 @@ def test_the_least_often_used_goes_first_however_recent() -> None:
     assert _serve(cache, 4, (1,)) == 3
 
 
+def test_whoever_leaves_first_leaves_what_goes_first() -> None:
+    """Two run side by side: of units left one after the other the one left earlier is the least recent."""
+    cache = _cache(_limits(kv_blocks=100))
+    running = [Sequence(number, Arrival(0, 4, 1, (number,))) for number in (1, 2)]
+    for sequence in running:
+        cache.share(sequence)
+        cache.keep(sequence)
+    for sequence in running:
+        cache.leave(sequence)
+    cache.shrink_to(1)
+    assert _serve(cache, 4, (2,)) == 3
+
+
 def test_a_prompt_that_is_all_there_computes_its_last_token() -> None:
     """Eight tokens in two kept units: seven are found, one is computed for its logits."""
     cache = _cache(_limits(kv_blocks=100))
