@@ -37,12 +37,12 @@ def _problems(pool: PoolSpec) -> list[tuple[str, str, str]]:
     found = []
     if serving.answer_cache:
         found.append(("answer_cache", "", "no answers of a pool: whole designs have them"))
+    if serving.tier:
+        found.append(("tier", "", "no tier of a pool: its copies are booked as one, without ports of their own"))
     if serving.scaling:
         found.append(("scaling", "", "no scaling of a pool: its copies always run"))
     if pool.serves == "all":
         return found
-    if serving.tier:
-        found.append(("tier", "", "no tier of a pool: sequences come from others, or go to them"))
     if serving.priority and serving.priority.preempt != "never":
         expected = "never: a cache that comes from another pool waits until there is room"
         found.append(("priority.preempt", serving.priority.preempt, expected))

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from archsim.dram.flash import years_to_wear_out
 from archsim.errors import InputError
 from archsim.hardware.answers import flash_of, stack_of
+from archsim.hardware.pools import load_pools
+from archsim.pools import run_design
 from archsim.run import load_model, load_system, run
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
@@ -323,6 +325,24 @@ def test_contradictions_are_named(system: str, changes: tuple[str, ...], words: 
     model, trace = load_model("llama-3.1-8b"), load_trace("azure-conv", limit=2)
     with pytest.raises(InputError, match=words):
         run(load_system(system, changes), model, trace=trace)
+
+
+@pytest.mark.parametrize(
+    ("design", "pool"), [("phone-cloud", "cloud"), ("h100-h200", "prefill"), ("h100-h200", "decode")]
+)
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("tier", SWAP),
+        ("scaling", tuple(f"serving.scaling.{change}" for change in (
+            "min=1", "max=1", "metric=requests", "high=2", "low=1", "start_up=1 s", "cool_down=1 s"))),
+    ],
+)  # fmt: skip
+def test_pools_have_neither_tiers_nor_scaling(design: str, pool: str, table: str, changes: tuple[str, ...]) -> None:
+    """The pool and the table stand in the message."""
+    given = [f"{pool}.{change}" for change in changes]
+    with pytest.raises(InputError, match=rf"{pool}.*{table}.*of a pool"):
+        run_design(load_pools(design, given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
 
 
 @pytest.mark.slow
