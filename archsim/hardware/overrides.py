@@ -150,9 +150,9 @@ def _rederive(memory: dict[str, Any], changed: set[str]) -> None:
         return
     try:
         bits_per_s = parse_quantity(memory["bandwidth"], "bytes/s") * 8 / width
-    except ValueError:
+        memory["pin_rate"] = exact_quantity(_whole_bytes(bits_per_s), "bits/s")
+    except ValueError:  # no rate, or one that nobody can write: the check of the whole memory says so
         return
-    memory["pin_rate"] = exact_quantity(_whole_bytes(bits_per_s), "bits/s")
 
 
 def _whole_bytes(bits_per_s: Fraction) -> int:

@@ -18,6 +18,7 @@ FLASH = next(at for at, example in enumerate(BY_NAME["memory"].examples()) if b"
 CRASHED = [
     ("lines", b'{"arrival_s": ["a", 1], "prompt_tokens": 1, "output_tokens": 5}\n', 0),
     ("lines", b'{"arrival_s": 1, "prompt_tokens": [], "output_tokens": {}, "session": [3], "wait_s": [1]}\n', 0),
+    ("settings", b'chip.memory.hbm.bandwidth="1e30 TB/s"', 1),
 ]
 """What once ended in a traceback: target, content, number of the command."""
 CHANGED = [
