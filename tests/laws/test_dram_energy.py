@@ -84,3 +84,9 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     """A memory is checked at the door."""
     with pytest.raises(InputError, match="HBM2"):
         average_fj_per_bit("HBM2X", place="--standard")
+
+
+def test_a_standard_without_public_currents_says_that_none_was_found() -> None:
+    """An absent figure is named, never a zero."""
+    silent = [table for table in ENERGY.values() if table.note == "none found"]
+    assert "HBM3" in {table.name for table in silent}

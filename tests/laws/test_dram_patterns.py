@@ -99,3 +99,24 @@ def test_patterns_of_rows_are_refused_where_there_are_none(text: str) -> None:
     """Flash and SRAM have no rows to conflict in."""
     with pytest.raises(InputError, match="needs no rows"):
         plain_accesses(parse_pattern(text), 4096, 1 << 40)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["seq", "write", "rand", "chunk:4KiB", "stride:4KiB", "streams:8", "mix:2:1", "randmix:2:1", "copy:4KiB",
+     "kv:16KiB:8", "gather:16KiB:8", "append:2KiB:8", "conflict"],
+)  # fmt: skip
+def test_addresses_are_whole_transactions_within_the_memory(text: str) -> None:
+    """Whatever the pattern, an address is an integer below the size."""
+    domain = Domain(2**20, 32, 10)
+    stream = parse_pattern(text).make(500, domain)
+    assert stream.index.dtype.kind == "i"
+    assert stream.index.size == stream.write.size == 500
+    assert 0 <= stream.index.min() <= stream.index.max() < 2**20
+
+
+def test_a_stream_is_a_run_of_a_gibibyte_where_there_are_no_rows() -> None:
+    """Longer than any page and any window."""
+    accesses = parse_pattern("seq").accesses
+    assert accesses is not None
+    assert [access.run_bytes for access in accesses(32)] == [2**30]
