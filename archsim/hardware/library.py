@@ -196,9 +196,11 @@ def _holds(name: str, gigabytes: int) -> bool:
     chip = load_system(name).chip
     memory = chip.memory[chip.main_memory]
     size = memory.capacity_bytes / 1e9
-    return memory.device.standard.startswith("LPDDR") or abs(size - gigabytes) <= _ROUNDED * gigabytes
+    rounded = gigabytes < _MOST_GIGABYTES and abs(size - gigabytes) <= _ROUNDED * gigabytes
+    return rounded or memory.device.standard.startswith("LPDDR")
 
 
+_MOST_GIGABYTES = 10**9
 _ROUNDED = 0.08
 """GB of a name against those of a file: decimal or binary, spare dies or none."""
 

@@ -123,7 +123,7 @@ def calibrate(
         rows: list[dict[str, Any]] = module.suite(reference, Selection(tuple(where), (*fixed, *settings)))
         return rows
 
-    compared = [row for row in rows_with(()) if row["error"] is not None]
+    compared = [row for row in rows_with(()) if _has_logarithm(row)]
     texts = [text for text in (part.strip() for part in names.split(",")) if text]
     if len(compared) <= len(texts) or not texts:
         expected = f"more rows that can be compared than the {len(texts)} parameters, of which there is at least one"
@@ -138,7 +138,7 @@ def calibrate(
     def residuals(logs: Vector) -> Vector | None:
         settings = tuple(p.setting(math.exp(log)) for p, log in zip(parameters, logs.tolist(), strict=True))
         try:
-            found = [row for row in rows_with(settings) if row["error"] is not None]
+            found = [row for row in rows_with(settings) if _has_logarithm(row)]
         except ArchsimError:
             return None
         if [row["id"] for row in found] != wanted:
@@ -204,3 +204,8 @@ def _standard_errors(slope: Vector, found: Vector) -> Vector:
     inverse = np.linalg.pinv(slope.T @ slope)
     seen = np.diag(slope.T @ slope) > 0
     return np.where(seen, np.sqrt(np.maximum(variance * np.diag(inverse), 0.0)), np.inf)
+
+
+def _has_logarithm(row: dict[str, Any]) -> bool:
+    """Return whether *row* compares two positive numbers; a table may hold a negative time."""
+    return row["error"] is not None and row["expected"] > 0 and row["predicted"] > 0

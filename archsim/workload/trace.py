@@ -238,6 +238,8 @@ def held(trace: OpenTrace) -> Trace:
         if block_tokens:
             ids.extend(blocks)
             ends.append(len(ids))
+    if not arrivals:
+        raise InputError(Problem(trace.source, "", "", "at least one request"))
     if len(arrivals) > _MOST_REQUESTS:
         expected = f"at most {_MOST_REQUESTS:,} requests; --limit takes the first ones"
         raise InputError(Problem(trace.source, "", "", expected))

@@ -18,6 +18,8 @@ FLASH = next(at for at, example in enumerate(BY_NAME["memory"].examples()) if b"
 CRASHED = [
     ("lines", b'{"arrival_s": ["a", 1], "prompt_tokens": 1, "output_tokens": 5}\n', 0),
     ("lines", b'{"arrival_s": 1, "prompt_tokens": [], "output_tokens": {}, "session": [3], "wait_s": [1]}\n', 0),
+    ("rates of clients", b"client,t_s,rate_rps,cv,pattern,p1,p2\n18,600,1e-9,1.0,Gamma,1.5,0.2\n", 0),
+    ("rates of clients", b"client,t_s,rate_rps,cv,pattern,p1,p2\n18,600,1.0,1.0,Weibull,0.001,0.2\n", 0),
     ("settings", b'chip.memory.hbm.bandwidth="1e30 TB/s"', 1),
 ]
 """What once ended in a traceback: target, content, number of the command."""
@@ -28,6 +30,8 @@ CHANGED = [
     ("network rows", 1, b'"lat_ns": 500', b'"lat_ns": -500', 0),
     ("serving rows", 0, b",64,8,2,2,1", b",64,8,2,123456789,1", 0),
     ("kernel rows", 0, b"bfloat16,1,4096", b"bfloat16,-1,4096", 0),
+    ("kernel rows", 0, b"bfloat16,40,", b"bfloat16,-40,", 1),
+    ("kernel rows", 0, b"H100-SXM5-80GB,gemm", b"H100-SXM5-" + b"9" * 400 + b"GB,gemm", 1),
     ("kernel rows", 0, b"bfloat16,8,,,32", b"bfloat16,0,,,32", 0),
     ("kernel rows", 0, b"32,8,128,4096", b"1e308,8,128,4096", 0),
     ("memory", FLASH, b"planes = 512", b"planes = 102123456789", 0),

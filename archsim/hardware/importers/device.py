@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from archsim.dram.standards import STANDARDS
+from archsim.errors import InputError, Problem
 from archsim.hardware.importers.draft import Draft
 
 __all__ = ["Figures", "add_device"]
@@ -36,6 +37,8 @@ def add_device(draft: Draft, name: str, figures: Figures) -> None:
             f"standard: archsim has no timing table of {figures.standard}, which is modelled in closed form (A33)"
         )
     burst, page = figures.burst[0], figures.page[0]
+    if burst < 1 or page < 1:
+        raise InputError(Problem(name, "burst, page", f"{burst}, {page}", "whole bytes, at least one"))
     if page % burst:
         draft.note("page: rounded to whole bursts")
         page = max(burst, page // burst * burst)
