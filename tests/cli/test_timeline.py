@@ -54,7 +54,7 @@ def test_bad_requests_end_with_two(
 def test_a_timeline_of_pools_shows_their_requests_and_bandwidths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two slices a request, counters under the names of the pools; parts and single steps are refused."""
+    """Two slices a request, counters under the names of the pools; parts are refused, a step is the main pool's."""
     monkeypatch.chdir(tmp_path)
     pools = ["run", "h100-h200", "--model", "llama-3.1-8b", "--trace", "azure-conv", "--limit", "4"]
     assert main([*pools, "--timeline", "pools.json.gz"]) == 0
@@ -64,10 +64,10 @@ def test_a_timeline_of_pools_shows_their_requests_and_bandwidths(
     counters = {row["name"] for row in rows if row["ph"] == "C"}
     assert {"prefill/chip0-7.hbm useful", "decode/chip0-7.hbm useful"} <= counters
     capsys.readouterr()
-    for words in (
-        [*pools, "--timeline-level", "operator"],
-        ["run", "h100-h200", "--model", "llama-3.1-8b", "--batch", "1", "--context", "64"],
-    ):
-        assert main([*words, "--timeline", "none.json.gz"]) == 2
-        assert "pools show their requests" in capsys.readouterr().err
+    assert main([*pools, "--timeline-level", "operator", "--timeline", "none.json.gz"]) == 2
+    assert "pools show their requests" in capsys.readouterr().err
     assert not Path("none.json.gz").exists()
+    step = ["--model", "llama-3.1-8b", "--batch", "1", "--context", "64", "--timeline-level", "iteration"]
+    assert main(["run", "h100-h200", *step, "--timeline", "step.json.gz"]) == 0
+    rows = json.loads(gzip.decompress(Path("step.json.gz").read_bytes()))["traceEvents"]
+    assert {row["pid"] for row in rows if row["ph"] == "X"}
