@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,7 @@ def picoseconds_in(path: Path, line: int, text: str) -> int:
         return -1
     try:
         exact = Decimal(text) * PS_PER_S
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         exact = Decimal("nan")
     if not exact.is_finite() or not 0 <= exact < 2**63:
         raise InputError(Problem(str(path), f"line {line}", text, "seconds"))

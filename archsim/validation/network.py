@@ -104,6 +104,8 @@ def _scenario(file: str, content: dict[str, Any], index: int) -> Row:
         raise InputError(
             Problem(file, f"{place}.finish_s", str(len(finish)), f"one entry for each of {len(routed.bytes)} flows")
         )
+    if not all(_is_amount(instant) for instant in finish):
+        raise InputError(Problem(file, f"{place}.finish_s", str(finish), "seconds that are not negative"))
     if not finish:
         return row(name, group, None, None, "the scenario has no flows")
     solved = solve_routed(routed).finish_s

@@ -35,6 +35,8 @@ CHANGED = [
     ("kernel rows", 0, b"bfloat16,8,,,32", b"bfloat16,0,,,32", 0),
     ("kernel rows", 0, b"32,8,128,4096", b"1e308,8,128,4096", 0),
     ("memory", FLASH, b"planes = 512", b"planes = 102123456789", 0),
+    ("network rows", 0, b'"finish_s": [2e-06', b'"finish_s": ["x"', 0),
+    ("requests of a run", 0, b"\n0,0", b"\n0,1e999999", 0),
     ("network rows", 0, b'"link_bandwidth_Bps": 1000000000.0', b'"link_bandwidth_Bps": 0', 0),
     ("decode rows", 0, b"fp16,4,", b"fp16,123456789,", 0),
     ("collective rows", 0, b"half,4096", b"half,1e308", 0),
