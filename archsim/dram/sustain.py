@@ -200,7 +200,8 @@ def run_phase(channel: MemoryChannel, profile: Profile, phase: Phase, *, request
 def phase_stream(channel: MemoryChannel, accesses: tuple[Access, ...], requests: int) -> Stream:
     """Return the requests of all *accesses* together, granule by granule in proportion to their bytes."""
     unit = channel.device.transaction_bytes
-    granule = max(channel.interleave_bytes // unit, 1)
+    # A granule beyond the sample would leave streams without a turn.
+    granule = min(max(channel.interleave_bytes // unit, 1), max(requests // _SHARES, 1))
     turns = _turns(tuple(access.bytes for access in accesses), -(-requests // granule))
     index = np.zeros((turns.size, granule), np.int64)
     write = np.zeros((turns.size, granule), np.uint8)

@@ -18,7 +18,7 @@ from archsim.dram.profile import PROFILES, Profile, profile_named
 from archsim.dram.standards import STANDARDS
 from archsim.dram.standards.table import ns
 from archsim.dram.streams import Domain, draws, make_stream
-from archsim.dram.sustain import memory_channel, sustain
+from archsim.dram.sustain import memory_channel, phase_stream, sustain
 from archsim.errors import InputError
 
 QUIET = replace(PROFILES["ramulator2"], refresh="none")
@@ -114,6 +114,15 @@ def test_our_controller_reaches_what_silicon_reaches() -> None:
             phase = Phase((Access(1, run_bytes, write=False),), window_bytes=window, latency_ps=600_000)
             found = sustain(channel, PROFILES["archsim"], phase).sustained
             assert Fraction(least, 100) < found < Fraction(least + 2, 100)
+
+
+@pytest.mark.parametrize("interleave_bytes", [2**20, 2**36])
+def test_a_granule_larger_than_the_sample_leaves_every_stream_a_turn(interleave_bytes: int) -> None:
+    """However coarse the interleave: reads and writes both move, and no memory is filled to find out."""
+    channel = memory_channel("HBM3", pin_bits_per_s=6_400_000_000, channel_bits=64, channels=16,
+                             interleave_bytes=interleave_bytes, channel_bytes=2**30)  # fmt: skip
+    stream = phase_stream(channel, (Access(31, 2**30, write=False), Access(1, 4096, write=True)), 4096)
+    assert 0 < int(stream.write.sum()) < 4096
 
 
 def test_a_small_window_is_bounded_by_littles_law() -> None:
