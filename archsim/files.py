@@ -365,14 +365,14 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def refuse_existing(path: Path) -> None:
+def refuse_existing(path: Path, key: str = "--out", expected: str = "a directory that does not exist yet") -> None:
     """Raise `InputError` where *path* exists: nothing is overwritten unasked, and a long run is not begun in vain."""
     try:
         taken = path.exists() or path.is_symlink()
     except (OSError, ValueError) as error:
         raise _uncreatable(path, error) from None
     if taken:
-        raise InputError(Problem(str(path), "--out", "", "a directory that does not exist yet"))
+        raise InputError(Problem(str(path), key, "", expected))
 
 
 def _uncreatable(path: Path, error: Exception) -> InputError:

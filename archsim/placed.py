@@ -18,6 +18,8 @@ from archsim.mapping.placement import Placement, place
 from archsim.mapping.replicas import Replica, replicas_of
 from archsim.mapping.sharding import Cut
 from archsim.mapping.spread import Spread
+from archsim.result import ARCHSIM_VERSION
+from archsim.serving.checkpoint import Keeper, Wanted
 from archsim.serving.closed_loop import replay_closed_loop
 from archsim.serving.configure import arrivals_of, check_names, scaling_of, sessions_of, techniques_of
 from archsim.serving.decode_only import Recorder, replay_decode
@@ -36,7 +38,7 @@ from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step
 from archsim.step.spares import with_spares
 from archsim.step.stages import DRAINED
-from archsim.summary.facts import Design
+from archsim.summary.facts import Design, command_of
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.decode_trace import DecodeTrace
@@ -44,19 +46,19 @@ from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 from archsim.workload.replication import load_experts
 from archsim.workload.routing import UNIFORM
+from archsim.workload.stream import Stream
 from archsim.workload.trace import Trace
 
-__all__ = ["Placed", "Recorded", "Traffic"]
+__all__ = ["Checkpointed", "Placed", "Recorded", "Traffic"]
 
 _WAYS = "--parallel"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Traffic whose decode iterations are written to a file while it is replayed."""
+class _Beside:
+    """Traffic with files beside it."""
 
-    traffic: Trace | ClosedLoop
-    path: Path
+    __slots__ = ()
+    traffic: Trace | Stream | ClosedLoop
 
     @property
     def name(self) -> str:
@@ -74,7 +76,23 @@ class Recorded:
         return self.traffic.closed
 
 
-Traffic = Trace | ClosedLoop | DecodeTrace | Recorded
+@dataclass(frozen=True, slots=True)
+class Recorded(_Beside):
+    """Traffic whose decode iterations are written to a file while it is replayed."""
+
+    traffic: Trace | ClosedLoop
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed(_Beside):
+    """Traffic whose replay is written to a file now and then, or goes on from one."""
+
+    traffic: Trace | Stream
+    wanted: Wanted
+
+
+Traffic = Trace | Stream | ClosedLoop | DecodeTrace | Recorded | Checkpointed
 """What is replayed."""
 
 
@@ -127,7 +145,7 @@ class Placed:
         cut = Cut.of(model, bits, sizes, spec, routing=routing)
         replicas = tuple(replicas_of(sizes, system.network, spec.working_chips)) if sizes.replicas > 1 else ()
         recorder = Recorder(trace.path) if isinstance(trace, Recorded) else None
-        requests = trace.traffic if isinstance(trace, Recorded) else trace
+        requests = trace.traffic if isinstance(trace, Recorded | Checkpointed) else trace
         techniques = techniques_of(spec, model, None if isinstance(requests, DecodeTrace) else requests)
         drafting = drafting_of(cut, bits, system)
         tier = tier_of(model, bits, placement, system, placement.chips // (len(replicas) or 1))
@@ -153,11 +171,32 @@ class Placed:
                 return self.replayed(trace.traffic, progress=progress)
         if isinstance(trace, DecodeTrace):
             return self._decode_only(trace)
+        if isinstance(trace, Checkpointed):
+            return self._checkpointed(trace, progress=progress)
         if isinstance(trace, ClosedLoop):
             return self.serve_loop(trace, progress=progress)
-        if trace.closed:
+        if isinstance(trace, Trace) and trace.closed:
             return self.serve_sessions(trace, progress=progress)
-        return self.serve(arrivals_of(trace), sessions=sessions_of(trace), progress=progress)
+        counted = isinstance(trace, Stream)
+        return self.serve(arrivals_of(trace), sessions=sessions_of(trace), progress=progress, tallied=counted)
+
+    def _checkpointed(self, trace: Checkpointed, *, progress: Callable[[int, int], None]) -> Fleet:
+        traffic, wanted = trace.traffic, trace.wanted
+        if self.replicas or traffic.closed:
+            expected = "one server, and requests that do not wait for others: nothing else is written to a checkpoint"
+            found = f"{len(self.replicas)} replicas" if self.replicas else f"{traffic.name} in a closed loop"
+            raise InputError(Problem("", "--resume" if wanted.resume else "--checkpoint", found, expected))
+        identity = {
+            "archsim": ARCHSIM_VERSION,
+            "command": f"{command_of(self.design)} {traffic.options}",
+            "system": self.design.config_digest,
+        }
+        keeper = Keeper(wanted, identity, self.costs, lambda: traffic.digest_so_far)
+        limits = replace(self.limits, tallied=isinstance(traffic, Stream))
+        record = replay(
+            arrivals_of(traffic), self.costs, limits=limits, policy=self.scheduler, progress=progress, keeper=keeper
+        )
+        return Fleet(record, ())
 
     def _decode_only(self, trace: DecodeTrace) -> Fleet:
         if self.drafting is not None:
@@ -187,18 +226,21 @@ class Placed:
         *,
         sessions: Sequence[int] = (),
         progress: Callable[[int, int], None] | None = None,
+        tallied: bool = False,
     ) -> Fleet:
         """Return the record of serving *arrivals*, and that of each replica where there are several.
 
-        *sessions* are those of the requests in order, for a router that keeps them together.
+        *sessions* are those of the requests in order, for a router that keeps them together. Of *tallied* requests no
+        rows are kept.
         """
+        limits = replace(self.limits, tallied=tallied)
         if not self.replicas:
-            record = replay(arrivals, self.costs, limits=self.limits, policy=self.scheduler, progress=progress)
+            record = replay(arrivals, self.costs, limits=limits, policy=self.scheduler, progress=progress)
             return Fleet(record, ())
         return replay_fleet(
             arrivals,
             self.costs,
-            limits=self.limits,
+            limits=limits,
             replicas=len(self.replicas),
             router=self.spread.router or DEALT,
             policy=self.scheduler,
@@ -216,7 +258,7 @@ class Placed:
             trace, self.costs, limits=self.limits, replicas=replicas, policy=self.scheduler, progress=progress
         )
 
-    def saturated(self, trace: Trace, slo_s: float) -> Saturation:
+    def saturated(self, trace: Trace | Stream, slo_s: float) -> Saturation:
         """Return the highest rate of *trace* that meets *slo_s*."""
         return saturate(
             arrivals_of(trace),

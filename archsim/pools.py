@@ -40,6 +40,7 @@ from archsim.units import format_quantity
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
+from archsim.workload.stream import MOST_EXACT, Stream, open_traffic
 from archsim.workload.trace import Trace, load_trace
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "load_model",
     "load_pools",
     "load_trace",
+    "open_traffic",
     "priced_design",
     "run_design",
     "run_pools",
@@ -196,6 +198,9 @@ def run_pools(
     Raises `InputError` for what does not fit or divide on a pool, which it names, and for a closed loop on pools that
     divide requests.
     """
+    if isinstance(trace, Stream):
+        expected = f"at most {MOST_EXACT:,} requests for several pools: --limit takes the first ones"
+        raise InputError(Problem(spec.name, "traffic", f"{trace.count:,} requests", expected))
     if not isinstance(trace, Trace | ClosedLoop):
         raise InputError(Problem(spec.name, "traffic", trace.name, "requests: pools serve and write no decode trace"))
     if trace.closed and not spec.hands_over:

@@ -30,7 +30,7 @@ from archsim.metrics.machine import (
 )
 from archsim.metrics.operators import OperatorUse
 from archsim.metrics.prices import Bounds, Carbon, Cost
-from archsim.metrics.techniques import DraftFacts, PrefixFacts, ServingFacts
+from archsim.metrics.techniques import DraftFacts, PercentileFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "LedgerColumns",
     "ModelFacts",
     "ParallelismFacts",
+    "PercentileFacts",
     "PhaseName",
     "PhasePower",
     "PhaseResult",
@@ -78,7 +79,7 @@ SCHEMA = "archsim.result/1"
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0)]
 _ACCOUNTS = frozenset(ACCOUNTS)
-_OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers", "cascade")
+_OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers", "cascade", "percentiles")
 """Fields of a result that are left out where there is nothing to say."""
 
 
@@ -164,7 +165,7 @@ class Throughput(_Row):
 
 
 class Summary(_Row):
-    """Mean and exact percentiles of one latency, seconds; None where no request has it."""
+    """Mean and percentiles of one latency, seconds, exact but for `percentiles`; None where no request has it."""
 
     mean: FiniteFloat | None
     p50: FiniteFloat | None
@@ -242,7 +243,7 @@ class Tables:
     resolved_toml: str
     """The whole system as one file that `load_system` reads back."""
     requests: RequestColumns | None
-    """None where a single step was evaluated."""
+    """None where a single step was evaluated, or requests were counted and not kept."""
     view: View | None = None
     """Who draws it, for `Result.plot` and notebooks."""
     series: tuple[tuple[int, int, float, float, float], ...] = ()
@@ -296,6 +297,8 @@ class Result(_Row):
     """KV caches that passed between pools; absent where none can."""
     cascade: CascadeFacts | None = None
     """What became of the requests of a cascade; absent of other designs."""
+    percentiles: PercentileFacts | None = None
+    """How those of `latency_s` were counted; absent where they are exact, as up to a million requests they are."""
     tables: SkipJsonSchema[InstanceOf[Tables] | None] = Field(default=None, exclude=True, repr=False)
     """Columns for the writers and figures; None for a result read back from JSON."""
 
@@ -324,7 +327,7 @@ class Result(_Row):
         tables = self._with_tables()
         table = {"ledger": tables.ledger, "requests": tables.requests}.get(name)
         if table is None:
-            expected = "ledger, or requests of a replay: a single step has none"
+            expected = "ledger, or requests of a replay that kept them: a single step has none"
             raise InputError(Problem("", "columns", name[:80], expected))
         return table.named()
 

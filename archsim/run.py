@@ -18,8 +18,9 @@ from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.search import candidates
 from archsim.mapping.shares import split_evenly
-from archsim.placed import Placed, Recorded, Traffic
+from archsim.placed import Checkpointed, Placed, Recorded, Traffic
 from archsim.result import Result
+from archsim.serving.checkpoint import Wanted
 from archsim.serving.closed_loop import steady
 from archsim.serving.saturation import SLICE_REQUESTS
 from archsim.serving.speculation import pattern_of
@@ -31,23 +32,27 @@ from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
 from archsim.workload.precision import Precision
 from archsim.workload.statistics import mean_context
+from archsim.workload.stream import Stream, open_traffic
 from archsim.workload.trace import Trace, load_trace
 
 __all__ = [
     "AUTO",
     "SEARCH_BATCH",
     "Bench",
+    "Checkpointed",
     "ClosedLoop",
     "Progress",
     "Recorded",
     "Shelf",
     "Traffic",
     "Trial",
+    "Wanted",
     "evaluate_step",
     "load_model",
     "load_system",
     "load_trace",
     "mean_context",
+    "open_traffic",
     "run",
     "search_parallelism",
 ]
@@ -83,7 +88,7 @@ def run(
     closed loop, which has no rate; `SimulationError` where a check of the simulation fails.
     """
     if parallelism == AUTO:
-        context = mean_context(trace.traffic if isinstance(trace, Recorded) else trace)
+        context = mean_context(trace.traffic if isinstance(trace, Recorded | Checkpointed) else trace)
         trials = search_parallelism(
             system, model, batch=SEARCH_BATCH, context=context, precision=precision, progress=progress
         )
@@ -99,14 +104,14 @@ def run(
     if slo_s is not None and trace.closed:
         raise InputError(Problem("", "--saturate", trace.name, "an open trace: the rate of a closed loop is its own"))
     fleet = setup.replayed(trace, progress=replayed)
-    if isinstance(trace, Recorded):
+    if isinstance(trace, Recorded | Checkpointed):
         trace = trace.traffic
     if not fleet.record.completed + fleet.record.rejected:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     if not setup.costs.records:
         # Nothing was served, yet idle time is booked on scopes, which a simulated iteration names.
         setup.costs.knot(Batch.of_decode(1, 1))
-    if slo_s and isinstance(trace, Trace):
+    if slo_s and isinstance(trace, Trace | Stream):
         if progress is not None:
             progress("saturation", 0.0)
         search = setup.saturated(trace, slo_s)

@@ -72,6 +72,13 @@ class LoopCosts:
                 return step + 1
         return most
 
+    def decode_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> tuple[int, ToyRun]:
+        """Return both of what the names say."""
+        steps = self.decode_steps_until(batch, kv_tokens, limit_fine, most, growth=growth)
+        return steps, self.decode(batch, kv_tokens, steps, growth=growth)
+
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> ToyRun:
         """Return one prefill iteration: a knot of its own."""
         if not sequences <= tokens <= pairs or kv_tokens != tokens:

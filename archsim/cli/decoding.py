@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from archsim.run import Traffic
     from archsim.workload.closed_loop import ClosedLoop
+    from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
 
 __all__ = ["WantedDecoding", "decoding_options", "wanted_decoding"]
@@ -43,12 +44,16 @@ class WantedDecoding(NamedTuple):
     path: Path | None
     """File to write."""
 
-    def recorded(self, traffic: Trace | ClosedLoop) -> Traffic:
-        """Return *traffic*, with the file to write while it is replayed."""
+    def recorded(self, traffic: Trace | Stream | ClosedLoop) -> Traffic:
+        """Return *traffic*, with the file to write while it is replayed. Raises `InputError` for a stream."""
         if self.path is None:
             return traffic
+        from archsim.errors import InputError, Problem
         from archsim.run import Recorded
+        from archsim.workload.stream import Stream
 
+        if isinstance(traffic, Stream):
+            raise InputError(Problem(traffic.name, "--decode-trace", "a stream", "a trace that is held"))
         return Recorded(traffic, self.path)
 
     def check(self, mode: str, *, timeline: bool) -> None:

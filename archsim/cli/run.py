@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from archsim.cli.checkpoints import checkpoint_options, wanted_checkpoints
 from archsim.cli.decoding import decoding_options, wanted_decoding
 from archsim.cli.options import (
     assume_option,
@@ -37,9 +38,11 @@ from archsim.cli.ways import AUTO, chosen
 if TYPE_CHECKING:
     from archsim.hardware.pools import Design
     from archsim.result import Result
+    from archsim.run import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model
+    from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
 
 __all__ = ["command"]
@@ -63,6 +66,7 @@ _DEFAULT_SLO = "50 ms"
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
 @metrics_options
 @economics_options
+@checkpoint_options
 @timeline_options
 @out_option
 @json_option
@@ -97,11 +101,11 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
-    from archsim.pools import evaluate_design, load_model, load_trace, run_design
+    from archsim.pools import evaluate_design, load_model
 
     if out is not None:
         refuse_existing(out)
-    prices, timeline, decoding = economics_of(), wanted_timeline(), wanted_decoding()
+    prices, timeline, decoding, checkpoints = economics_of(), wanted_timeline(), wanted_decoding(), wanted_checkpoints()
     mode = _mode({
         "trace": {"--trace": trace_name, "--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None,
                   "--slo": slo},
@@ -111,8 +115,9 @@ def command(  # noqa: PLR0913  # one parameter an option
         "decode": {"--decode-only": decoding.only},
     })  # fmt: skip
     decoding.check(mode, timeline=timeline is not None)
+    checkpoints.check(mode, beside="--decode-trace" if decoding.path else "--timeline" if timeline else None)
     given = (design_of(system, (*overrides, *metrics_overrides()), assume=assume), load_model(model_name))
-    traffic: Trace | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
+    traffic: Trace | Stream | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
     if decoding.only is not None:
         result, parallel = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
     elif batch is not None and context is not None:
@@ -120,14 +125,13 @@ def command(  # noqa: PLR0913  # one parameter an option
         result = evaluate_design(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
         if mode == "trace":
-            traffic = load_trace(trace_name, limit=limit, rate_scale=rate_scale, seed=seed)
+            traffic = _reader(whole=bool(timeline or decoding.path))(trace_name, limit, rate_scale, seed)
         else:
             traffic = loop_of(concurrency, prompt, output, rounds, together=together)
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
-        with progress_bar(system) as progress:
-            result = run_design(*given, trace=decoding.recorded(traffic), precision=precision, parallelism=parallel,
-                                seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
+        served = checkpoints.kept(traffic) if checkpoints.asked else decoding.recorded(traffic)
+        result = _replayed(given, served, (precision, parallel), seed=seed, slo_s=slo_s)
     result = priced(result, given[0], prices)
     if timeline is not None:
         timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
@@ -162,6 +166,30 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
     return asked[0]
 
 
+def _reader(*, whole: bool) -> Callable[[str | None, int | None, str | None, int], Trace | Stream]:
+    """Return what reads a trace: to hold it however long where it is shown *whole*, request by request."""
+    from archsim.pools import load_trace, open_traffic
+
+    return load_trace if whole else open_traffic
+
+
+def _replayed(
+    given: tuple[Design, Model],
+    traffic: Traffic,
+    ways: tuple[str | None, str | None],
+    *,
+    seed: int,
+    slo_s: float | None,
+) -> Result:
+    """Return the result of *traffic* on *given*, under a bar of progress."""
+    from archsim.pools import run_design
+
+    precision, parallel = ways
+    with progress_bar(given[0].name) as progress:
+        return run_design(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
+                          progress=progress)  # fmt: skip
+
+
 def _decoded(
     name: str, given: tuple[Design, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
 ) -> tuple[Result, str | None]:
@@ -180,7 +208,7 @@ def _ways(
     precision: str | None,
     parallel: str | None,
     *,
-    of: Trace | ClosedLoop | DecodeTrace | tuple[int, int],
+    of: Trace | Stream | ClosedLoop | DecodeTrace | tuple[int, int],
     stderr: bool,
 ) -> str | None:
     """Return *parallel*, searched for *of* where it is to be found."""

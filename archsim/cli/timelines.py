@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archsim.timeline import Ask
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.model import Model
+    from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
 
 __all__ = ["WantedTimeline", "timeline_options", "wanted_timeline"]
@@ -56,7 +57,7 @@ class WantedTimeline:
         self,
         result: Result,
         given: tuple[Design, Model],
-        traffic: Trace | ClosedLoop | tuple[int, int],
+        traffic: Trace | Stream | ClosedLoop | tuple[int, int],
         *,
         ways: tuple[str | None, str | None],
         stderr: bool,
@@ -84,10 +85,11 @@ class WantedTimeline:
         self,
         result: Result,
         given: tuple[SystemSpec, Model],
-        traffic: Trace | ClosedLoop | tuple[int, int],
+        traffic: Trace | Stream | ClosedLoop | tuple[int, int],
         ways: tuple[str | None, str | None],
     ) -> Timeline:
         from archsim.timeline import timeline_of_replay, timeline_of_step
+        from archsim.workload.stream import Stream
 
         precision, parallelism = ways
         if isinstance(traffic, tuple):
@@ -95,6 +97,8 @@ class WantedTimeline:
             return timeline_of_step(
                 *given, batch=batch, context=context, precision=precision, parallelism=parallelism, ask=self.ask
             )
+        if isinstance(traffic, Stream):
+            raise InputError(Problem(traffic.name, "--timeline", "a stream", "a trace that is held"))
         return timeline_of_replay(
             result, *given, traffic=traffic, precision=precision, parallelism=parallelism, ask=self.ask
         )

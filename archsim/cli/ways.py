@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model
+    from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
 
 __all__ = ["AUTO", "chosen"]
@@ -21,7 +22,7 @@ def chosen(
     model: Model,
     *,
     precision: str | None,
-    of: Trace | ClosedLoop | DecodeTrace | tuple[int, int],
+    of: Trace | Stream | ClosedLoop | DecodeTrace | tuple[int, int],
     stderr: bool,
 ) -> str:
     """Return the fastest parallelism for *of*, traffic or a batch and its context, and print what it was chosen from.

@@ -19,7 +19,17 @@ import numpy.typing as npt
 
 from archsim.units import PS_PER_S, seconds_of
 
-__all__ = ["PERCENTS", "distribution", "end_to_end_s", "percentile", "summary", "throughput", "tpot_s", "ttft_s"]
+__all__ = [
+    "PERCENTS",
+    "distribution",
+    "end_to_end_s",
+    "percentile",
+    "rates",
+    "summary",
+    "throughput",
+    "tpot_s",
+    "ttft_s",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -76,12 +86,17 @@ def distribution(values: Floats) -> tuple[Floats, Floats]:
 
 def throughput(finish_ps: Ints, output_tokens: Ints, *, elapsed_ps: int, chips: int) -> dict[str, float | None]:
     """Return output tokens and requests per second of the completed requests over *elapsed_ps*; None where it is 0."""
+    served = finish_ps >= 0
+    return rates(int(output_tokens[served].sum()), int(served.sum()), elapsed_ps=elapsed_ps, chips=chips)
+
+
+def rates(tokens: int, requests: int, *, elapsed_ps: int, chips: int) -> dict[str, float | None]:
+    """Return what `throughput` does, of output *tokens* of completed *requests*."""
     if elapsed_ps <= 0:
         return dict.fromkeys(("output_tokens_per_s", "output_tokens_per_s_per_chip", "requests_per_s"))
-    served = finish_ps >= 0
-    tokens_per_s = int(output_tokens[served].sum()) / seconds_of(elapsed_ps)
+    tokens_per_s = tokens / seconds_of(elapsed_ps)
     return {
         "output_tokens_per_s": tokens_per_s,
         "output_tokens_per_s_per_chip": tokens_per_s / chips,
-        "requests_per_s": int(served.sum()) / seconds_of(elapsed_ps),
+        "requests_per_s": requests / seconds_of(elapsed_ps),
     }

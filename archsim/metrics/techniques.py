@@ -15,6 +15,7 @@ __all__ = [
     "GoodputFacts",
     "KvTierFacts",
     "MetricFacts",
+    "PercentileFacts",
     "PrefixFacts",
     "ScalingFacts",
     "ServingFacts",
@@ -26,6 +27,14 @@ Fraction = Annotated[FiniteFloat, Field(ge=0)]
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+
+class PercentileFacts(_Row):
+    """How percentiles of latencies were counted where requests are too many to be kept."""
+
+    method: str
+    relative_error: Fraction
+    """The most by which a percentile may differ from that of the latencies themselves; means and sums do not."""
 
 
 class PrefixFacts(_Row):

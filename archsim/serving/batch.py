@@ -11,9 +11,9 @@ from length L to L + 1 it holds ceil((L + 1) / block_tokens) blocks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
+from typing import ClassVar
 
 from archsim.serving.narrow import Narrow
 from archsim.serving.prefix import PrefixCache
@@ -24,6 +24,19 @@ __all__ = ["Batch"]
 
 class Batch:
     """The sequences that decode together."""
+
+    KEPT: ClassVar = (
+        "_members",
+        "_finishes",
+        "_offsets",
+        "_narrow",
+        "_crossings",
+        "prefixes",
+        "step",
+        "used_blocks",
+        "peak_blocks",
+        "coming",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -141,6 +154,11 @@ class Batch:
         sequence.preemptions += 1
         return sequence
 
+    @property
+    def some_done(self) -> bool:
+        """Whether the last token of somebody may be there."""
+        return bool(self._finishes) and self._finishes[0][0] <= self.step
+
     def pop_finished(self) -> list[Sequence]:
         """Take those out whose last token is there, those who have had it longest first, then by number."""
         if not self._finishes or self._finishes[0][0] > self.step:
@@ -150,7 +168,9 @@ class Batch:
             sequence = self._members.get(heappop(self._finishes)[1])
             if sequence is not None and sequence.finish_step <= self.step:
                 done[sequence.id] = sequence
-        finished = sorted(done.values(), key=lambda sequence: (sequence.finish_step, sequence.id))
+        finished = [*done.values()]
+        if len(finished) > 1:
+            finished.sort(key=lambda sequence: (sequence.finish_step, sequence.id))
         for sequence in finished:
             self._leave(sequence)
             sequence.generated = sequence.output_tokens
@@ -182,13 +202,11 @@ class Batch:
 
     def holds_more(self, steps: int) -> bool:
         """Return whether the free blocks hold the next *steps* tokens of every sequence."""
-        return self._at_most(steps) <= self.free_blocks or self.demand(steps) <= self.free_blocks
-
-    def _at_most(self, steps: int) -> float:
-        """Return a bound on `demand` that takes no sum: in a round of tokens every sequence fills a block."""
-        if self._narrow is not None:
-            return math.inf
-        return len(self._members) * -(-steps // self._limits.block_tokens)
+        free = self._limits.kv_blocks - self.used_blocks
+        # A bound that takes no sum: in a round of tokens every sequence fills a block.
+        if self._narrow is None and len(self._members) * -(-steps // self._limits.block_tokens) <= free:
+            return True
+        return self.demand(steps) <= free
 
     def _rise(self, sequence: Sequence, steps: int) -> int:
         length = sequence.length_offset + self.step
@@ -241,7 +259,7 @@ class Batch:
     def _weight(self, sequence: Sequence) -> int:
         """Return the blocks that *sequence* takes when it fills those that it has."""
         reach = self._limits.reach
-        return reach.full + (reach.windowed if sequence.kinks[1] > self.step else 0)
+        return reach.full + (reach.windowed if reach.windowed and sequence.kinks[1] > self.step else 0)
 
     def _count(self, sequence: Sequence, change: int) -> None:
         # Written twice, one block size apart: any run of up to block_tokens steps is then one slice.

@@ -1,25 +1,33 @@
-"""Rows of requests that are done, as a server enters them."""
+"""Rows of requests that are done, as a server enters them: kept, or counted where they are too many."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
 from archsim.result import RequestColumns
 from archsim.serving.requests import Sequence
+from archsim.serving.tally import ROW, Rows, Tally
 
 __all__ = ["RequestBooks"]
 
+_AT_ONCE = 4096
+"""Rows that are turned into columns together."""
+
 
 class RequestBooks:
-    """Rows of requests that are done, in the order in which they are done."""
+    """Rows of requests that are done, in the order in which they are done; with *tally* they end up there."""
 
-    def __init__(self, done: Callable[[Sequence, int], None]) -> None:
+    KEPT: ClassVar = ("_rows", "_chunks", "_reasons", "completed", "rejected", "answered", "tally")
+
+    def __init__(self, done: Callable[[Sequence, int], None], tally: Tally | None = None) -> None:
         self._done = done
-        self._columns = tuple(array("q") for _ in range(8))
+        self._rows: list[tuple[int, ...]] = []
+        self._chunks: list[Rows] = []
         self._reasons = {"": 0}
+        self.tally = tally
         self.completed = 0
         self.rejected = 0
         self.answered = 0
@@ -39,7 +47,8 @@ class RequestBooks:
     def reject(self, sequence: Sequence, reason: str) -> None:
         """Enter *sequence*, which is turned away, and say so."""
         self.rejected += 1
-        self._add(sequence, -1, self._reasons.setdefault(reason, len(self._reasons)))
+        # Reasons name token counts: kept by request they are bounded, counted they would not be.
+        self._add(sequence, -1, 1 if self.tally else self._reasons.setdefault(reason, len(self._reasons)))
         self._done(sequence, sequence.arrival_ps)
 
     def _add(self, sequence: Sequence, finish_ps: int, rejection: int) -> None:
@@ -53,21 +62,25 @@ class RequestBooks:
             sequence.preemptions,
             rejection,
         )
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
+        self._rows.append(row)
+        if len(self._rows) == _AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        """Turn rows into columns: 64 bytes each, where a tuple of integers takes 350."""
+        rows = np.array(self._rows, dtype=np.int64).reshape(-1, len(ROW))
+        self._rows = []
+        if self.tally is None:
+            self._chunks.append(rows)
+        else:
+            self.tally.take(rows)
 
     def columns(self) -> RequestColumns:
-        """Return the rows in order of arrival."""
-        columns = [np.array(column, dtype=np.int64) for column in self._columns]
-        order = np.argsort(columns[0])
-        arrivals, firsts, finishes, prompts, outputs, preemptions, rejection = (column[order] for column in columns[1:])
+        """Return the rows in order of arrival; none where all are counted."""
+        self._pack()
+        rows = np.concatenate(self._chunks) if self._chunks else np.empty((0, len(ROW)), dtype=np.int64)
+        ordered = rows[np.argsort(rows[:, 0])]
         return RequestColumns(
-            arrival_ps=arrivals,
-            prompt_tokens=prompts,
-            output_tokens=outputs,
-            first_token_ps=firsts,
-            finish_ps=finishes,
-            preemptions=preemptions,
-            rejection=rejection,
+            **{name: ordered[:, place].copy() for place, name in enumerate(ROW) if place},
             rejections=tuple(self._reasons),
         )

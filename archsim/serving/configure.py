@@ -20,25 +20,30 @@ from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.model import Model
 from archsim.workload.request import NONE
+from archsim.workload.stream import MOST_EXACT, Stream
 from archsim.workload.trace import Trace
 
 __all__ = ["arrivals_of", "check_names", "known", "scaling_of", "sessions_of", "techniques_of"]
 
 
-def arrivals_of(trace: Trace) -> Iterator[Arrival]:
+def arrivals_of(trace: Trace | Stream) -> Iterator[Arrival]:
     """Return the requests of *trace* as a server takes them."""
     size = trace.block_tokens
+    if isinstance(trace, Stream):
+        return (Arrival(row[0], row[1], row[2], row[5][: row[1] // size] if size else ()) for row in trace.rows())
     if not size:
         return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens) for r in trace)
     return (Arrival(r.arrival_ps, r.prompt_tokens, r.output_tokens, r.blocks[: r.prompt_tokens // size]) for r in trace)
 
 
-def sessions_of(trace: Trace) -> Sequence[int]:
+def sessions_of(trace: Trace | Stream) -> Sequence[int]:
     """Return the session of every request of *trace*, its own id where it stands alone; nothing where all do."""
+    if isinstance(trace, Stream):
+        return ()
     return [at if own == NONE else own for at, own in enumerate(trace.sessions)]
 
 
-def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | None) -> Techniques:
+def techniques_of(spec: SystemSpec, model: Model, trace: Trace | Stream | ClosedLoop | None) -> Techniques:
     """Return what the server of *spec* does with *model* on *trace*; None: a single iteration.
 
     Raises `InputError` for an unknown policy and for what the trace or the model does not allow.
@@ -46,6 +51,8 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
     serving = spec.serving
     if serving is None:
         return PLAIN
+    if isinstance(trace, Stream):
+        _check_counted(serving, spec, trace)
     if serving.priority and serving.priority.preempt != "never" and spec.runtime.scheduler == "static":
         expected = "never with runtime.scheduler static, whose batches nobody joins"
         raise InputError(Problem(spec.name, "serving.priority.preempt", serving.priority.preempt, expected))
@@ -62,11 +69,22 @@ def techniques_of(spec: SystemSpec, model: Model, trace: Trace | ClosedLoop | No
     )
 
 
+def _check_counted(serving: ServingSpec, spec: SystemSpec, trace: Stream) -> None:
+    """Raise `InputError` for what is read off rows of requests, which a stream does not leave."""
+    asked = {"serving.metrics": serving.metrics, "serving.priority": serving.priority}
+    expected = f"a trace of at most {MOST_EXACT:,} requests, whose rows are kept: --limit takes the first ones"
+    wrong = [Problem(spec.name, name, f"{trace.count:,} requests", expected) for name, rule in asked.items() if rule]
+    if wrong:
+        raise InputError(*wrong)
+
+
 def _draft_rule(setting: SpeculationSpec) -> DraftRule:
     return DraftRule(guesses_of(setting), setting.verified)
 
 
-def _answer_rule(serving: ServingSpec, spec: SystemSpec, trace: Trace | ClosedLoop | None) -> AnswerRule | None:
+def _answer_rule(
+    serving: ServingSpec, spec: SystemSpec, trace: Trace | Stream | ClosedLoop | None
+) -> AnswerRule | None:
     cache = serving.answer_cache
     if cache is None:
         return None
@@ -76,7 +94,9 @@ def _answer_rule(serving: ServingSpec, spec: SystemSpec, trace: Trace | ClosedLo
     return AnswerRule(cache.hits, cache.latency_ps)
 
 
-def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | ClosedLoop) -> PrefixRule:
+def _prefix_rule(
+    prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace: Trace | Stream | ClosedLoop
+) -> PrefixRule:
     for key, order in (("eviction", prefix.eviction), ("offload", prefix.offload)):
         if order is not None:
             known(spec.name, f"serving.prefix_cache.{key}", order, EVICTIONS)
@@ -93,7 +113,9 @@ def _prefix_rule(prefix: PrefixCacheSpec, spec: SystemSpec, model: Model, trace:
     return PrefixRule(prefix.eviction, block_tokens, prefix.offload, prefix.fetch, prefix.imbalance)
 
 
-def scaling_of(spec: SystemSpec, replicas: int, trace: Trace | ClosedLoop | DecodeTrace | None) -> ScaleRule | None:
+def scaling_of(
+    spec: SystemSpec, replicas: int, trace: Trace | Stream | ClosedLoop | DecodeTrace | None
+) -> ScaleRule | None:
     """Return when replicas start and stop; None where all run. Raises `InputError` where there is nothing to scale."""
     setting = spec.serving.scaling if spec.serving else None
     if setting is None:

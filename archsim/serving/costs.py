@@ -59,6 +59,11 @@ class Costs(Protocol):
     ) -> int:
         """Return the smallest n >= 1 such that n decode iterations take at least *limit_fine*; at most *most*."""
 
+    def decode_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> tuple[int, Run]:
+        """Return that n and the n iterations."""
+
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Run:
         """Return one iteration that prefills *tokens* of *sequences*.
 
@@ -85,6 +90,9 @@ def decode_alike_fine(costs: Costs, reach: Reach, *, sequences: int, context: in
 
 def whole_prompts(costs: Costs, joining: list[Sequence], reach: Reach) -> Run:
     """Return one iteration on all that the prompts of *joining* lack."""
+    if len(joining) == 1 and not joining[0].cached:
+        length = joining[0].length
+        return costs.prefill(1, length, reach.pairs(length), length)
     if any(sequence.cached for sequence in joining):
         return costs.mixed(0, 0, Chunks.of_rest(joining, reach))
     lengths = [sequence.length for sequence in joining]

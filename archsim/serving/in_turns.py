@@ -16,9 +16,9 @@ from archsim.serving.chunks import Chunks
 from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
 from archsim.serving.policies import Policy
 from archsim.serving.record import PhaseUse, Window
-from archsim.serving.replay import Server
 from archsim.serving.requests import Arrivals, Limits, refusal
 from archsim.serving.requests import Sequence as Served
+from archsim.serving.server import Server
 from archsim.serving.windows import WindowLog
 
 __all__ = ["Machine", "Place"]

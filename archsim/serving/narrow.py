@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from typing import ClassVar
 
 from archsim.serving.requests import Limits, Sequence
 
@@ -17,6 +18,8 @@ __all__ = ["Narrow"]
 
 class Narrow:
     """The members of a batch as the layers with a window see them."""
+
+    KEPT: ClassVar = ("_growing", "_offsets", "_taking", "_kinks")
 
     def __init__(self, limits: Limits) -> None:
         self._parts, self._window = limits.reach.windowed, limits.reach.window

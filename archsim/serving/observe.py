@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Several
+from typing import ClassVar
 
 from archsim.serving.costs import FINE_BITS
 from archsim.serving.requests import Sequence
@@ -26,6 +27,8 @@ _FIRST_SHIFT = FINE_BITS + 20
 
 class Gaps:
     """Counts of gaps by length."""
+
+    KEPT: ClassVar = ("bins", "total_fine")
 
     def __init__(self) -> None:
         self.bins: dict[int, int] = {}
@@ -61,6 +64,8 @@ def bin_of(gap_fine: int) -> int:
 
 class Series:
     """Time-weighted sums of what waits, runs and is held."""
+
+    KEPT: ClassVar = ("shift", "cells")
 
     def __init__(self) -> None:
         self.shift = _FIRST_SHIFT
@@ -113,6 +118,8 @@ class Series:
 
 class Observer:
     """A server under observation."""
+
+    KEPT: ClassVar = ("gaps", "series", "_fresh", "_running", "_end_fine")
 
     def __init__(self) -> None:
         self.gaps = Gaps()

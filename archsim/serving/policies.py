@@ -29,6 +29,8 @@ def prefill_first(waiting: Iterable[Sequence], places: int, free_blocks: int, li
     """
     count = tokens = 0
     again = False
+    if not places:
+        return 0
     for sequence in waiting:
         tokens += sequence.new_tokens
         free_blocks -= sequence.own_blocks(limits)

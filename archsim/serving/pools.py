@@ -22,10 +22,11 @@ from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transf
 from archsim.serving.mate import Mate
 from archsim.serving.policies import POLICIES, Policy
 from archsim.serving.record import Record, Window
-from archsim.serving.replay import Progress, Server
+from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.router import DEALT, ROUTERS, Desk, Door, Offer, merged_requests
+from archsim.serving.server import Server
 
 __all__ = [
     "Crew",

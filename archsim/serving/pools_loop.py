@@ -15,10 +15,11 @@ from typing import Protocol
 from archsim.serving.costs import check_clock, fine_from_ps, ps_from_fine
 from archsim.serving.handover import Receiver, TransferLaw
 from archsim.serving.pools import Crew, PoolRecords, Tally, Wiring, records_of
-from archsim.serving.replay import Progress, Server
+from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrivals
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.router import ROUTERS, Desk, Door
+from archsim.serving.server import Server
 
 __all__ = ["Source", "replay_handover_loop"]
 

@@ -14,17 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import ClassVar
 
 from archsim.serving.requests import Limits, Sequence
 from archsim.serving.techniques import PrefixRule
 
 __all__ = ["EVICTIONS", "PrefixCache", "PrefixUse", "Unit"]
 
+_STALE = 16
+"""Entries of units that have been used again since they were left which may lie about."""
+
 
 @dataclass(slots=True)
 class Unit:
     """The KV cache of one unit of prompts, and of everything before it."""
+
+    KEPT: ClassVar = ("depth", "users", "added", "left", "uses")
 
     depth: int
     """Units before it."""
@@ -63,6 +69,16 @@ oldest."""
 
 class PrefixCache:
     """Units by id. Counts blocks, holds no room of its own: who owns the blocks asks it to give some up."""
+
+    KEPT: ClassVar[tuple[str, ...]] = (
+        "_units",
+        "_leaving",
+        "_clock",
+        "_prompt_tokens",
+        "_hit_tokens",
+        "_evicted",
+        "idle_blocks",
+    )
 
     def __init__(self, rule: PrefixRule, limits: Limits) -> None:
         self._order = EVICTIONS[rule.eviction]
@@ -136,6 +152,10 @@ class PrefixCache:
             if not unit.users:
                 self.idle_blocks += self._unit_blocks
                 heappush(self._leaving, (self._order(unit), number))
+        if len(self._leaving) > 2 * len(self._units) + _STALE:
+            # Of any number of requests, no more entries than there are units.
+            self._leaving = [(self._order(unit), number) for number, unit in self._units.items() if not unit.users]
+            heapify(self._leaving)
         sequence.shared_units = sequence.shared_blocks = sequence.cached = 0
         return self.idle_blocks - before
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from typing import ClassVar
 
 from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks
@@ -39,6 +40,8 @@ def second_level(batch: Batch, tier: Tier | None, costs: Costs, limits: Limits) 
 
 class TieredPrefixes(PrefixCache):
     """A prefix cache whose units lie in a tier, too."""
+
+    KEPT: ClassVar = (*PrefixCache.KEPT, "_kept", "_leaving_tier", "unwritten", "_unfetched")
 
     def __init__(self, rule: PrefixRule, limits: Limits, tier: Tier, costs: Costs) -> None:
         super().__init__(rule, limits)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import accumulate, takewhile
+from typing import ClassVar
 
 from archsim.serving.costs import fine_from_ps
 from archsim.serving.requests import Sequence
@@ -36,6 +37,8 @@ _BESIDE = 2**20
 
 class Queue:
     """Sequences that wait."""
+
+    KEPT: ClassVar = ("_waiting",)
 
     def __init__(self, techniques: Techniques) -> None:
         self._answers = techniques.answers
@@ -101,7 +104,7 @@ class Queue:
 
     def late(self, now_fine: int) -> list[Sequence]:
         """Take out those who have waited too long for their first token."""
-        if self._ttft_fine is None:
+        if self._ttft_fine is None or not self._waiting:
             return []
         bound = now_fine - self._ttft_fine
         late = [s for s in self._waiting if s.first_token_ps < 0 and fine_from_ps(s.arrival_ps) < bound]

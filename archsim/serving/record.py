@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from archsim.result import RequestColumns
 from archsim.serving.costs import ps_from_fine
 from archsim.serving.observe import Observer
 from archsim.serving.prefix import PrefixUse
+from archsim.serving.tally import Tally
 from archsim.serving.tier import TierUse
 
 __all__ = ["PHASES", "PhaseUse", "Record", "Window"]
@@ -28,6 +30,8 @@ PHASES = ("decode", "prefill", "prefill_recompute", "mixed", "moving")
 @dataclass(slots=True)
 class PhaseUse:
     """The iterations of one phase, in a window or in the whole run."""
+
+    KEPT: ClassVar = ("iterations", "time_fine", "weights")
 
     iterations: int = 0
     time_fine: int = 0
@@ -45,6 +49,8 @@ class PhaseUse:
 @dataclass(slots=True)
 class Window:
     """A stretch of the run: whole iterations and the idle time between them."""
+
+    KEPT: ClassVar = ("start_fine", "end_fine", "idle_fine", "output_tokens", "phases")
 
     start_fine: int
     end_fine: int
@@ -77,7 +83,7 @@ class Record:
     """A whole replay."""
 
     requests: RequestColumns
-    """One row a request, in order of arrival."""
+    """One row a request, in order of arrival; none where they are counted."""
     windows: tuple[Window, ...]
     """Consecutive from 0 to the end of the run."""
     total: Window
@@ -100,6 +106,13 @@ class Record:
     """What the prefix cache was good for; None without one."""
     tier: TierUse | None = None
     """What moved to a tier and back; None without one."""
+    tally: Tally | None = None
+    """Requests where they are counted, not kept."""
+
+    @property
+    def offered(self) -> int:
+        """Requests in all."""
+        return self.completed + self.rejected
 
     @property
     def end_ps(self) -> int:

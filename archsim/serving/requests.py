@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from archsim.errors import InputError, Problem
 from archsim.serving.techniques import PLAIN, Techniques
@@ -46,23 +47,27 @@ class Limits:
     """What the server does beyond batching."""
     log: Callable[[], WindowLog] | None = None
     """Gives a server its log, where that writes down more than a plain one."""
+    tallied: bool = False
+    """Requests that are done are counted, not kept: there may be any number of them."""
+    ahead: int = field(init=False, repr=False, compare=False)
+    """Tokens beyond those that a sequence has for which it holds blocks: a whole draft."""
 
     def __post_init__(self) -> None:
-        counts = [field.name for field in fields(self) if field.name not in {"reach", "techniques", "log"}]
+        drafts = self.techniques.drafts
+        object.__setattr__(self, "ahead", drafts.tokens if drafts else 0)
+        counts = ("max_batch", "max_prefill_tokens", "kv_blocks", "block_tokens", "context_tokens")
         wrong = [name for name in counts if getattr(self, name) < 1]
         if wrong:
             raise InputError(
                 *(Problem("limits", name, str(getattr(self, name)), "a positive whole number") for name in wrong)
             )
 
-    @property
-    def ahead(self) -> int:
-        """Tokens beyond those that a sequence has for which it holds blocks: a whole draft."""
-        return self.techniques.drafts.tokens if self.techniques.drafts else 0
-
     def blocks_for(self, tokens: int) -> int:
         """Return the KV blocks that hold *tokens* of one sequence, and a draft beyond them."""
-        return self.reach.blocks(tokens + self.ahead, self.block_tokens)
+        reach = self.reach
+        if not reach.windowed:
+            return reach.full * -(-(tokens + self.ahead) // self.block_tokens)
+        return reach.blocks(tokens + self.ahead, self.block_tokens)
 
 
 class Sequence:
@@ -88,6 +93,7 @@ class Sequence:
         "shared_units",
         "stored_bytes",
     )
+    KEPT: ClassVar = __slots__
 
     def __init__(self, number: int, arrival: Arrival) -> None:
         self.id = number
@@ -130,7 +136,7 @@ class Sequence:
     @property
     def new_tokens(self) -> int:
         """Tokens that its prefill computes."""
-        return self.length - self.cached
+        return self.prompt_tokens + self.generated - self.cached
 
     def own_blocks(self, limits: Limits) -> int:
         """Return the blocks that it takes with the next token, beside those that are shared.
@@ -138,7 +144,7 @@ class Sequence:
         One that comes back from a tier must be able to decode at once, as many tokens as an iteration may yield.
         """
         further = 1 + limits.ahead if self.stored_bytes else 1
-        return limits.blocks_for(self.length + further) - self.shared_blocks
+        return limits.blocks_for(self.prompt_tokens + self.generated + further) - self.shared_blocks
 
 
 class Arrivals(Protocol):
@@ -159,19 +165,21 @@ class ArrivalStream:
     completion (a closed loop) can offer the same two.
     """
 
-    def __init__(self, arrivals: Iterable[Arrival]) -> None:
+    def __init__(self, arrivals: Iterable[Arrival], taken: int = 0) -> None:
         self._arrivals = iter(arrivals)
-        self._taken = 0
+        self.taken = taken
+        """Requests that have arrived; those that *taken* counts are passed over."""
         self.next_ps: int | None = 0
         """When the next request arrives; None after the last."""
+        next(islice(self._arrivals, taken, taken), None)
         self._look_ahead()
 
     def take(self) -> Sequence:
         """Return the next request, numbered from 0 in order of arrival."""
         if self.next_ps is None:
             raise IndexError("no request is left")
-        sequence = Sequence(self._taken, self._next)
-        self._taken += 1
+        sequence = Sequence(self.taken, self._next)
+        self.taken += 1
         self._look_ahead()
         return sequence
 
@@ -183,7 +191,7 @@ class ArrivalStream:
         arrival_ps, prompt_tokens, output_tokens = arrival[:3]
         if self.next_ps is None or arrival_ps < self.next_ps or prompt_tokens < 1 or output_tokens < 1:
             expected = f"an arrival at {self.next_ps} ps or later with at least one prompt and one output token"
-            raise InputError(Problem("arrivals", f"request {self._taken}", str(tuple(arrival)), expected))
+            raise InputError(Problem("arrivals", f"request {self.taken}", str(tuple(arrival)), expected))
         self._next = arrival
         self.next_ps = arrival_ps
 

@@ -28,10 +28,11 @@ from archsim.serving.costs import Costs
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import Record, Window
-from archsim.serving.replay import Progress, Server
+from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival, Arrivals, ArrivalStream, Limits
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.scaling import ScaleLog, Scaler
+from archsim.serving.server import Server
 from archsim.serving.tier import TierUse
 from archsim.serving.windows import MOST_WINDOWS
 
@@ -136,13 +137,16 @@ class Desk:
         sessions: Sequence[int],
         holdings: Holdings | None = None,
         scaler: Scaler | None = None,
+        kept: bool = True,
     ) -> None:
         self._holdings = holdings
         self._scaler = scaler
         self.stream: Arrivals = ArrivalStream(arrivals)
         self.queues: list[deque[Served]] = [deque() for _ in range(replicas)]
-        self.sent: list[int] = []
-        """Replica of each request, in order of arrival."""
+        self.sent: list[int] | None = [] if kept else None
+        """Replica of each request, in order of arrival; None where requests are not kept."""
+        self._live: dict[int, int] = {}
+        """Replica of each request that is not done."""
         self._owed = [0] * replicas
         self._router = router
         self._sessions = sessions
@@ -165,14 +169,17 @@ class Desk:
             if holdings is not None:
                 holdings.send(sequence.prefix, replica)
             self._owed[replica] += tokens
-            self.sent.append(replica)
+            self._live[sequence.id] = replica
+            if self.sent is not None:
+                self.sent.append(replica)
             self.queues[replica].append(sequence)
 
     def done(self, sequence: Served) -> None:
         """Take note that *sequence* is completed or rejected."""
-        self._owed[self.sent[sequence.id]] -= sequence.prompt_tokens + sequence.output_tokens
+        replica = self._live.pop(sequence.id)
+        self._owed[replica] -= sequence.prompt_tokens + sequence.output_tokens
         if self._scaler is not None:
-            self._scaler.done(self.sent[sequence.id])
+            self._scaler.done(replica)
 
     def serve(self, kernel: Kernel) -> Process:
         """Route every request at the instant of its arrival."""
@@ -231,7 +238,15 @@ def replay_fleet(
     holdings = Holdings(limits, replicas) if router == AFFINITY else None
     rule = limits.techniques.scaling
     scaler = Scaler(rule, replicas, kernel) if rule else None
-    desk = Desk(arrivals, ROUTERS[router], replicas=replicas, sessions=sessions, holdings=holdings, scaler=scaler)
+    desk = Desk(
+        arrivals,
+        ROUTERS[router],
+        replicas=replicas,
+        sessions=sessions,
+        holdings=holdings,
+        scaler=scaler,
+        kept=not limits.tallied,
+    )
     served = 0
 
     def done(sequence: Served, now_ps: int) -> None:
@@ -248,7 +263,7 @@ def replay_fleet(
     kernel.process(desk.serve(kernel))
     processes = [kernel.process(server.serve(kernel)) for server in servers]
     kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    fleet = fleet_of(servers, event_count=kernel.event_count, sent=desk.sent)
+    fleet = fleet_of(servers, event_count=kernel.event_count, sent=desk.sent or ())
     return replace(fleet, scaling=scaler.log(fleet.record.end_ps)) if scaler else fleet
 
 
@@ -292,7 +307,10 @@ _PROGRESS_EVERY = 256
 def _together(records: tuple[Record, ...], sent: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Record:
     windows = merged_windows([record.windows for record in records])
     return Record(
-        requests=merged_requests([record.requests for record in records], sent),
+        requests=records[0].requests
+        if records[0].tally
+        else merged_requests([record.requests for record in records], sent),
+        tally=records[0].tally and records[0].tally.with_others([one.tally for one in records[1:] if one.tally]),
         windows=windows,
         total=Window.of(windows),
         completed=sum(record.completed for record in records),

@@ -17,9 +17,10 @@ from archsim.kernel import Kernel
 from archsim.serving.configure import arrivals_of
 from archsim.serving.costs import Costs
 from archsim.serving.policies import POLICIES
-from archsim.serving.replay import Progress, Server
+from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival, Limits, Sequence
 from archsim.serving.router import Fleet, fleet_of
+from archsim.serving.server import Server
 from archsim.serving.windows import WindowLog
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace

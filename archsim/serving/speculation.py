@@ -14,13 +14,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from archsim.serving.batch import Batch
 from archsim.serving.costs import Costs, Run
 from archsim.serving.techniques import Techniques
 
-__all__ = ["PERIOD", "Jump", "Leap", "Pace", "Pattern", "Span", "jump", "pattern_of"]
+__all__ = ["PERIOD", "Jump", "Leap", "Pace", "Pattern", "Span", "leap", "pattern_of"]
 
 PERIOD = 64
 """Iterations after which the accepted numbers repeat."""
@@ -131,6 +131,8 @@ class Pattern:
 class Pace:
     """How many tokens the iterations of a server have yielded, and yield next."""
 
+    KEPT: ClassVar = ("iterations", "decode_tokens", "drafted")
+
     def __init__(self, pattern: Pattern | None) -> None:
         self.pattern = pattern
         """None: every iteration yields one token of a sequence."""
@@ -168,15 +170,11 @@ class Pace:
         return costs.decode(span.batch, span.kv_tokens + before * span.growth, 1).time_fine
 
 
-def jump(batch: Batch, costs: Costs, span: Span, pattern: Pattern | None, *, start: int, left_fine: int) -> Leap:
+def leap(batch: Batch, costs: Costs, span: Span, pattern: Pattern, *, start: int, left_fine: int) -> Leap:
     """Return the iterations of *batch*, which is *span*, in which nothing changes, up to *left_fine*.
 
     *start* is the number of the first of them.
     """
-    if pattern is None:
-        most = batch.steps_within_blocks(batch.steps_to_change())
-        steps = costs.decode_steps_until(span.batch, span.kv_tokens, left_fine, most, growth=span.growth)
-        return Leap(steps, steps, costs.decode(span.batch, span.kv_tokens, steps, growth=span.growth))
     most = pattern.steps_for(start, batch.steps_to_change())
     if batch.demand(pattern.tokens(start, most)) > batch.free_blocks:
         most = pattern.most_steps(start, lambda tokens: batch.demand(tokens) <= batch.free_blocks)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from archsim.errors import InputError, Problem
 from archsim.serving.costs import Costs, Run, fine_from_ps
@@ -26,6 +27,11 @@ __all__ = ["Tier", "TierUse"]
 @dataclass(slots=True)
 class TierUse:
     """What a tier was good for."""
+
+    KEPT: ClassVar = (
+        "swapped_out", "swapped_in", "turned_away", "out_bytes", "in_bytes", "peak_bytes", "out_fine", "in_fine",
+        "out_wait_fine", "in_wait_fine", "stored_units", "fetched_units", "dropped_units", "hit_tokens",
+    )  # fmt: skip
 
     swapped_out: int = 0
     """Preempted sequences whose cache moved there."""
@@ -59,6 +65,8 @@ class TierUse:
 
 class Tier:
     """What lies in one server's part of a tier."""
+
+    KEPT: ClassVar = ("_held_bytes", "_unit_bytes", "use")
 
     def __init__(self, rule: TierRule, limits: Limits) -> None:
         self._rule = rule

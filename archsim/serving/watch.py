@@ -107,6 +107,13 @@ class WatchedCosts:
         """Return how many of them fit."""
         return self._costs.decode_steps_until(batch, kv_tokens, limit_fine, most, growth=growth)
 
+    def decode_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> tuple[int, Run]:
+        """Return them and their cost."""
+        steps = self.decode_steps_until(batch, kv_tokens, limit_fine, most, growth=growth)
+        return steps, self.decode(batch, kv_tokens, steps, growth=growth)
+
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Run:
         """Return the cost of an iteration on whole prompts."""
         self._watch.ask(

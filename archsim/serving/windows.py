@@ -8,6 +8,8 @@ run of iterations was booked, in one piece or in many, leaves no trace.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks
 from archsim.serving.costs import FINE_BITS, Run
@@ -23,6 +25,8 @@ FIRST_SHIFT = FINE_BITS + 20
 
 class WindowLog:
     """Windows under construction. Things are booked in order of time, each starting where the one before ended."""
+
+    KEPT: ClassVar = ("_shift", "_cells", "_windows", "_open", "border_fine")
 
     def __init__(self) -> None:
         self._shift = FIRST_SHIFT

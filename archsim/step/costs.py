@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from archsim.step.cells import FINE_BITS, NOWHERE, Cell, Mixture, Square
 from archsim.step.knots import chunk_batch, decode_batch, part_batch, prefill_batch
 from archsim.step.moves import Moves
 from archsim.step.record import StepRecord
@@ -23,9 +23,6 @@ from archsim.workload.batch import Batch
 from archsim.workload.layers import ALL, Reach
 
 __all__ = ["FINE_BITS", "ChunkCounts", "Mixture", "StepCosts"]
-
-FINE_BITS = 32
-"""Binary places of weights and of the fine clock below one picosecond."""
 
 ROW_BITS, CONTEXT_BITS, PAIR_BITS = 4, 0, 0
 """log2 of the knots in an octave of each axis; rows are the batch of a decode or the new tokens of a prefill."""
@@ -37,48 +34,6 @@ _MIXED_BITS, _MIXED_SHARE_BITS = 1, 8
 """Mixed iterations: log2 of the knots in an octave of the sequences that decode, and of the finest share."""
 _WIDEST_BATCH, _WIDEST_OTHER = 8, 24
 """log2 of the widest spacing: together within `FINE_BITS`, so that a product of weights stays whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """Iterations as a mixture of knots."""
-
-    time_fine: int
-    """Sum of weight times the knot's time in ps: time in units of 2**-32 ps."""
-    knots: tuple[tuple[int, int], ...]
-    """(index into `StepCosts.records`, weight in units of 2**-32 of an iteration)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """Decode iterations of one batch whose total context lies in [`lower`, `lower + 2**spacing_bits`)."""
-
-    lower: int
-    spacing_bits: int
-    corners: tuple[tuple[int, int, int], ...]
-    """(knot at `lower`, knot at the upper edge, weight of this batch knot in units of 2**-batch_bits)."""
-    batch_bits: int
-    base_fine: int
-    """Time of an iteration that reads `lower` tokens."""
-    slope_fine: int
-    """Further time of each token beyond."""
-
-    def time_fine(self, steps: int, beyond_tokens: int) -> int:
-        """Return the time of *steps* iterations that together read *beyond_tokens* more than `lower` each."""
-        return steps * self.base_fine + beyond_tokens * self.slope_fine
-
-    def steps_inside(self, first: int, rise: int, most: int) -> int:
-        """Return how many of *most* iterations begin in the cell, from *first* tokens beyond `lower` on."""
-        return min(most, -(-((1 << self.spacing_bits) - first) // rise)) if rise else most
-
-    def add_weights(self, weights: dict[int, int], steps: int, beyond_tokens: int) -> None:
-        """Add the knots' weights of those iterations to *weights*."""
-        upper = beyond_tokens << (FINE_BITS - self.spacing_bits)
-        lower = (steps << FINE_BITS) - upper
-        for low, up, share in self.corners:
-            weights[low] = weights.get(low, 0) + (lower * share >> self.batch_bits)
-            if upper:
-                weights[up] = weights.get(up, 0) + (upper * share >> self.batch_bits)
 
 
 class ChunkCounts(Protocol):
@@ -115,11 +70,29 @@ class StepCosts:
         self._bends = tuple(bends)
         self._reach = reach
         self._index: dict[Batch, int] = {}
-        self._cells: dict[tuple[int, int], _Cell] = {}
+        self._cells: dict[tuple[int, int], Cell] = {}
+        self._last = NOWHERE
         self._prefills: dict[tuple[int, int], int] = {}
+        self._squares: dict[tuple[int, int], Square] = {}
         self._mixtures: dict[tuple[int, int, int, int], int] = {}
         self._moves = moves
         self._moving: range | None = None
+
+    @property
+    def asked(self) -> tuple[Batch | None, ...]:
+        """The batches of `records` in order; None for those of moves."""
+        batches: list[Batch | None] = [*self._index]
+        if self._moving is not None:
+            batches.insert(self._moving.start, None)
+        return tuple(batches)
+
+    def ask_again(self, batches: Iterable[Batch | None]) -> None:
+        """Simulate what another one was `asked`, in the same order."""
+        for batch in batches:
+            if batch is None:
+                self.moved(0, 0, 0)
+            else:
+                self.knot(batch)
 
     def knot(self, batch: Batch) -> int:
         """Return the index of the record of exactly *batch*, simulating it if it is new."""
@@ -165,9 +138,29 @@ class StepCosts:
             run = cell.steps_inside(first, rise, most - done)
             taken = cell.time_fine(run, run * first + rise * (run * (run - 1) // 2))
             if taken >= left:
-                return done + _fewest(cell, rise=rise, first=first, most=run, limit_fine=left)
+                return done + cell.fewest(rise, first, run, left)
             done, left, kv_tokens = done + run, left - taken, kv_tokens + run * rise
         return most
+
+    def decode_until(
+        self, batch: int, kv_tokens: int, limit_fine: int, most: int, *, growth: int | None = None
+    ) -> tuple[int, Mixture]:
+        """Return `decode_steps_until` and the costs of as many iterations."""
+        rise = batch if growth is None else growth
+        cell = self._cell(batch, kv_tokens)
+        first = kv_tokens - cell.lower
+        if first + rise * (most - 1) >= cell.upper - cell.lower:
+            steps = self.decode_steps_until(batch, kv_tokens, limit_fine, most, growth=growth)
+            return steps, self.decode(batch, kv_tokens, steps, growth=growth)
+        beyond = most * first + rise * (most * (most - 1) // 2)
+        time_fine = most * cell.base_fine + beyond * cell.slope_fine
+        if time_fine > limit_fine:
+            most = cell.fewest(rise, first, most, limit_fine)
+            beyond = most * first + rise * (most * (most - 1) // 2)
+            time_fine = most * cell.base_fine + beyond * cell.slope_fine
+        weights: dict[int, int] = {}
+        cell.add_weights(weights, most, beyond)
+        return most, Mixture(time_fine, tuple(weights.items()))
 
     def prefill(self, sequences: int, tokens: int, pairs: int, kv_tokens: int) -> Mixture:
         """Return one iteration that prefills *tokens* of *sequences* with *pairs* query-key pairs.
@@ -176,6 +169,16 @@ class StepCosts:
         """
         if kv_tokens > tokens:
             return self.exact(chunk_batch(self._reach, sequences, tokens, pairs, kv_tokens))
+        token_bits, pair_bits = _prefill_bits(tokens, pairs)
+        token_lower, pair_lower = tokens >> token_bits << token_bits, pairs >> pair_bits << pair_bits
+        if tokens == token_lower or pairs == pair_lower:
+            return self._prefill_on_edge(tokens, pairs)
+        square = self._squares.get((token_lower, pair_lower))
+        if square is None:
+            square = self._squares[token_lower, pair_lower] = self._new_square(token_lower, pair_lower)
+        return square.mixture(tokens - token_lower, pairs - pair_lower)
+
+    def _prefill_on_edge(self, tokens: int, pairs: int) -> Mixture:
         weights: dict[int, int] = {}
         for token_knot, token_share, token_bits in _neighbours(tokens, _row_bits(tokens), _WIDEST_BATCH):
             for pair_knot, pair_share, pair_bits in _neighbours(pairs, PAIR_BITS, _WIDEST_OTHER):
@@ -223,18 +226,29 @@ class StepCosts:
             knot = self._mixtures[key] = self.knot(batch)
         return knot
 
+    def _new_square(self, tokens: int, pairs: int) -> Square:
+        token_bits, pair_bits = _prefill_bits(tokens, pairs)
+        corners = itertools.product((tokens, tokens + (1 << token_bits)), (pairs, pairs + (1 << pair_bits)))
+        knots = tuple(self._prefill_knot(*corner) for corner in corners)
+        times_ps = tuple(self.records[knot].time_ps for knot in knots)
+        return Square(token_bits, pair_bits, knots, times_ps, len(set(knots)) == len(knots))
+
     def _prefill_knot(self, tokens: int, pairs: int) -> int:
         knot = self._prefills.get((tokens, pairs))
         if knot is None:
             knot = self._prefills[tokens, pairs] = self.knot(prefill_batch(self._reach, tokens, pairs))
         return knot
 
-    def _cell(self, batch: int, kv_tokens: int) -> _Cell:
+    def _cell(self, batch: int, kv_tokens: int) -> Cell:
+        last = self._last
+        if last.batch == batch and last.lower <= kv_tokens < last.upper:
+            return last
         bits = self._context_bits(kv_tokens)
         key = (batch, kv_tokens >> bits << bits)
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = self._new_cell(*key, bits)
+        self._last = cell
         return cell
 
     def _context_bits(self, kv_tokens: int) -> int:
@@ -246,7 +260,7 @@ class StepCosts:
             bits -= 1
         return bits
 
-    def _new_cell(self, batch: int, lower: int, bits: int) -> _Cell:
+    def _new_cell(self, batch: int, lower: int, bits: int) -> Cell:
         batches = _neighbours(batch, _row_bits(batch), _WIDEST_BATCH)
         corners = tuple(
             (self._decode_knot(knot, lower), self._decode_knot(knot, lower + (1 << bits)), share)
@@ -256,7 +270,7 @@ class StepCosts:
         time = [record.time_ps for record in self.records]
         base = sum(time[low] * share for low, _, share in corners) << (FINE_BITS - batch_bits)
         rise = sum((time[up] - time[low]) * share for low, up, share in corners) << (FINE_BITS - batch_bits - bits)
-        return _Cell(lower, bits, corners, batch_bits, base, rise)
+        return Cell(batch, lower, lower + (1 << bits), bits, corners, batch_bits, base, rise)
 
     def _decode_knot(self, batch: int, kv_tokens: int) -> int:
         return self.knot(decode_batch(self._reach, batch, kv_tokens))
@@ -266,6 +280,17 @@ def _spacing_bits(value: int, bits: int, widest: int) -> int:
     """Return log2 of the spacing of knots around *value*: 2**bits knots an octave, at least one apart."""
     octave = value.bit_length() - 1 - bits
     return 0 if octave < 0 else widest if octave > widest else octave  # noqa: FURB136  # twice as fast as min and max
+
+
+def _prefill_bits(tokens: int, pairs: int) -> tuple[int, int]:
+    """Return log2 of the spacing of knots around a prefill, along both axes."""
+    # Written out, as it is asked at every prefill.
+    rows = tokens.bit_length() - 1 - (ROW_BITS if tokens < _FINE_ROWS else ROW_BITS - 1)
+    octave = pairs.bit_length() - 1 - PAIR_BITS
+    return (
+        0 if rows < 0 else _WIDEST_BATCH if rows > _WIDEST_BATCH else rows,  # noqa: FURB136 - as above
+        _WIDEST_OTHER if octave > _WIDEST_OTHER else octave,  # noqa: FURB136
+    )
 
 
 def _row_bits(rows: int) -> int:
@@ -289,15 +314,3 @@ def _rounded(knots: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     upper = knots[1][1] >> (bits - _MIXED_SHARE_BITS)
     shares = ((1 << _MIXED_SHARE_BITS) - upper, upper)
     return [(knot[0], share, _MIXED_SHARE_BITS) for knot, share in zip(knots, shares, strict=True) if share]
-
-
-def _fewest(cell: _Cell, *, rise: int, first: int, most: int, limit_fine: int) -> int:
-    low, high = 1, most
-    while low < high:
-        middle = (low + high) // 2
-        beyond = middle * first + rise * (middle * (middle - 1) // 2)
-        if cell.time_fine(middle, beyond) >= limit_fine:
-            high = middle
-        else:
-            low = middle + 1
-    return low

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from archsim.mapping.parallelism import WAYS
 from archsim.metrics.energy import Use
-from archsim.metrics.latency import end_to_end_s, summary, throughput, tpot_s, ttft_s
+from archsim.metrics.latency import summary
 from archsim.metrics.mixing import useful_share
 from archsim.report.shown import VIEW
 from archsim.result import (
     SCHEMA,
     Latency,
     ParallelismFacts,
+    PercentileFacts,
     PhaseResult,
     Provenance,
     RequestColumns,
@@ -48,6 +48,7 @@ from archsim.summary.facts import (
 )
 from archsim.summary.kv_tier import tier_uses, with_tier
 from archsim.summary.parts import Part, Whole, part_of, wholes_of
+from archsim.summary.requests import latency_of, percentile_facts, request_counts, throughput_of, token_counts
 from archsim.summary.scaling import off_seconds, standby_uses, with_scaling
 from archsim.summary.service import with_metrics
 from archsim.summary.serving import serving_facts
@@ -75,30 +76,25 @@ class _Measured:
     """What is charged for beside chips, links and hosts."""
     off_s: tuple[float, ...] = ()
     """Time in which each replica was off."""
+    percentiles: PercentileFacts | None = None
 
 
 def result_of_replay(design: Design, served: Served) -> Result:
     """Return the result of a replay. Raises `SimulationError` where a ledger does not balance."""
-    record, table = served.record, served.record.requests
-    done = table.finish_ps >= 0
-    rates = throughput(table.finish_ps, table.output_tokens, elapsed_ps=record.end_ps, chips=design.spec.chips)
+    record = served.record
     measured = _Measured(
         provenance=provenance_of(design, served),
-        requests=RequestCounts(
-            offered=len(table.arrival_ps),
-            completed=record.completed,
-            rejected=record.rejected,
-            preempted=record.preemptions,
-        ),
-        tokens=TokenCounts(prompt=int(table.prompt_tokens[done].sum()), output=int(table.output_tokens[done].sum())),
-        throughput=Throughput(**rates),
-        latency_s=_latency(table, np.ones(len(done), dtype=bool) if served.counted is None else served.counted),
+        requests=request_counts(record),
+        tokens=token_counts(record),
+        throughput=throughput_of(record, chips=design.spec.chips),
+        latency_s=latency_of(record, served.counted),
         saturation=_saturation(design, served),
-        columns=table,
+        columns=None if record.tally else record.requests,
         simulated_s=seconds(record.total.end_fine),
         serving=serving_facts(design.spec, record, served.limits),
         beside=(*tier_uses(design, record), *standby_uses(design, served)),
         off_s=off_seconds(served),
+        percentiles=percentile_facts(record),
     )
     parts = [
         part_of(served.steps, run.windows, run.total, replica=replica)
@@ -109,16 +105,6 @@ def result_of_replay(design: Design, served: Served) -> Result:
         fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
     result = with_tier(_result(design, served.steps, _Ledgers(parts, fleet), measured), design, served)
     return with_metrics(with_scaling(result, served), design.spec, record)
-
-
-def _latency(table: RequestColumns, counted: npt.NDArray[np.bool_]) -> Latency:
-    """Return the latencies of the *counted* requests."""
-    arrival, first, finish = (column[counted] for column in (table.arrival_ps, table.first_token_ps, table.finish_ps))
-    return Latency(
-        ttft=Summary(**summary(ttft_s(arrival, first))),
-        tpot=Summary(**summary(tpot_s(first, finish, table.output_tokens[counted]))),
-        e2e=Summary(**summary(end_to_end_s(arrival, finish))),
-    )
 
 
 def result_of_step(
@@ -233,6 +219,7 @@ def _result(
         carbon=None,
         placement=tier_facts(design, ledger),
         serving=measured.serving,
+        percentiles=measured.percentiles,
         tables=_tables(design, steps, ledgers, wholes, measured.columns) if tables else None,
     )
 

@@ -30,6 +30,7 @@ from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.model import Model
 from archsim.workload.precision import Precision
+from archsim.workload.stream import Stream
 from archsim.workload.tensors import active_parameter_count, parameter_count
 from archsim.workload.trace import Trace
 
@@ -91,7 +92,7 @@ class Served:
     record: Record
     steps: list[StepRecord]
     """The knots that the record's weights refer to."""
-    trace: Trace | ClosedLoop | DecodeTrace
+    trace: Trace | Stream | ClosedLoop | DecodeTrace
     seed: int
     slo_s: float | None
     search: Search | None

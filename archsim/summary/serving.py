@@ -21,7 +21,7 @@ def serving_facts(spec: SystemSpec, record: Record, limits: Limits | None) -> Se
     """Return what the techniques of *record*'s server did; None where none is asked for."""
     steps, tokens = record.decode_tokens, record.draft_tokens
     classes = limits.techniques.classes if limits else ()
-    offered = len(record.requests.arrival_ps)
+    offered = record.offered
     cached = limits is not None and limits.techniques.answers is not None and offered > 0
     facts = ServingFacts(
         answer_cache=AnswerFacts(requests=record.answered, share=record.answered / offered) if cached else None,

@@ -58,6 +58,8 @@ class Reach:
 
     def pairs(self, new: int, cached: int = 0) -> int:
         """Return the query-key pairs of *new* tokens after *cached* ones."""
+        if not self.windowed:
+            return self.full * (new * cached + new * (new + 1) // 2)
         causal, seen = self.pairs_of(new, cached)
         return self.full * causal + self.windowed * seen
 

@@ -24,6 +24,7 @@ from archsim.units import PS_PER_S, seconds_of
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.decode_trace import DecodeTrace
 from archsim.workload.request import NONE
+from archsim.workload.stream import Stream
 from archsim.workload.trace import Trace
 
 __all__ = ["PERCENTS", "Lengths", "TraceStatistics", "describe", "mean_context", "quantile"]
@@ -32,6 +33,7 @@ PERCENTS = ("1", "5", "25", "50", "75", "90", "95", "99", "99.9")
 """The quantiles of `Lengths`, in percent."""
 
 _MINUTE_PS = 60 * PS_PER_S
+_FIRST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,18 @@ def _correlation(first: array[int], second: array[int]) -> float | None:
     return joint / (math.sqrt(spread_first) * math.sqrt(spread_second))
 
 
-def mean_context(trace: Trace | ClosedLoop | DecodeTrace) -> int:
-    """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output."""
+def mean_context(trace: Trace | Stream | ClosedLoop | DecodeTrace) -> int:
+    """Return the mean tokens that a decoding sequence of *trace* attends to: its prompt and half of its output.
+
+    Of a stream, its first 100,000 requests stand for all.
+    """
     if isinstance(trace, ClosedLoop):
         return trace.prompt_tokens + trace.output_tokens // 2
     if isinstance(trace, DecodeTrace):
         return trace.mean_context
+    if isinstance(trace, Stream):
+        lengths = [(row[1], row[2]) for row in itertools.islice(trace.rows(), _FIRST)]
+        return max(1, sum(2 * prompt + output for prompt, output in lengths) // (2 * len(lengths)))
     if not trace.count:
         raise InputError(Problem(trace.name, "", "", "at least one request"))
     return max(1, (2 * sum(trace.prompt_tokens) + sum(trace.output_tokens)) // (2 * trace.count))

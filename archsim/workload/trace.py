@@ -10,7 +10,7 @@ import itertools
 import math
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -22,11 +22,23 @@ from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import PS_PER_S
 from archsim.workload.readers import open_requests
 from archsim.workload.request import NONE, Request, Row, Rows
-from archsim.workload.sampler import read_sampler
+from archsim.workload.sampler import Sampler, read_sampler
 from archsim.workload.servegen import is_servegen, read_clients
 from archsim.workload.transforms import retimed
 
-__all__ = ["DEFAULT_TRACE", "LONGEST_PS", "OpenTrace", "Request", "Trace", "bundled_traces", "load_trace", "open_trace"]
+__all__ = [
+    "DEFAULT_TRACE",
+    "LONGEST_PS",
+    "OpenTrace",
+    "Request",
+    "Trace",
+    "bundled_traces",
+    "columned",
+    "held",
+    "little_endian",
+    "load_trace",
+    "open_trace",
+]
 
 LONGEST_PS = 2**63 - 1
 """Latest arrival: 106 days."""
@@ -114,16 +126,22 @@ class Trace:
         return any(wait != NONE for wait in self.waits_ps)
 
     @property
+    def digest_so_far(self) -> str:
+        """The same, as all requests are known from the first on."""
+        return self.digest
+
+    @property
     def digest(self) -> str:
         """Digest of the requests as they are replayed, whatever file format they came in."""
         columns = [self.arrivals_ps, self.prompt_tokens, self.output_tokens]
         further = [self.sessions, self.waits_ps, self.block_ids, self.block_ends, array("q", [self.block_tokens])]
         if any(further[:4]):
             columns += [array("q", [len(column)]) + column for column in further]
-        return files.digest_of(b"".join(_little_endian(column) for column in columns))
+        return files.digest_of(b"".join(little_endian(column) for column in columns))
 
 
-def _little_endian(column: array[int]) -> bytes:
+def little_endian(column: array[int]) -> bytes:
+    """Return the bytes of *column* as every machine has them."""
     if sys.byteorder == "big":
         column = array(column.typecode, column)
         column.byteswap()
@@ -148,6 +166,8 @@ class OpenTrace:
     rate_scale: Fraction
     opened: Callable[[], Rows]
     """Opens it."""
+    count: int | None = None
+    """Requests, where a sampler says so; None: it must be read to the end."""
 
     def rows(self) -> Rows:
         """Return its rows, no more than the limit, at the rate that is asked for."""
@@ -198,6 +218,7 @@ def open_trace(
     elif is_servegen(path):
         law = read_clients(path)
     sampled = law is not None
+    count = law.requests if isinstance(law, Sampler) and law.session is None else None
     return OpenTrace(
         name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
         source=wanted,
@@ -207,6 +228,7 @@ def open_trace(
         limit=limit,
         rate_scale=scale,
         opened=partial(_opened, path, seed, law, per_s),
+        count=count if count is None or limit is None else min(count, limit),
     )
 
 
@@ -228,8 +250,17 @@ def load_trace(
 def held(trace: OpenTrace) -> Trace:
     """Return the requests of *trace* in columns. Raises `InputError` for more than fit."""
     rows, block_tokens, _ = trace.rows()
+    found = columned(trace, itertools.islice(rows, _MOST_REQUESTS + 1), block_tokens)
+    if found.count > _MOST_REQUESTS:
+        expected = f"at most {_MOST_REQUESTS:,} requests; --limit takes the first ones"
+        raise InputError(Problem(trace.source, "", "", expected))
+    return found
+
+
+def columned(trace: OpenTrace, rows: Iterable[Row], block_tokens: int) -> Trace:
+    """Return *rows* of *trace* in columns."""
     arrivals, prompts, outputs, sessions, waits, ids, ends = (_column() for _ in range(7))
-    for arrival_ps, prompt, output, session, wait_ps, blocks in itertools.islice(rows, _MOST_REQUESTS + 1):
+    for arrival_ps, prompt, output, session, wait_ps, blocks in rows:
         arrivals.append(arrival_ps)
         prompts.append(prompt)
         outputs.append(output)
@@ -240,9 +271,6 @@ def held(trace: OpenTrace) -> Trace:
             ends.append(len(ids))
     if not arrivals:
         raise InputError(Problem(trace.source, "", "", "at least one request"))
-    if len(arrivals) > _MOST_REQUESTS:
-        expected = f"at most {_MOST_REQUESTS:,} requests; --limit takes the first ones"
-        raise InputError(Problem(trace.source, "", "", expected))
     return Trace(
         name=trace.name,
         source=trace.source,
