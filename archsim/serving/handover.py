@@ -24,7 +24,7 @@ depend on how many iterations a jump spans.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -119,12 +119,15 @@ class Sender:
     ) -> None:
         self.rank = rank
         self.wakes_ps: int | None = 0
+        self.own_ps: int | None = 0
+        self.rests = False
         self.receivers: Sequence[Receiver] = ()
         self.port = port
         self.limits = limits
         self._beyond = beyond
         self._choose = choose
         self._began_ps = 0
+        self._blocked = False
         self._leaving: list[tuple[int, int, Served]] = []
         """(When a cache has left, whose it was)."""
 
@@ -157,8 +160,14 @@ class Sender:
         """When the next cache will have left."""
         return self._leaving[0][0] if self._leaving else None
 
+    @property
+    def sure_ps(self) -> int | None:
+        """When it next does something that does not follow from what another server does before."""
+        return _earliest(self.own_ps, self.timer_ps if self.rests and self._blocked else None)
+
     def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:
         """Return when blocks come free that somebody waits for, or when more may be known of that."""
+        self._blocked = waiting
         if not waiting:
             return None
         known = [self._leaving[0][0]] if self._leaving else []
@@ -175,6 +184,8 @@ class Receiver:
     ) -> None:
         self.rank = rank
         self.wakes_ps: int | None = 0
+        self.own_ps: int | None = 0
+        self.rests = False
         self.senders: Sequence[Sender] = ()
         self.port = port
         self._limits = limits
@@ -188,6 +199,11 @@ class Receiver:
     def timer_ps(self) -> int | None:
         """When the next cache lands."""
         return self._coming[0][0] if self._coming else None
+
+    @property
+    def sure_ps(self) -> int | None:
+        """When it next does something that does not follow from what another server does before."""
+        return _earliest(self.own_ps, self.timer_ps if self.rests else None)
 
     @property
     def lists_someone(self) -> bool:
@@ -241,11 +257,19 @@ class Receiver:
 
     def next_ps(self, now_ps: int, *, waiting: bool) -> int | None:  # noqa: ARG002 - as a sender's
         """Return when a cache lands, or when it may hear of a request at the soonest; not while one is listed."""
-        known = [self._coming[0][0]] if self._coming else []
-        # Of classes, a more urgent request may find room where the first on the list does not.
-        if not self._listed or self._limits.techniques.classes:
-            known += [sender.wakes_ps for sender in self.senders if sender.wakes_ps is not None]
-        return max(min(known), now_ps + 1) if known else None
+        known = [self.timer_ps]
+        if not self._listed:
+            known += [sender.wakes_ps for sender in self.senders]
+        elif self._limits.techniques.classes:
+            # A more urgent request may find room where the first on the list does not. A sender may wait for this list
+            # to shrink: to ask when it wakes would be to ask when this server does, a picosecond at a time.
+            known += [other.sure_ps for other in self._others()]
+        at_ps = _earliest(*known)
+        return None if at_ps is None else max(at_ps, now_ps + 1)
+
+    def _others(self) -> Iterator[Sender | Receiver]:
+        yield from self.senders
+        yield from (other for other in self.senders[0].receivers if other is not self)
 
     def _fetch(self, handed: Handed, batch: Batch, now_ps: int) -> None:
         sequence, sender, law = handed.sequence, handed.sender, self._law
@@ -270,3 +294,8 @@ class Receiver:
         sums.sent_bytes += size
         sums.waited_ps += max(0, start_ps - handed.ready_ps)
         sums.took_ps += max(0, end_ps + law.latency_ps - handed.ready_ps)
+
+
+def _earliest(*instants_ps: int | None) -> int | None:
+    """Return the first of those instants that will be."""
+    return min((at_ps for at_ps in instants_ps if at_ps is not None), default=None)

@@ -78,6 +78,8 @@ class _Turn:
 
     def __init__(self, limits: Limits) -> None:
         self.wakes_ps: int | None = 0
+        self.own_ps: int | None = 0
+        self.rests = False
         self.other: Server
         self.coming: Arrivals
         self._limits = limits

@@ -18,6 +18,10 @@ class Mate(Protocol):
     """Order in which servers act at one instant."""
     wakes_ps: int | None
     """When the server acts next; None when it never does again."""
+    own_ps: int | None
+    """When it does whatever others do: an iteration ends, or a request arrives."""
+    rests: bool
+    """Whether it waits for something: no iteration is under way."""
 
     def refusal(self, sequence: Sequence) -> str:
         """Return why *sequence* can never be served, or an empty string."""

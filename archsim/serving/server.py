@@ -93,7 +93,7 @@ class Server:
                 self._between()
             start_fine = self._now_fine
             joining = self.begin(now_ps)
-            if joining is None:
+            if rests := joining is None:
                 joining = []
                 if not self._idle(now_ps):
                     return
@@ -103,6 +103,7 @@ class Server:
             check_clock(now_ps)
             if self._mate is not None:
                 self._mate.wakes_ps, rank = now_ps, self._mate.rank
+                self._mate.rests, self._mate.own_ps = rests, self._arrivals.next_ps if rests else now_ps
                 yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
             elif (wait := kernel.pass_ps(now_ps - before_ps)) is not None:
                 yield wait
@@ -360,7 +361,7 @@ class Server:
         known = [at_ps for at_ps in ahead if at_ps is not None]
         if not known:
             if self._mate is not None:
-                self._mate.wakes_ps = None
+                self._mate.rests, self._mate.wakes_ps, self._mate.own_ps = True, None, None
             return False
         arrival_fine = fine_from_ps(min(known))
         self._log.idle(self._now_fine, arrival_fine)
