@@ -46,6 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         ("load_design", "load_system", lambda name, _overrides: SimpleNamespace(name=name)),
         ("load_model", "load_model", lambda name: name),
         ("load_trace", "load_trace", lambda name, **_named: NamedTrace(name)),
+        ("open_traffic", "load_trace", lambda name, *_given, **_named: NamedTrace(name)),
         ("run_design", "run", result),
         ("evaluate_design", "evaluate_step", lambda design, _model, **_named: make_result(design.name)),
     ):
@@ -72,7 +73,7 @@ def test_run_hands_its_options_to_the_chain(asked: Asked) -> None:
     assert cli.main([*REPLAY, *options, "--set", "a.b=1 GB", "--set", "c=2", "--saturate", "--slo", "25 ms"]) == 0
     notes = dict(asked)
     assert notes["load_system"]["given"] == ("toy", ("a.b=1 GB", "c=2"))
-    assert notes["load_trace"] == {"given": ("t",), "limit": 5, "rate_scale": "2", "seed": 3}
+    assert notes["load_trace"] == {"given": ("t", 5, "2", 3)}
     wanted = {"trace": "t", "precision": "w8a16kv8", "parallelism": "tp=8", "seed": 3, "slo_s": 0.025}
     assert wanted.items() <= notes["run"].items()
 

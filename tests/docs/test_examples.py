@@ -72,8 +72,10 @@ def test_assumptions_are_numbered_without_a_gap() -> None:
 
 
 def test_the_code_names_only_assumptions_of_the_page() -> None:
-    """An assumption that the code refers to by number stands in docs/model.md."""
-    told = set(re.findall(r"^- \*\*([AP]\d+)\*\*", text_of(ROOT / "docs" / "model.md"), flags=re.MULTILINE))
+    """An assumption that the code refers to by number stands in docs/model.md, or on the page of its subject."""
+    told = {
+        number for page in PAGES for number in re.findall(r"^- \*\*([AP]\d+)\*\*", text_of(page), flags=re.MULTILINE)
+    }
     named = {number for path in SOURCE.rglob("*.py") for number in re.findall(r"\b([AP]\d+):", text_of(path))}
     assert named
     assert named <= told
