@@ -53,8 +53,8 @@ def in_network_all_reduce(network: Network, members: Sequence[int], size: int) -
     messages = []
     for index in sorted(up | down):
         link = network.links[index]
-        ahead = network.latency_ps(network.route(root, link.src)) if index in down else 0
-        messages.append(Message(link.src, link.dst, size, wait_ps=depth + ahead if index in down else 0))
+        wait_ps = depth + network.latency_ps(network.route(root, link.src)) if index in down else 0
+        messages.append(Message(link.src, link.dst, size, wait_ps))
     return (Step(tuple(messages)),)
 
 

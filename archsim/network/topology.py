@@ -288,7 +288,7 @@ def _check_rate(key: str, bytes_per_s: int, latency_ps: int) -> list[Problem]:
 
 
 def _check_routing(routing: str | None, layout: Layout) -> None:
-    allowed = ("shortest", "ecmp") if layout.routing in ("shortest", "ecmp") else ("shortest", "ecmp", layout.routing)
+    allowed = tuple(dict.fromkeys(("shortest", "ecmp", layout.routing)))
     if routing is not None and routing not in allowed:
         expected = f"a routing of this topology: {', '.join(allowed)}{did_you_mean(routing, allowed)}"
         raise InputError(Problem("", "network.routing", routing, expected))

@@ -62,6 +62,29 @@ def test_in_network_all_reduce_passes_each_link_once() -> None:
     )
 
 
+def test_in_network_all_reduce_waits_for_the_tree_up_and_for_the_way_down_from_its_root() -> None:
+    """A fat-tree of three levels: three hops up, three down, and software and the tensor once."""
+    made = network("fat_tree", 16, (4,))
+    facts = collective_facts(made, kind="all_reduce", ranks=16, bytes=SIZE, algorithm="in_network", software_ps=700)
+    assert facts.duration_ps == -(-(Fraction(SIZE * PS_PER_S, RATE) + 6 * HOP_PS + 700) // 1)
+    # 16 ports of chips, and one way from each of 8 lower switches and of 4 pods to the root, in both directions.
+    assert sorted(set(facts.link_bytes)) == [0, SIZE]
+    assert facts.flows == facts.link_bytes.count(SIZE) == 2 * (16 + 8 + 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "algorithm", "parts"),
+    [("all_gather", "direct", 7), ("all_reduce", "two_shot", 14), ("all_reduce", "one_shot", 56),
+     ("all_reduce", "in_network", 8), ("broadcast", "flat", 8), ("send_receive", "direct", 8)],
+)  # fmt: skip
+def test_the_bytes_that_arrive_are_those_of_the_rank_that_receives_the_most(
+    kind: str, algorithm: str, parts: int
+) -> None:
+    """Eight ranks, in eighths of the tensor: shards of seven others, whole tensors of seven, or one result."""
+    facts = collective_facts(network("switch", 8), kind=kind, ranks=8, bytes=SIZE, algorithm=algorithm, software_ps=0)
+    assert facts.received_bytes == parts * SIZE // 8
+
+
 def test_software_is_spent_before_each_step() -> None:
     """2(N-1) steps of a ring cost 2(N-1) times the software time."""
     made = network("ring", 8)

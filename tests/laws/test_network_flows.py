@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from archsim.errors import SimulationError
 from archsim.network import flows as flows_module
+from archsim.network.columns import Places, Routed
 from archsim.network.fifo import solve_fifo
 from archsim.network.flows import Flow, route_flows, solve_flows, solve_routed
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
@@ -83,8 +85,8 @@ def test_a_dependent_flow_is_ready_when_the_last_of_its_predecessors_is_done() -
 
 def test_flows_in_a_circle_are_refused_with_their_number() -> None:
     """Two flows that wait for each other never start."""
-    with pytest.raises(SimulationError, match="2 of 2 flows never start"):
-        solve_flows(star(2), [Flow(0, 1, 1, after=(1,)), Flow(1, 0, 1, after=(0,))])
+    with pytest.raises(SimulationError, match=r"2 of 3 flows never start: \[1, 2\] wait"):
+        solve_flows(star(2), [Flow(0, 1, 1), Flow(0, 1, 1, after=(2,)), Flow(1, 0, 1, after=(0, 1))])
 
 
 def test_empty_flows_and_flows_to_oneself_take_latency_alone() -> None:
@@ -114,6 +116,75 @@ def test_the_solver_agrees_with_the_slow_twin(rows: list[tuple[int, int, int, in
     ]
     routed = route_flows(network, flows)
     assert solve_routed(routed).finish_s == pytest.approx(TWIN.finish_times(routed), rel=1e-9)
+
+
+def crowd(flows: int, *, chips: int, pairs: int, ticks: int) -> Routed:
+    """Return *flows* of sizes from a hundred bytes up, many at a time, between *pairs* of *chips* on unequal links.
+
+    They start on *ticks* instants, and one in four follows two others.
+    """
+    draw = random.Random(flows)
+    edges = tuple(
+        Edge(f"chip{a}", f"chip{(a + k) % chips}", draw.randrange(10**9, 10**10), draw.randrange(10**6))
+        for a in range(chips)
+        for k in (1, 2, chips - 1)
+    )
+    options = NetworkOptions(edges=edges)
+    network = build_network("edges", chips, link_bytes_per_s=0, link_latency_ps=0, options=options)
+    between = draw.sample([(a, b) for a in range(chips) for b in range(chips) if a != b], pairs)
+    return route_flows(
+        network,
+        [
+            Flow(
+                *between[draw.randrange(pairs)],
+                int(10 ** draw.uniform(2, 7)),
+                draw.randrange(ticks) * 1e-2 / ticks,
+                tuple(draw.sample(range(number), 2)) if number > 40 and draw.random() < 0.25 else (),
+                draw.choice((0.0, 1e-5)),
+                draw.choice((0.5, 1.0, 3.0)),
+            )
+            for number in range(flows)
+        ],
+    )
+
+
+@pytest.mark.parametrize(("flows", "chips", "pairs", "ticks"), [(250, 4, 3, 10**6), (160, 12, 100, 20), (120, 6, 9, 1)])
+def test_crowds_of_flows_agree_with_the_slow_twin(flows: int, chips: int, pairs: int, ticks: int) -> None:
+    """Dozens at a time on a route, on more routes than a block has, or all at once: each ends when the twin's does."""
+    routed = crowd(flows, chips=chips, pairs=pairs, ticks=ticks)
+    times = solve_routed(routed)
+    assert times.finish_s == pytest.approx(TWIN.finish_times(routed), rel=1e-12)
+    ready = [
+        max([start, *(times.finish_s[earlier] for earlier in after)])
+        for start, after in zip(routed.start_s, routed.after, strict=True)
+    ]
+    assert times.ready_s == ready
+
+
+def test_a_flow_as_small_as_the_last_bit_of_its_routes_service_takes_its_time() -> None:
+    """Ten terabytes have passed a route when ten bytes join it: they share it, and take 20 B / rate."""
+    flows = [Flow(0, 1, 10**14), Flow(0, 1, 10, start_s=200.0)]
+    times = solve_flows(star(2, 0), flows)
+    assert times.finish_s[1] - 200.0 == pytest.approx(20 / RATE, abs=2e-14)
+    assert times.finish_s[0] == pytest.approx((10**14 + 10) / RATE, rel=1e-14)
+
+
+def test_a_route_that_did_not_carry_what_it_was_given_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part in 1e8 too much or too little is refused with both numbers; the last bits are not."""
+    share = flows_module.sharing.share
+
+    def lossy(part: float) -> None:
+        def run(places: Places, ints: list[int], floats: list[float], budget: int) -> None:
+            share(places, ints, floats, budget)
+            floats[places.carried] *= part
+
+        monkeypatch.setattr(flows_module.sharing, "share", run)
+        solve_flows(star(2), [Flow(0, 1, 3 * 10**9), Flow(0, 1, 10**9)])
+
+    lossy(1 + 1e-15)
+    for part in (1 - 1e-8, 1 + 1e-8):
+        with pytest.raises(SimulationError, match="route 0 was given 4000000000 bytes and carried"):
+            lossy(part)
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=30)

@@ -56,6 +56,19 @@ def test_a_folded_exchange_ends_when_the_unfolded_one_does(
     assert whole_ps(max(folded)) == whole_ps(max(apart))
 
 
+@pytest.mark.parametrize("topology", GRAPHS)
+def test_hashes_that_collide_fold_nothing_wrongly(topology: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one hash for all colours the partition is coarse: refused where it does not hold, else as exact."""
+    made = network(topology)
+    pairs = [(a, b) for a in chips_of(made) for b in chips_of(made) if a != b]
+    plain = fold_of(made, pairs)
+    monkeypatch.setattr("archsim.network.folding._mixed", lambda colours: (colours * 0 + 1).astype("uint64"))
+    coarse = fold_of(made, pairs)
+    assert plain is not None
+    assert (coarse is None) == (topology in ("ring", "torus", "mesh"))
+    assert coarse is None or max(_finish_s(coarse, 10**6)) == pytest.approx(max(_finish_s(plain, 10**6)), rel=1e-12)
+
+
 def test_a_dragonfly_folds_by_its_groups() -> None:
     """The nine groups of a full dragonfly are alike, so at most a ninth of the messages is solved."""
     made = network("dragonfly")
@@ -111,6 +124,13 @@ def test_repetitions_that_are_not_walked_end_as_if_they_were(
     assert known == pytest.approx(
         solve_flows(made, schedule_flows(chips_of(made), schedule, 700)).makespan_s, rel=1e-12
     )
+
+
+def test_repetitions_of_an_hour_are_as_exact_as_those_of_a_microsecond() -> None:
+    """A ring of three at a kilobyte a second: 4 (M / (3 B) + L), to the last bits."""
+    made = build_network("ring", 3, link_bytes_per_s=1000, link_latency_ps=HOP_PS)
+    schedule = schedule_of(made, "all_reduce", (0, 1, 2), size=3 * 10**6, algorithm="ring")
+    assert makespan(made, (0, 1, 2), schedule, 0) == pytest.approx(4 * (1000 + HOP_PS * 1e-12), rel=1e-15)
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])

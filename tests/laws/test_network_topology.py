@@ -147,7 +147,9 @@ def test_positions_and_indices_are_inverse() -> None:
     [
         (lambda: network("swich", 4), "did you mean 'switch'"),
         (lambda: network("none", 2), "connects 2 chips"),
-        (lambda: network("torus", 9, (2, 4)), "product is 9 chips"),
+        (lambda: network("torus", 9, (2, 4)), "a torus whose product is 9 chips"),
+        (lambda: network("mesh", 9, (2, 4)), "a mesh whose product is 9 chips"),
+        (lambda: network("wafer_mesh", 9, (2, 4, 1, 1)), "a wafer_mesh whose product is 9 chips"),
         (lambda: network("fat_tree", 17, (4,)), "k = 4 has 16"),
         (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
         (lambda: network("dragonfly", 8, (4, 2)), "a, p, h, g"),
@@ -156,7 +158,8 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("dragonfly", 9, (4, 1, 2)), "a g = 9 chips; it has 8"),
         (lambda: network("dragonfly", 17, (4, 2, 1, 2)), "a p g >= 17 chips; it has 16"),
         (lambda: network("two_level", 10, (4,)), "divisor of 10"),
-        (lambda: network("switch", 4, routing="d_mod_k"), "routing of this topology"),
+        (lambda: network("switch", 4, routing="d_mod_k"), "routing of this topology: shortest, ecmp$"),
+        (lambda: network("mesh", 4, (4,), routing="d_mod_k"), "topology: shortest, ecmp, dimension_order$"),
         (
             lambda: network("edges", 3, edges=(Edge("chip0", "chip1", 1, 0), Edge("chip1", "chip0", 1, 0))),
             "1 of 3 chips",
