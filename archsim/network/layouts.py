@@ -106,7 +106,7 @@ def mesh(chips: int, shape: tuple[int, ...]) -> Layout:
 
 def wafer_mesh(chips: int, shape: tuple[int, ...]) -> Layout:
     """A 2D mesh `(x, y, dies_x, dies_y)` cut into dies; wires across a die edge (the stitch) are of tier 1."""
-    if len(shape) != 4 or shape[0] % shape[2] or shape[1] % shape[3]:
+    if len(shape) != 4 or min(shape) < 1 or shape[0] % shape[2] or shape[1] % shape[3]:
         raise _refuse("shape", list(shape), "x, y, dies_x, dies_y, where the dies divide the mesh evenly")
     x, y, dies_x, dies_y = shape
     plain = _grid(chips, (x, y), "wafer_mesh", wraps=False)
@@ -122,7 +122,7 @@ def wafer_mesh(chips: int, shape: tuple[int, ...]) -> Layout:
 
 def two_level(chips: int, shape: tuple[int, ...]) -> Layout:
     """Nodes of `shape = (chips per node,)` on a switch each; every chip has a port (tier 1) on one spine."""
-    if len(shape) != 1 or chips % shape[0]:
+    if len(shape) != 1 or shape[0] < 1 or chips % shape[0]:
         raise _refuse("shape", list(shape), f"[chips per node], a divisor of {chips} chips")
     nodes = chips // shape[0]
     inside = tuple(Wire(f"chip{i}", f"switch{i // shape[0]}") for i in range(chips))

@@ -85,6 +85,16 @@ def test_the_bytes_that_arrive_are_those_of_the_rank_that_receives_the_most(
     assert facts.received_bytes == parts * SIZE // 8
 
 
+def test_algorithms_of_a_network_need_two_ranks_and_what_they_use() -> None:
+    """One rank has no tree, no torus and no node; two have; and nodes are for those who fill more than one."""
+    for graph, name, two in (("switch", "in_network", 2), ("torus", "torus", 2), ("two_level", "hierarchical", 8)):
+        made = network(graph, *GRAPHS[graph])
+        assert name in algorithms_for(made, "all_reduce", two)
+        for fewer in {1, two // 2}:
+            assert (name in algorithms_for(made, "all_reduce", fewer)) == (fewer > 1 and graph != "two_level")
+    assert "hierarchical" not in algorithms_for(network("two_level", 8, (1,)), "all_reduce", 8)
+
+
 def test_software_is_spent_before_each_step() -> None:
     """2(N-1) steps of a ring cost 2(N-1) times the software time."""
     made = network("ring", 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from archsim.network.collectives import collective_facts
 from archsim.network.columns import Routed
 from archsim.network.curves import message_curve
 from archsim.network.flows import solve_flows, solve_routed
-from archsim.network.folding import Fold, fold_of, folded_finish_s
+from archsim.network.folding import Fold, _mixed, fold_of, folded_finish_s
 from archsim.network.schedules import ALGORITHMS, Message, Step, messages_between_all
 from archsim.network.timing import messages_of, schedule_flows, schedule_of, whole_ps
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
@@ -54,6 +55,11 @@ def test_a_folded_exchange_ends_when_the_unfolded_one_does(
     assert len(folded) < len(apart)
     assert (min(folded), max(folded)) == pytest.approx((min(apart), max(apart)), rel=1e-12)
     assert whole_ps(max(folded)) == whole_ps(max(apart))
+
+
+def test_colours_are_hashed_by_splitmix64() -> None:
+    """The published generator: its first three outputs from the seed 0 (Steele et al., OOPSLA 2014)."""
+    assert _mixed(np.arange(3)).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
 
 @pytest.mark.parametrize("topology", GRAPHS)

@@ -13,6 +13,7 @@ import archsim
 from archsim.errors import InputError
 from archsim.network import layouts
 from archsim.network.layouts import LAYOUTS, grid_index, grid_position
+from archsim.network.routing import _mixed
 from archsim.network.special import reduction_root
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
@@ -95,6 +96,27 @@ def test_a_wafer_stitch_has_its_own_rate() -> None:
     assert "link.chip1-chip2" in slow
     assert "link.chip0-chip1" not in slow
     assert len(slow) == 2 * 8
+    # Six columns in three dies and four rows in two: two cuts of four wires, and one of six.
+    cut = network("wafer_mesh", 24, (6, 4, 3, 2), outer_bytes_per_s=RATE // 2, outer_latency_ps=900)
+    assert sum(link.latency_ps == 900 for link in cut.links) == 2 * (2 * 4 + 6)
+
+
+def test_routes_pass_around_what_has_failed_and_others_stay() -> None:
+    """In a mesh of 3 x 3 whose middle is out of order the opposite side is four hops away, any other way as before."""
+    whole, broken = network("mesh", 9, (3, 3)), network("mesh", 9, (3, 3), failed=("chip4",))
+    assert (len(whole.route(3, 5)), len(broken.route(3, 5))) == (2, 4)
+    around = {broken.links[index].dst for index in broken.route(3, 5)}
+    assert "chip4" not in around
+    assert [len(broken.route(0, chip)) for chip in (2, 6, 8)] == [2, 2, 4]
+    with pytest.raises(InputError, match="did you mean 'chip4'"):
+        network("mesh", 9, (3, 3), failed=("chp4",))
+    with pytest.raises(InputError, match="a chip that is in order"):
+        network("ring", 2, failed=("chip0", "chip1"))
+
+
+def test_paths_are_hashed_by_splitmix64() -> None:
+    """The published generator: its first outputs from the seeds 0 and 1234567 (Steele et al., OOPSLA 2014)."""
+    assert [_mixed(seed) for seed in (0, 1234567)] == [0xE220A8397B1DCDAF, 6457827717110365317]
 
 
 def test_traffic_inside_a_node_stays_on_its_switch() -> None:
@@ -124,7 +146,12 @@ def test_of_switches_that_are_as_near_the_first_reduces() -> None:
 
 @pytest.mark.parametrize(
     ("topology", "chips", "shape", "wires"),
-    [("full_mesh", 8, (), 28), ("fat_tree", 16, (4,), 16 + 4 * 8), ("dragonfly", 40, (4, 2, 1, 5), 40 + 5 * 6 + 10)],
+    [
+        ("full_mesh", 8, (), 28),
+        ("fat_tree", 16, (4,), 16 + 4 * 8),
+        ("dragonfly", 40, (4, 2, 1, 5), 40 + 5 * 6 + 10),
+        ("dragonfly", 20, (4, 1, 5), 5 * 6 + 10),
+    ],
 )
 def test_wires_are_counted_before_they_are_made(
     topology: str, chips: int, shape: tuple[int, ...], wires: int, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +177,9 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("torus", 9, (2, 4)), "a torus whose product is 9 chips"),
         (lambda: network("mesh", 9, (2, 4)), "a mesh whose product is 9 chips"),
         (lambda: network("wafer_mesh", 9, (2, 4, 1, 1)), "a wafer_mesh whose product is 9 chips"),
+        (lambda: network("wafer_mesh", 24, (6, 4, 3, 3)), "dies divide the mesh evenly"),
+        (lambda: network("wafer_mesh", 16, (4, 4, 0, 2)), "dies divide the mesh evenly"),
+        (lambda: network("two_level", 16, (0,)), "divisor of 16"),
         (lambda: network("fat_tree", 17, (4,)), "k = 4 has 16"),
         (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
         (lambda: network("dragonfly", 8, (4, 2)), "a, p, h, g"),
