@@ -1,7 +1,7 @@
 """The chain for designs of several systems: pools + model + trace -> Result.
 
-Each pool is a model placed on a system, as in `archsim.run`; the replay joins them, and the summary puts their results
-together. `run_design` takes either kind of design.
+Each pool is a model placed on a system, as in `archsim.single`; the replay joins them, and the summary puts their
+results together.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from archsim.economics.assess import assessed
-from archsim.economics.spec import Economics, load_economics
+from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.files import digest_of
 from archsim.hardware.lent import lent
-from archsim.hardware.pools import Design, design_toml, load_design, load_pools
+from archsim.hardware.pools import design_toml
 from archsim.hardware.pools_spec import PoolsSpec
-from archsim.hardware.spec import SystemSpec
 from archsim.placed import Placed, Traffic
 from archsim.result import ARCHSIM_VERSION, Provenance, Result
-from archsim.run import AUTO, Progress, evaluate_step, run
 from archsim.serving.cascade import replay_cascade
 from archsim.serving.closed_loop import Users, steady
 from archsim.serving.configure import arrivals_of
@@ -29,10 +26,12 @@ from archsim.serving.pool_techniques import check_techniques
 from archsim.serving.pools import Crew, PoolRecords, replay_handover, replay_side_by_side
 from archsim.serving.pools_loop import Source, replay_handover_loop
 from archsim.serving.record import Record
+from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival
 from archsim.serving.router import DEALT
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate, steady_part
 from archsim.serving.sessions import stream_of
+from archsim.single import Options
 from archsim.summary.costs import costs_of_pools
 from archsim.summary.facts import Served, fidelity_of
 from archsim.summary.pooled import Pool, record_of_pool, result_of_pools
@@ -40,20 +39,10 @@ from archsim.units import format_quantity
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
-from archsim.workload.stream import MOST_EXACT, Stream, open_traffic
-from archsim.workload.trace import Trace, load_trace
+from archsim.workload.stream import MOST_EXACT, Stream
+from archsim.workload.trace import Trace
 
-__all__ = [
-    "evaluate_design",
-    "load_design",
-    "load_model",
-    "load_pools",
-    "load_trace",
-    "open_traffic",
-    "priced_design",
-    "run_design",
-    "run_pools",
-]
+__all__ = ["replay_on_pools"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +54,7 @@ class _Pools:
     seed: int
 
     @classmethod
-    def of(
-        cls, spec: PoolsSpec, model: Model, precision: str | None, *, trace: Trace | ClosedLoop | None, seed: int
-    ) -> _Pools:
+    def of(cls, spec: PoolsSpec, model: Model, options: Options, *, trace: Trace | ClosedLoop) -> _Pools:
         """Return it, or raise `InputError` that names the pool on which something does not divide or fit."""
         check_techniques(spec)
         setups = {}
@@ -75,14 +62,14 @@ class _Pools:
             own = model if pool.model is None else load_model(pool.model)
             try:
                 system = pool.system if pool.memory_share is None else lent(pool.system, pool.memory_share)
-                setups[name] = Placed.of(system, own, precision, pool.parallel, trace=trace)
+                setups[name] = Placed.of(system, own, options.precision, pool.parallel, trace=trace)
             except InputError as error:
                 kind = CapacityError if isinstance(error, CapacityError) else InputError
                 raise kind(*(replace(p, key=f"pool {name}: {p.key}" if p.key else f"pool {name}")
                              for p in error.problems)) from None  # fmt: skip
         if spec.shares_chips:
             _share_steps(spec, *setups.values())
-        return cls(spec, setups, seed)
+        return cls(spec, setups, options.seed)
 
     def crew(self, name: str) -> Crew:
         """Return the servers of a pool."""
@@ -106,35 +93,25 @@ class _Pools:
             layers=model.layers if link.overlap == "layer" else 1,
         )
 
-    def replay(self, arrivals: Iterator[Arrival], *, progress: Progress | None = None, offered: int = 1) -> PoolRecords:
+    def replay(self, arrivals: Iterator[Arrival], *, progress: Progress | None = None) -> PoolRecords:
         """Serve *arrivals*."""
-
-        def replayed(done: int, _simulated_ps: int) -> None:
-            if progress is not None:
-                progress("replay", done / offered)
-
         if self.spec.hands_over:
             prefill, decode = self.spec.pool_that("prefill"), self.spec.pool_that("decode")
             return replay_handover(
-                arrivals, prefill=self.crew(prefill), decode=self.crew(decode), law=self.law, progress=replayed
+                arrivals, prefill=self.crew(prefill), decode=self.crew(decode), law=self.law, progress=progress
             )
         if self.spec.cascade is not None:
             crews = {name: self.crew(name) for name in self.setups}
-            return replay_cascade(arrivals, self.spec, crews, seed=self.seed, progress=replayed)
+            return replay_cascade(arrivals, self.spec, crews, seed=self.seed, progress=progress)
         division = divided(arrivals, self.spec, seed=self.seed)
-        records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=replayed)
+        records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=progress)
         return replace(records, requests=returned(records.requests, division))
 
     def replay_loop(self, trace: Trace | ClosedLoop, *, progress: Progress | None = None) -> PoolRecords:
         """Serve users, or sessions, who wait for their answers."""
-
-        def replayed(done: int, _simulated_ps: int) -> None:
-            if progress is not None:
-                progress("replay", done / trace.count)
-
         source: Source = Users(trace) if isinstance(trace, ClosedLoop) else stream_of(trace)
         prefill, decode = (self.crew(self.spec.pool_that(serves)) for serves in ("prefill", "decode"))
-        return replay_handover_loop(source, prefill=prefill, decode=decode, law=self.law, progress=replayed)
+        return replay_handover_loop(source, prefill=prefill, decode=decode, law=self.law, progress=progress)
 
     def pools(self, replayed: PoolRecords) -> list[Pool]:
         """Return what the summary says of each pool."""
@@ -146,8 +123,7 @@ class _Pools:
         found = []
         for name, records in zip(order, replayed.pools, strict=True):
             setup = self.setups[name]
-            if not setup.costs.records:
-                setup.costs.knot(Batch.of_decode(1, 1))
+            setup.name_scopes()
             found.append(Pool(name, self.spec.pools[name], setup.design, setup.costs.records, records, setup.limits))
         return found
 
@@ -155,8 +131,7 @@ class _Pools:
         """Return what the summary says of chips that both models share."""
         spec = self.spec
         setup, pool = self.setups[spec.main], spec.pools[spec.main]
-        if not setup.costs.records:
-            setup.costs.knot(Batch.of_decode(1, 1))
+        setup.name_scopes()
         names = tuple(one.model.name for one in self.setups.values())
         design = replace(setup.design, spec=pool.system)
         records = replayed.pools[0]
@@ -183,60 +158,55 @@ class _Pools:
         return replace(found, steady=steady_part(record_of_pool(mine.records, replayed.requests)))
 
 
-def run_pools(
-    spec: PoolsSpec,
-    model: Model,
-    *,
-    trace: Traffic,
-    precision: str | None = None,
-    seed: int = 0,
-    slo_s: float | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """Replay *trace* with *model* on the pools of *spec*; options as of `archsim.run.run`.
+def replay_on_pools(spec: PoolsSpec, model: Model, trace: Traffic, options: Options) -> Result:
+    """Return the result of serving *trace* with *model* on the pools of *spec*.
 
-    Raises `InputError` for what does not fit or divide on a pool, which it names, and for a closed loop on pools that
-    divide requests.
+    Raises `InputError` for what does not fit or divide on a pool, which it names, and for traffic that pools do not
+    serve: decode iterations, streams, and a closed loop where pools divide requests.
     """
-    if isinstance(trace, Stream):
-        expected = f"at most {MOST_EXACT:,} requests for several pools: --limit takes the first ones"
-        raise InputError(Problem(spec.name, "traffic", f"{trace.count:,} requests", expected))
-    if not isinstance(trace, Trace | ClosedLoop):
-        raise InputError(Problem(spec.name, "traffic", trace.name, "requests: pools serve and write no decode trace"))
-    if trace.closed and not spec.hands_over:
-        expected = "requests that do not wait for others: users of a closed loop belong to no one of several pools"
-        raise InputError(Problem(spec.name, "traffic", trace.name, expected))
-    if trace.closed and slo_s:
-        raise InputError(Problem("", "--saturate", trace.name, "an open trace: the rate of a closed loop is its own"))
-    placed = _Pools.of(spec, model, precision, trace=trace, seed=seed)
-    if isinstance(trace, ClosedLoop) or trace.closed:
-        replayed = placed.replay_loop(trace, progress=progress)
+    requests = _served_by_pools(spec, trace)
+    options.check(requests)
+    placed = _Pools.of(spec, model, options, trace=requests)
+    if isinstance(requests, ClosedLoop) or requests.closed:
+        replayed = placed.replay_loop(requests, progress=options.counter(requests.count))
     else:
-        replayed = placed.replay(arrivals_of(trace), progress=progress, offered=trace.count)
+        replayed = placed.replay(arrivals_of(requests), progress=options.counter(requests.count))
     if not len(replayed.requests.arrival_ps):
-        raise InputError(Problem(trace.name, "", "", "at least one request"))
+        raise InputError(Problem(requests.name, "", "", "at least one request"))
     search = None
-    if slo_s and isinstance(trace, Trace):
-        if progress is not None:
-            progress("saturation", 0.0)
-        search = placed.saturated(trace, slo_s)
+    if options.slo_s and isinstance(requests, Trace):
+        options.tell("saturation", 0.0)
+        search = placed.saturated(requests, options.slo_s)
     pools = placed.pools(replayed)
     main = placed.setups[spec.main]
     whole = record_of_pool([record for pool in pools for record in pool.records], replayed.requests, watched=True)
     served = Served(
         record=whole,
         steps=main.costs.records,
-        trace=trace,
-        seed=seed,
-        slo_s=slo_s,
+        trace=requests,
+        seed=options.seed,
+        slo_s=options.slo_s,
         search=search,
-        offered_per_search=min(SLICE_REQUESTS, trace.count),
-        counted=steady(replayed.requests, trace) if isinstance(trace, ClosedLoop) else None,
+        offered_per_search=min(SLICE_REQUESTS, requests.count),
+        counted=steady(replayed.requests, requests) if isinstance(requests, ClosedLoop) else None,
     )
     toml = design_toml(spec)
     provenance = _provenance(placed, model, served, toml=toml, events=_events(pools, replayed))
     result = result_of_pools(spec, pools, replayed, served=served, provenance=provenance, toml=toml)
-    return priced_design(result, spec, load_economics())
+    return costs_of_pools(result, spec, load_economics())
+
+
+def _served_by_pools(spec: PoolsSpec, traffic: Traffic) -> Trace | ClosedLoop:
+    """Return *traffic*, or raise `InputError` where pools do not serve it."""
+    if isinstance(traffic, Stream):
+        expected = f"at most {MOST_EXACT:,} requests for several pools: --limit takes the first ones"
+        raise InputError(Problem(spec.name, "traffic", f"{traffic.count:,} requests", expected))
+    if not isinstance(traffic, Trace | ClosedLoop):
+        raise InputError(Problem(spec.name, "traffic", traffic.name, "requests: pools serve and write no decode trace"))
+    if traffic.closed and not spec.hands_over:
+        expected = "requests that do not wait for others: users of a closed loop belong to no one of several pools"
+        raise InputError(Problem(spec.name, "traffic", traffic.name, expected))
+    return traffic
 
 
 def _events(pools: Sequence[Pool], replayed: PoolRecords) -> int:
@@ -261,54 +231,6 @@ def _provenance(placed: _Pools, model: Model, served: Served, *, toml: str, even
     )
 
 
-def priced_design(result: Result, design: Design, economics: Economics) -> Result:
-    """Return *result* of *design* with its cost and carbon by *economics*."""
-    if isinstance(design, SystemSpec):
-        return assessed(result, design, economics)
-    return costs_of_pools(result, design, economics)
-
-
-def run_design(
-    design: Design,
-    model: Model,
-    *,
-    trace: Traffic,
-    precision: str | None = None,
-    parallelism: str | None = None,
-    seed: int = 0,
-    slo_s: float | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """Replay *trace* with *model* on a system or on pools; raises `InputError` for a *parallelism* of pools."""
-    if isinstance(design, SystemSpec):
-        return run(design, model, trace=trace, precision=precision, parallelism=parallelism, seed=seed, slo_s=slo_s,
-                   progress=progress)  # fmt: skip
-    _refuse_parallelism(design, parallelism)
-    return run_pools(design, model, trace=trace, precision=precision, seed=seed, slo_s=slo_s, progress=progress)
-
-
-def evaluate_design(
-    design: Design, model: Model, *, batch: int, context: int, precision: str | None = None,
-    parallelism: str | None = None,
-) -> Result:  # fmt: skip
-    """Evaluate one decode iteration; of pools, that of a copy of the system that decodes.
-
-    Raises `InputError` as `archsim.run.evaluate_step` does, and for pools that divide requests.
-    """
-    if isinstance(design, SystemSpec):
-        return evaluate_step(design, model, batch=batch, context=context, precision=precision, parallelism=parallelism)
-    _refuse_parallelism(design, parallelism)
-    if not design.hands_over:
-        expected = (
-            f"a trace: a single step runs on one system, {' or '.join(p.system.name for p in design.pools.values())}"
-        )
-        raise InputError(Problem(design.name, "--batch", str(batch), expected))
-    pool = design.pools[design.main]
-    return evaluate_step(
-        pool.system, model, batch=batch, context=context, precision=precision, parallelism=pool.parallel
-    )
-
-
 def _share_steps(spec: PoolsSpec, one: Placed, other: Placed) -> None:
     """Let two models on the same chips number their iterations together, or raise `InputError` where that is no plan.
 
@@ -324,11 +246,3 @@ def _share_steps(spec: PoolsSpec, one: Placed, other: Placed) -> None:
         found = " and ".join(", ".join(sorted({scope.name.partition(".")[0] for scope in own})) for own in scopes)
         expected = "models that share chips use all of them alike: equal ways for both pools"
         raise InputError(Problem(spec.name, "parallel", found, expected))
-
-
-def _refuse_parallelism(design: PoolsSpec, parallelism: str | None) -> None:
-    if parallelism is not None:
-        first = next(iter(design.pools))
-        what = "no search over pools" if parallelism == AUTO else "each pool's own"
-        expected = f"{what}: --set {first}.parallel=tp=4"
-        raise InputError(Problem(design.name, "--parallel", parallelism, expected))

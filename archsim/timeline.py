@@ -20,13 +20,13 @@ from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.timeline import Count, Slice, Span, Timeline, clipped, joined, lanes, rates
 from archsim.result import LedgerColumns, RequestColumns, Result
-from archsim.run import Bench
 from archsim.serving.closed_loop import replay_closed_loop
 from archsim.serving.configure import arrivals_of
 from archsim.serving.costs import FINE_BITS, fine_from_ps, ps_from_fine
 from archsim.serving.replay import replay
 from archsim.serving.sessions import replay_sessions
 from archsim.serving.watch import Seen, Watch, WatchedCosts, WindowPassed, iterations_between
+from archsim.single import Bench
 from archsim.step.channel_tracks import CHANNELS
 from archsim.step.timeline import in_turn_slices, pipeline_slices, step_slices
 from archsim.workload.batch import Batch

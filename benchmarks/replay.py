@@ -24,10 +24,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from archsim.run import Bench, load_model, load_system
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.simulate import load_model, load_system
+from archsim.single import Bench
 from archsim.workload.trace import load_trace
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import archsim
 from archsim.errors import CapacityError
 from archsim.report import style
-from archsim.run import Bench
+from archsim.single import Bench
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model
 from archsim.workload.trace import Trace

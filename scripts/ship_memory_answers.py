@@ -23,7 +23,7 @@ from archsim.dram.profile import PROFILES
 from archsim.dram.standards import STANDARDS
 from archsim.errors import InputError
 from archsim.hardware.library import chip_names, load_chip, load_system, system_names
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.workload.model import load_model
 
 LONG = 2**30

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
-    from archsim.run import Traffic
+    from archsim.placed import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
@@ -56,7 +56,9 @@ class WantedCheckpoints(NamedTuple):
     def kept(self, traffic: Trace | Stream | ClosedLoop) -> Traffic:
         """Return *traffic*, requests, with the files. Raises `InputError` for one to write that exists."""
         from archsim.files import refuse_existing
-        from archsim.run import Checkpointed, ClosedLoop, Wanted
+        from archsim.placed import Checkpointed
+        from archsim.serving.checkpoint import Wanted
+        from archsim.simulate import ClosedLoop
 
         if isinstance(traffic, ClosedLoop):
             raise click.UsageError("--checkpoint and --resume are of a run on a trace")

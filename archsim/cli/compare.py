@@ -78,8 +78,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim compare h100-sxm8 b200-sxm8 --model llama-3.1-70b
     """
     from archsim.files import refuse_existing
-    from archsim.pools import load_model, load_trace, run_design
     from archsim.report import table, writers
+    from archsim.simulate import load_model, load_trace, run
 
     path = out or writers.free_directory("archsim-compare")
     refuse_existing(path)
@@ -99,7 +99,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     slo_s = None if no_saturation or trace.closed else slo_seconds(slo)
 
     def replay(design: Design, *, progress: Progress | None) -> Result:
-        result = run_design(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
+        result = run(design, model=model, trace=trace, precision=precision, parallelism=spread[design.name],
                      seed=seed, slo_s=slo_s, progress=progress)  # fmt: skip
         return detailed(priced(result, design, prices), design, model, ways=(precision, spread[design.name]))
 

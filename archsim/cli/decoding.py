@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
-    from archsim.run import Traffic
+    from archsim.placed import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
@@ -49,7 +49,7 @@ class WantedDecoding(NamedTuple):
         if self.path is None:
             return traffic
         from archsim.errors import InputError, Problem
-        from archsim.run import Recorded
+        from archsim.placed import Recorded
         from archsim.workload.stream import Stream
 
         if isinstance(traffic, Stream):

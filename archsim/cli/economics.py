@@ -73,7 +73,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.files import refuse_existing
     from archsim.report import table
     from archsim.report.economics_text import case_headline, curve_table
-    from archsim.run import load_model, load_system
+    from archsim.simulate import load_model, load_system
     from archsim.study.unit_economics import Traffic, unit_economics
 
     first, last = _ends(users)

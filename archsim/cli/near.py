@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim near hbm-pim --model llama-3.1-8b --precision w8a16kv16
     """
     from archsim.report.near_figure import near_lines, write_near_figure
-    from archsim.run import load_model, load_system
+    from archsim.simulate import load_model, load_system
     from archsim.step.crossover import near_study
 
     batches = [size for size in (1 << power for power in range(13)) if size < most] + [most]

@@ -126,9 +126,9 @@ def priced(result: Result, design: Design, prices: Economics | None) -> Result:
     """Return *result* of *design* by other *prices* than those of the chain, where some are given."""
     if prices is None:
         return result
-    from archsim.pools import priced_design
+    from archsim.simulate import with_prices
 
-    return priced_design(result, design, prices)
+    return with_prices(result, design, prices)
 
 
 def detailed(
@@ -207,7 +207,7 @@ def metrics_overrides() -> tuple[str, ...]:
 def system_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> SystemSpec:
     """Return the system that is asked for, with memories that hold what they are asked to where that is assumed."""
     from archsim.hardware.assumed import with_assumed_capacity
-    from archsim.run import load_system
+    from archsim.simulate import load_system
 
     spec = load_system(name, overrides)
     return with_assumed_capacity(spec) if assume else spec
@@ -215,7 +215,7 @@ def system_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> SystemS
 
 def design_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> Design:
     """Return the system or the pools that are asked for, with memories that hold everything where that is assumed."""
-    from archsim.pools import load_design
+    from archsim.simulate import load_design
 
     design = load_design(name, overrides)
     if not assume:

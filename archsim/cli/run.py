@@ -37,8 +37,8 @@ from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
     from archsim.hardware.pools import Design
+    from archsim.placed import Traffic
     from archsim.result import Result
-    from archsim.run import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model
@@ -101,7 +101,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim run h100-sxm8 --model llama-3.1-70b --batch 32 --context 2048
     """
     from archsim.files import refuse_existing
-    from archsim.pools import evaluate_design, load_model
+    from archsim.simulate import evaluate_step, load_model
 
     if out is not None:
         refuse_existing(out)
@@ -122,7 +122,7 @@ def command(  # noqa: PLR0913  # one parameter an option
         result, parallel = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
     elif batch is not None and context is not None:
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
-        result = evaluate_design(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
+        result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
         if mode == "trace":
             traffic = _reader(whole=bool(timeline or decoding.path))(trace_name, limit, rate_scale, seed)
@@ -168,7 +168,7 @@ def _mode(given: Mapping[str, Mapping[str, object]]) -> str:
 
 def _reader(*, whole: bool) -> Callable[[str | None, int | None, str | None, int], Trace | Stream]:
     """Return what reads a trace: to hold it however long where it is shown *whole*, request by request."""
-    from archsim.pools import load_trace, open_traffic
+    from archsim.simulate import load_trace, open_traffic
 
     return load_trace if whole else open_traffic
 
@@ -182,11 +182,11 @@ def _replayed(
     slo_s: float | None,
 ) -> Result:
     """Return the result of *traffic* on *given*, under a bar of progress."""
-    from archsim.pools import run_design
+    from archsim.simulate import run
 
     precision, parallel = ways
     with progress_bar(given[0].name) as progress:
-        return run_design(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
+        return run(*given, trace=traffic, precision=precision, parallelism=parallel, seed=seed, slo_s=slo_s,
                           progress=progress)  # fmt: skip
 
 
@@ -194,13 +194,13 @@ def _decoded(
     name: str, given: tuple[Design, Model], *, ways: tuple[str | None, str | None], seed: int, stderr: bool
 ) -> tuple[Result, str | None]:
     """Return the result of the decode trace *name* on *given*, and how the model is divided."""
-    from archsim.pools import run_design
+    from archsim.simulate import run
     from archsim.workload.decode_trace import open_decode_trace
 
     trace = open_decode_trace(name)
     precision, parallel = ways
     parallel = _ways(given, precision, parallel, of=trace, stderr=stderr)
-    return run_design(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed), parallel
+    return run(*given, trace=trace, precision=precision, parallelism=parallel, seed=seed), parallel
 
 
 def _ways(

@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     Example: archsim sensitivity h100-sxm8 --model llama-3.1-70b --batch 8
     """
     from archsim.files import refuse_existing, write_atomically
-    from archsim.run import evaluate_step, load_model
+    from archsim.simulate import evaluate_step, load_model
     from archsim.study.sensitivity import sensitivities
 
     if figure is not None:

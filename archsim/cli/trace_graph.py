@@ -29,7 +29,7 @@ def replay(graph: Path, *, system: str, dtype: str | None, overrides: tuple[str,
     from json import dumps
 
     from archsim.hardware.system import System
-    from archsim.run import load_system
+    from archsim.simulate import load_system
     from archsim.step.graph import replay_graph
     from archsim.workload.chakra import read_graph
 

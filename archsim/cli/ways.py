@@ -34,7 +34,8 @@ def chosen(
     from archsim.hardware.spec import SystemSpec
     from archsim.report import table
     from archsim.report.ways import ways_table
-    from archsim.run import SEARCH_BATCH, mean_context, search_parallelism
+    from archsim.single import SEARCH_BATCH, search_parallelism
+    from archsim.workload.statistics import mean_context
 
     if not isinstance(design, SystemSpec):
         first = next(iter(design.pools))

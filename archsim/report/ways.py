@@ -16,7 +16,7 @@ _MOST_ROWS = 24
 
 
 class Way(Protocol):
-    """A row of the search: what `archsim.run.Trial` holds."""
+    """A row of the search: what `archsim.single.Trial` holds."""
 
     @property
     def parallelism(self) -> str:

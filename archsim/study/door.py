@@ -15,7 +15,7 @@ from archsim.errors import InputError, Problem
 from archsim.files import bundled_names, digest_of, find, read_toml
 from archsim.hardware.door import Tables, validated
 from archsim.hardware.library import load_system, resolved_toml
-from archsim.run import load_model, load_trace
+from archsim.simulate import load_model, load_trace
 from archsim.study.axes import Axis
 from archsim.study.spec import StudySpec
 from archsim.study.study import OF_STEP, OF_TRACE, PLAIN, Study, assignment, space_of

@@ -16,9 +16,11 @@ from typing import TypeVar
 from archsim.economics.assess import assessed
 from archsim.economics.spec import load_economics
 from archsim.errors import ArchsimError
+from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result
-from archsim.run import AUTO, Bench, Shelf, evaluate_step, load_model, load_system, load_trace, run
+from archsim.simulate import evaluate_step, load_model, load_system, load_trace, run
+from archsim.single import AUTO, Bench
 from archsim.study.cases import Case, Outcome
 from archsim.study.metrics import Number, metrics_of, system_metrics
 from archsim.workload.model import Model

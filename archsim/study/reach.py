@@ -17,7 +17,7 @@ from itertools import product
 from archsim.errors import InputError, Problem
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
-from archsim.run import load_model
+from archsim.simulate import load_model
 from archsim.study.cases import Limit
 from archsim.study.metrics import METRICS, system_metrics
 from archsim.study.study import OF_STEP, OF_TRACE, PLAIN, Study, assignment

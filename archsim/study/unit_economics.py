@@ -15,7 +15,7 @@ from archsim.economics.spec import Economics
 from archsim.errors import InputError, Problem
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result, Saturation
-from archsim.run import load_trace, run
+from archsim.simulate import load_trace, run
 from archsim.units import PS_PER_S, format_quantity
 from archsim.workload.model import Model
 from archsim.workload.trace import Trace

@@ -26,7 +26,7 @@ from archsim.hardware.library import load_system, resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS
 from archsim.result import Result
-from archsim.run import ClosedLoop, evaluate_step, load_model, load_trace, run
+from archsim.simulate import ClosedLoop, evaluate_step, load_model, load_trace, run
 from archsim.units import parse_quantity
 from archsim.workload.decode_trace import DecodeTrace, open_decode_trace
 from archsim.workload.trace import Trace

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from archsim.errors import ArchsimError
 from archsim.hardware.assumed import with_assumed_capacity
 from archsim.hardware.library import load_system
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.validation.network import Row, row
 from archsim.validation.table import MOST_CONTEXT, MOST_SEQUENCES, Record, number, read_table, whole
 from archsim.workload.model import Model

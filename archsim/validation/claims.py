@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from archsim.errors import ArchsimError, InputError, Problem
 from archsim.hardware.library import load_system, setting_paths
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.units import UNITS, exact_quantity, format_quantity, parse_quantity
 from archsim.validation.claim_table import CLAIMS, Claim
 from archsim.validation.network import Row, row

@@ -23,7 +23,8 @@ from archsim.dram.streams import Domain, make_stream
 from archsim.errors import ArchsimError
 from archsim.files import bundled_names
 from archsim.result import ARCHSIM_VERSION
-from archsim.run import Bench, load_model, load_system
+from archsim.simulate import load_model, load_system
+from archsim.single import Bench
 
 __all__ = ["EXTRAS", "REQUIRED", "Findings", "Speed", "examine"]
 

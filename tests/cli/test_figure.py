@@ -14,7 +14,7 @@ from archsim.report.run_tables import ledger_columns_of, request_columns_of
 from archsim.report.style import ONE_COLUMN_IN, TWO_COLUMNS_IN
 from archsim.report.writers import write_run
 from archsim.result import LedgerColumns, RequestColumns
-from archsim.run import load_model, load_system, load_trace, run
+from archsim.simulate import load_model, load_system, load_trace, run
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from archsim.errors import InputError
 from archsim.hardware.importers.convert import imported
 from archsim.hardware.library import load_memory_device, load_system
 from archsim.hardware.sources import sources_of_file
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.workload.model import load_model
 
 INPUTS = Path(__file__).parent / "inputs"

@@ -172,9 +172,9 @@ def test_version_is_printed() -> None:
 
 
 def test_python_users_see_the_five_verbs_and_the_result() -> None:
-    """The names of `archsim.__all__` exist; `archsim.run` is the function, whatever was imported before."""
+    """The names of `archsim.__all__` exist; `archsim.run` is the function."""
     start = (
-        "import archsim; import archsim.run; from archsim.run import load_system;"
+        "import archsim; from archsim.simulate import load_system;"
         "print(callable(archsim.run), archsim.load_system is load_system, archsim.Result.__name__, dir(archsim))"
     )
     printed = archsim_process(start=start).stdout

@@ -29,7 +29,7 @@ from archsim.report.html_rows import waterfall
 from archsim.report.style import svg_bytes
 from archsim.report.system_figure import system_figure
 from archsim.result import ScopeLedger
-from archsim.run import load_system
+from archsim.simulate import load_system
 
 VOID = {"meta", "link", "img"}
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>$\\frac{'

@@ -11,7 +11,7 @@ from browser import FOUND, Browser
 
 from archsim.report.html_file import write_report
 from archsim.report.writers import write_run
-from archsim.run import load_model, load_system, load_trace, run
+from archsim.simulate import load_model, load_system, load_trace, run
 from archsim.study.cases import Outcome
 from archsim.study.door import load_study
 from archsim.study.report import write_study_report

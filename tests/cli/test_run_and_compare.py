@@ -27,9 +27,9 @@ class NamedTrace(str):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
-    """Put a chain in the place of `archsim.pools` that notes what it is asked; return its notes."""
+    """Put a chain in the place of `archsim.simulate` that notes what it is asked; return its notes."""
     calls: Asked = []
-    chain = ModuleType("archsim.pools")
+    chain = ModuleType("archsim.simulate")
 
     def noting(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
         def verb(*given: Any, **named: Any) -> Any:
@@ -47,11 +47,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         ("load_model", "load_model", lambda name: name),
         ("load_trace", "load_trace", lambda name, **_named: NamedTrace(name)),
         ("open_traffic", "load_trace", lambda name, *_given, **_named: NamedTrace(name)),
-        ("run_design", "run", result),
-        ("evaluate_design", "evaluate_step", lambda design, _model, **_named: make_result(design.name)),
+        ("run", "run", result),
+        ("evaluate_step", "evaluate_step", lambda design, _model, **_named: make_result(design.name)),
     ):
         setattr(chain, verb, noting(name, answer))
-    monkeypatch.setitem(sys.modules, "archsim.pools", chain)
+    monkeypatch.setitem(sys.modules, "archsim.simulate", chain)
     monkeypatch.chdir(tmp_path)
     return calls
 
@@ -201,6 +201,6 @@ def test_interrupted_comparison_leaves_nothing_behind(asked: Asked, monkeypatch:
             raise KeyboardInterrupt
         return make_result(design.name)
 
-    monkeypatch.setattr(sys.modules["archsim.pools"], "run_design", interrupted)
+    monkeypatch.setattr(sys.modules["archsim.simulate"], "run", interrupted)
     assert cli.main(["compare", "a", "b", "--model", "m"]) == 130
     assert list(Path().iterdir()) == []

@@ -18,7 +18,7 @@ import pytest
 from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.result import Result
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.workload.model import load_model
 from archsim.workload.trace import load_trace
 

@@ -18,14 +18,13 @@ from archsim.hardware.division_spec import CascadeSpec, LawSpec
 from archsim.hardware.lent import lent
 from archsim.hardware.pools import design_settings, design_toml, load_design, load_pools
 from archsim.hardware.pools_spec import PoolsSpec
-from archsim.pools import run_design, run_pools
 from archsim.result import Result
-from archsim.run import load_trace, run
 from archsim.serving.cascade import ACCEPTED, ESCALATED, SKIPPED, replay_cascade
 from archsim.serving.divide import held_for
 from archsim.serving.pools import Crew, PoolRecords
 from archsim.serving.record import Window
 from archsim.serving.requests import Arrival, Limits
+from archsim.simulate import load_trace, run
 from archsim.workload.model import load_model
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -204,7 +203,7 @@ def test_a_larger_share_takes_the_requests_of_a_smaller_one() -> None:
 @pytest.fixture(scope="module", params=["cascade-8b", "cascade-shared"])
 def cascaded(request: pytest.FixtureRequest) -> Result:
     """Twenty-five requests on a bundled cascade, with a 32 B model in the place of the large one."""
-    return run_design(load_pools(request.param), load_model("qwen3-32b"), trace=load_trace("azure-conv", limit=25))
+    return run(load_pools(request.param), load_model("qwen3-32b"), trace=load_trace("azure-conv", limit=25))
 
 
 def test_books_balance_and_classes_carry_everything(cascaded: Result) -> None:
@@ -242,7 +241,7 @@ def test_a_cascade_that_sends_nobody_on_is_its_first_pool(tmp_path: Path) -> Non
     trace = load_trace("azure-conv", limit=15)
     small = load_model("llama-3.1-8b")
     alone = run(spec.pools["small"].system, small, trace=trace)
-    found = run_pools(spec, small, trace=trace)
+    found = run(spec, small, trace=trace)
     assert found.tables is not None
     assert alone.tables is not None
     assert found.tables.requests is not None
@@ -286,14 +285,14 @@ def test_models_that_share_chips_use_them_alike() -> None:
     """Books are of scopes: eight ranks of one model and four of the other, twice, have no common ones."""
     spec = load_pools("cascade-shared", ["small.parallel=tp=4,dp=2"])
     with pytest.raises(InputError, match="pool small: parallel"):
-        run_design(spec, load_model("llama-2-13b"), trace=load_trace("azure-conv", limit=2))
+        run(spec, load_model("llama-2-13b"), trace=load_trace("azure-conv", limit=2))
 
 
 def test_a_model_that_its_share_cannot_hold_is_named() -> None:
     """Llama-3.1-70B in 16 bits has no room in a tenth of eight H100."""
     spec = load_pools("cascade-shared", ["large.memory_share=10 %"])
     with pytest.raises(InputError, match="pool large: hbm of each of 8 chips"):
-        run_design(spec, load_model("llama-3.1-70b"), trace=load_trace("azure-conv", limit=2))
+        run(spec, load_model("llama-3.1-70b"), trace=load_trace("azure-conv", limit=2))
 
 
 def test_settings_of_a_cascade_are_listed() -> None:

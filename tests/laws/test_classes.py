@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from archsim.errors import InputError
-from archsim.run import load_model, load_system, run
 from archsim.serving.queue import LATE, class_of
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import AnswerRule, Techniques
+from archsim.simulate import load_model, load_system, run
 from archsim.step.costs import StepCosts
 from archsim.workload.trace import load_trace
 

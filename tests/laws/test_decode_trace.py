@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from replay_toy import ToyCosts
 
 from archsim.errors import InputError
-from archsim.run import ClosedLoop, Recorded, load_model, load_system, load_trace, run
+from archsim.placed import Recorded
 from archsim.serving.decode_only import Recorder, replay_decode
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import replay_fleet
+from archsim.simulate import ClosedLoop, load_model, load_system, load_trace, run
 from archsim.study.whatif import asked_of, changed
 from archsim.workload.decode_trace import open_decode_trace
 from archsim.workload.layers import Reach

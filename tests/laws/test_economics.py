@@ -18,7 +18,7 @@ from archsim.errors import InputError
 from archsim.files import bundled_path
 from archsim.hardware.library import load_system, system_names
 from archsim.result import Bounds, Carbon, Cost, Result
-from archsim.run import evaluate_step, load_model
+from archsim.simulate import evaluate_step, load_model
 
 FILE = bundled_path("hwconfigs") / "economics" / "default.toml"
 SECONDS_OF_YEAR = 365.25 * 86400

@@ -12,7 +12,7 @@ from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.energy import JoulesPer, Use, bill
 from archsim.result import Energy, Result
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.workload.model import load_model
 from archsim.workload.trace import load_trace
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from archsim.hardware.library import load_system, system_names
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.workload.model import load_model
 from archsim.workload.trace import load_trace
 

@@ -19,7 +19,7 @@ from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Plan, Task, Transfer
 from archsim.mapping.sharding import Cut, plan_iteration
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.step.work import work_of
 from archsim.workload.batch import Batch
 from archsim.workload.expert_cache import Cached, misses_of

@@ -17,8 +17,6 @@ from archsim.dram.flash import years_to_wear_out
 from archsim.errors import InputError
 from archsim.hardware.answers import flash_of, stack_of
 from archsim.hardware.pools import load_pools
-from archsim.pools import run_design
-from archsim.run import load_model, load_system, run
 from archsim.serving.policies import POLICIES
 from archsim.serving.prefix import EVICTIONS, PrefixUse
 from archsim.serving.prefix_tier import FETCHES
@@ -26,6 +24,7 @@ from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import DraftRule, PrefixRule, Techniques, TierRule
 from archsim.serving.tier import TierUse
+from archsim.simulate import load_model, load_system, run
 from archsim.workload.layers import ALL, Reach
 from archsim.workload.trace import load_trace
 
@@ -342,7 +341,7 @@ def test_pools_have_neither_tiers_nor_scaling(design: str, pool: str, table: str
     """The pool and the table stand in the message."""
     given = [f"{pool}.{change}" for change in changes]
     with pytest.raises(InputError, match=rf"{pool}.*{table}.*of a pool"):
-        run_design(load_pools(design, given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
+        run(load_pools(design, given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
 
 
 @pytest.mark.slow

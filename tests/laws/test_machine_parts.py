@@ -12,7 +12,7 @@ from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.hardware.system import System
 from archsim.result import Result
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.workload.model import load_model
 
 LLAMA = load_model("llama-3.1-8b")

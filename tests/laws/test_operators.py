@@ -18,7 +18,7 @@ from archsim.report.roofline_figure import roofline_figure
 from archsim.report.style import ONE_COLUMN_IN, TWO_COLUMNS_IN, svg_bytes
 from archsim.report.writers import write_run
 from archsim.result import RequestColumns, Result
-from archsim.run import evaluate_step, load_model, load_system
+from archsim.simulate import evaluate_step, load_model, load_system
 from archsim.timeline import timeline_of_step
 from archsim.units import PS_PER_S
 

@@ -16,7 +16,7 @@ from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Plan
 from archsim.mapping.sharding import Cut
 from archsim.metrics.accounts import USEFUL
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.step.simulate import simulate_step
 from archsim.workload.batch import Batch
 from archsim.workload.model import load_model

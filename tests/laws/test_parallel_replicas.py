@@ -17,11 +17,12 @@ from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.replicas import replicas_of
-from archsim.run import evaluate_step, load_trace, run, search_parallelism
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import ROUTERS, Fleet, Offer, replay_fleet
 from archsim.serving.techniques import PrefixRule, Techniques
+from archsim.simulate import evaluate_step, load_trace, run
+from archsim.single import search_parallelism
 from archsim.workload.model import load_model
 
 sys.path.append(str(Path(__file__).parents[1]))

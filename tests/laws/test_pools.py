@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from archsim.errors import InputError
 from archsim.hardware.pools import design_toml, load_design, load_pools
 from archsim.metrics.accounts import ACCOUNTS
-from archsim.pools import run_design
 from archsim.result import Result
-from archsim.run import load_trace
 from archsim.serving.closed_loop import Users
 from archsim.serving.divide import Division, divided
 from archsim.serving.handover import TransferLaw
@@ -29,6 +27,7 @@ from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import PLAIN, Techniques
+from archsim.simulate import load_trace, run
 from archsim.timeline import Ask, timeline_of_requests
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import load_model
@@ -178,12 +177,12 @@ def test_a_loop_without_waiting_is_the_trace_of_its_arrivals() -> None:
 def test_sessions_and_users_run_on_pools_that_hand_over() -> None:
     """Agents wait for their tools between calls; users of a loop ask when answered: all of them are completed."""
     spec, model = load_pools("h100-h200"), load_model("llama-3.1-8b")
-    agents = run_design(spec, model, trace=load_trace("agents", limit=8))
+    agents = run(spec, model, trace=load_trace("agents", limit=8))
     assert agents.requests.completed == 8
-    users = run_design(spec, model, trace=ClosedLoop(4, 200, 20, 2))
+    users = run(spec, model, trace=ClosedLoop(4, 200, 20, 2))
     assert users.requests.completed == 12
     with pytest.raises(InputError, match="belong to no one of several pools"):
-        run_design(PHONES, model, precision="w4a16kv16", trace=ClosedLoop(4, 200, 20, 2))
+        run(PHONES, model, precision="w4a16kv16", trace=ClosedLoop(4, 200, 20, 2))
 
 
 def test_a_bound_on_tokens_keeps_caches_waiting() -> None:
@@ -324,7 +323,7 @@ def test_a_wrong_design_is_refused_by_key(overrides: list[str], expected: str) -
 def test_a_pool_that_can_never_hold_the_model_is_named() -> None:
     """Two Llama-3.1-405B in 16 bits on eight H100: the pool, the bytes that are missing."""
     with pytest.raises(InputError, match="pool prefill: hbm of each of 8 chips"):
-        run_design(load_pools("h100-h200"), load_model("llama-3.1-405b"), trace=load_trace("azure-conv", limit=2))
+        run(load_pools("h100-h200"), load_model("llama-3.1-405b"), trace=load_trace("azure-conv", limit=2))
 
 
 @pytest.mark.parametrize(
@@ -340,14 +339,14 @@ def test_a_pool_that_can_never_hold_the_model_is_named() -> None:
 def test_what_has_no_meaning_in_a_pool_is_refused(given: list[str], expected: str) -> None:
     """Each problem names the pool, the key and what was expected."""
     with pytest.raises(InputError, match=re.escape(expected)):
-        run_design(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
+        run(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
 
 
 def test_metrics_of_pools_are_those_of_the_design() -> None:
     """Times between tokens, goodput, fairness, energy of requests: of all requests, whichever pool served them."""
     levels = ["serving.metrics.detail=tokens", "serving.metrics.slo_ttft=10 s", "serving.metrics.slo_tpot=1 s"]
     for design in ("h100-h200", "phone-cloud"):
-        found = run_design(load_pools(design, levels), load_model("llama-3.1-8b"), precision="w4a16kv16",
+        found = run(load_pools(design, levels), load_model("llama-3.1-8b"), precision="w4a16kv16",
                            trace=load_trace("azure-conv", limit=12))  # fmt: skip
         assert found.serving is not None
         facts = found.serving.metrics
@@ -367,14 +366,14 @@ def test_a_pool_answers_from_no_cache(pool: str) -> None:
     """A cache of answers stands before a whole system; in a pool it would count requests of others."""
     given = [f"{pool}.serving.answer_cache.hits=50 %", f"{pool}.serving.answer_cache.latency=1 ms"]
     with pytest.raises(InputError, match="no answers of a pool"):
-        run_design(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
+        run(load_pools("h100-h200", given), load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=2))
 
 
 @pytest.fixture(scope="module")
 def split() -> Result:
     """A run of forty requests on H100 for prompts and two copies of H200, of two replicas each, for decoding."""
     spec = load_pools("h100-h200", ["decode.replicas=2", "decode.parallel=tp=4,dp=2"])
-    return run_design(spec, load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=40))
+    return run(spec, load_model("llama-3.1-8b"), trace=load_trace("azure-conv", limit=40))
 
 
 def test_books_of_pools_balance(split: Result) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from archsim.errors import InputError
-from archsim.run import load_model, load_system, run
 from archsim.serving.prefix import PrefixCache
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits, Sequence
 from archsim.serving.techniques import PrefixRule, Techniques
+from archsim.simulate import load_model, load_system, run
 from archsim.step.costs import StepCosts
 from archsim.workload.trace import load_trace
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 from numpy.random import PCG64
 
-from archsim.run import evaluate_step, load_model, load_system, run
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.simulate import evaluate_step, load_model, load_system, run
 from archsim.step.costs import StepCosts
 from archsim.workload.closed_loop import ClosedLoop
 

@@ -17,7 +17,7 @@ from archsim.hardware.library import load_system, resolved_toml
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
 from archsim.placed import Placed
 from archsim.result import Result
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.step.simulate import simulate_step
 from archsim.workload.batch import Batch
 from archsim.workload.model import Model, load_model

@@ -24,7 +24,7 @@ from archsim.hardware.library import load_system, resolved_toml, system_names
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
 from archsim.result import LedgerColumns, Result, ScopeLedger, schema_json
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.units import PS_PER_S
 from archsim.workload.model import load_model
 from archsim.workload.tensors import parameter_count

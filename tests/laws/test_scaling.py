@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from archsim.errors import InputError
-from archsim.run import load_model, load_system, run
 from archsim.serving.policies import POLICIES
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import ROUTERS, replay_fleet
 from archsim.serving.techniques import PrefixRule, ScaleRule, Techniques
+from archsim.simulate import load_model, load_system, run
 from archsim.workload.trace import load_trace
 
 sys.path.append(str(Path(__file__).parents[1]))

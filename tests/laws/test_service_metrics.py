@@ -16,11 +16,11 @@ from archsim.metrics.columns import RequestColumns
 from archsim.metrics.service import binned_percentile, jain_index, met, shares_of_requests
 from archsim.report.writers import write_run
 from archsim.result import Result
-from archsim.run import load_model, load_system, run
 from archsim.serving.observe import CELLS, Series, bin_of
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.techniques import Techniques
+from archsim.simulate import load_model, load_system, run
 from archsim.step.costs import StepCosts
 from archsim.workload.trace import load_trace
 

@@ -10,7 +10,7 @@ from archsim.errors import InputError
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.result import Result
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.workload.model import load_model
 
 MODEL = load_model("llama-3.1-8b")

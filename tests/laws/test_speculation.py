@@ -11,8 +11,8 @@ from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.sharding import plan_iteration
 from archsim.mapping.waste import without
 from archsim.result import Result
-from archsim.run import evaluate_step, load_model, load_system, run
 from archsim.serving.speculation import PERIOD, Pattern
+from archsim.simulate import evaluate_step, load_model, load_system, run
 from archsim.workload.acceptance import acceptance_of, acceptance_tables, profile_of
 from archsim.workload.batch import Batch
 from archsim.workload.drafter import drafter_of

@@ -16,11 +16,10 @@ from hypothesis import given, settings
 from archsim.errors import InputError
 from archsim.metrics.binned import RELATIVE_ERROR, Bins
 from archsim.metrics.latency import PERCENTS, end_to_end_s, percentile, tpot_s, ttft_s
-from archsim.pools import load_pools, run_pools
-from archsim.run import load_model, load_system, run
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import replay_fleet
+from archsim.simulate import load_model, load_pools, load_system, run
 from archsim.workload import stream
 from archsim.workload.stream import Stream, open_traffic
 from archsim.workload.trace import Trace, load_trace
@@ -245,4 +244,4 @@ def test_what_needs_every_request_is_refused_for_a_stream(most: int, overrides: 
 def test_pools_serve_no_stream(most: int) -> None:
     """Requests that pass between servers are joined by their rows."""
     with pytest.raises(InputError, match="at most 1,000,000 requests for several pools"):
-        run_pools(load_pools("h100-h200"), load_model("llama-3.1-8b"), trace=open_traffic("azure-conv", 80))
+        run(load_pools("h100-h200"), load_model("llama-3.1-8b"), trace=open_traffic("azure-conv", 80))

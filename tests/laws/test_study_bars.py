@@ -8,7 +8,8 @@ import pytest
 
 from archsim.report.study_figures import Curve, FrontPoint, Measure, pareto_front, scaling_curve
 from archsim.result import Result
-from archsim.run import Bench, load_model, load_system
+from archsim.simulate import load_model, load_system
+from archsim.single import Bench
 from archsim.study.bars import Bar, bar_of, is_extrapolated, is_uncertainty
 from archsim.study.metrics import METRICS, Number, metrics_of
 

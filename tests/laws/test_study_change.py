@@ -17,7 +17,7 @@ from archsim.hardware.library import load_system
 from archsim.hardware.spec import SystemSpec
 from archsim.report import change_figures, style
 from archsim.result import Result
-from archsim.run import ClosedLoop, evaluate_step, load_model, run
+from archsim.simulate import ClosedLoop, evaluate_step, load_model, run
 from archsim.study.sensitivity import knobs_of, sensitivities
 from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, prices_of, system_of
 

@@ -20,7 +20,7 @@ from archsim.mapping.plan import Plan, unrolled
 from archsim.mapping.sharding import Cut
 from archsim.mapping.tiers import cut, filling
 from archsim.result import Result
-from archsim.run import evaluate_step
+from archsim.simulate import evaluate_step
 from archsim.step.costs import FINE_BITS, StepCosts
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step

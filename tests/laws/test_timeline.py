@@ -19,7 +19,8 @@ from archsim.metrics.accounts import ACCOUNTS
 from archsim.metrics.timeline import Slice, Span, clipped, lanes
 from archsim.report.timeline_file import timeline_json, write_timeline
 from archsim.result import Result
-from archsim.run import Bench, evaluate_step, load_model, load_system, load_trace, run
+from archsim.simulate import evaluate_step, load_model, load_system, load_trace, run
+from archsim.single import Bench
 from archsim.step.record import StepRecord
 from archsim.step.timeline import pipeline_slices
 from archsim.timeline import Ask, timeline_of_replay, timeline_of_step

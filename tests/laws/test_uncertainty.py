@@ -13,7 +13,7 @@ from archsim.errors import InputError
 from archsim.hardware.library import load_system
 from archsim.report.interval_text import interval_lines, overlap_lines
 from archsim.result import Result
-from archsim.run import evaluate_step, run
+from archsim.simulate import evaluate_step, run
 from archsim.uncertainty.interval import reasons_of, with_interval
 from archsim.uncertainty.residuals import (
     Residual,

@@ -14,7 +14,7 @@ from archsim.economics.growth import Demand, cost_curve, smooth_between, steps_b
 from archsim.economics.spec import load_economics
 from archsim.errors import InputError
 from archsim.hardware.library import load_system
-from archsim.run import evaluate_step, load_model
+from archsim.simulate import evaluate_step, load_model
 from archsim.study.door import load_study
 from archsim.study.evaluate import Evaluator
 from archsim.study.metrics import metrics_of

@@ -2,7 +2,8 @@
 
 from archsim.hardware.shelf import Shelf
 from archsim.hardware.system import System
-from archsim.run import Bench, load_model, load_system
+from archsim.simulate import load_model, load_system
+from archsim.single import Bench
 
 GAP, LINK = "runtime.launch_gap=3 us", "network.link_latency=900 ns"
 TILE = "chip.engine.matrix.row_tile=16"

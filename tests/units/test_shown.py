@@ -15,7 +15,7 @@ from archsim.errors import InputError
 from archsim.report.shown import FIGURES, VIEW
 from archsim.report.writers import write_run
 from archsim.result import Result
-from archsim.run import evaluate_step, load_model, load_system, load_trace, run
+from archsim.simulate import evaluate_step, load_model, load_system, load_trace, run
 
 
 @pytest.fixture(scope="module")

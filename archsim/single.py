@@ -1,26 +1,23 @@
-"""The chain itself: system + model + trace -> Result.
+"""The chain for one system: system + model + traffic -> Result.
 
-What Python users and every room above call. It joins the floors and adds nothing of its own: the plan of a batch is
-simulated by the step floor when the replay first needs it, the replay serves the trace on those costs, and the summary
-turns what is left into a `Result`.
+It joins the floors and adds nothing of its own: the plan of a batch is simulated by the step floor when the replay
+first needs it, the replay serves the traffic on those costs, and the summary turns what is left into a `Result`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archsim.economics.assess import Owned, assessed, assessed_as
 from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem
-from archsim.hardware.library import load_system
 from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.search import candidates
 from archsim.mapping.shares import split_evenly
 from archsim.placed import Checkpointed, Placed, Recorded, Traffic
 from archsim.result import Result
-from archsim.serving.checkpoint import Wanted
 from archsim.serving.closed_loop import steady
 from archsim.serving.saturation import SLICE_REQUESTS
 from archsim.serving.speculation import pattern_of
@@ -29,33 +26,13 @@ from archsim.summary.facts import Served
 from archsim.uncertainty.interval import with_interval
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
-from archsim.workload.model import Model, load_model
+from archsim.workload.model import Model
 from archsim.workload.precision import Precision
 from archsim.workload.statistics import mean_context
-from archsim.workload.stream import Stream, open_traffic
-from archsim.workload.trace import Trace, load_trace
+from archsim.workload.stream import Stream
+from archsim.workload.trace import Trace
 
-__all__ = [
-    "AUTO",
-    "SEARCH_BATCH",
-    "Bench",
-    "Checkpointed",
-    "ClosedLoop",
-    "Progress",
-    "Recorded",
-    "Shelf",
-    "Traffic",
-    "Trial",
-    "Wanted",
-    "evaluate_step",
-    "load_model",
-    "load_system",
-    "load_trace",
-    "mean_context",
-    "open_traffic",
-    "run",
-    "search_parallelism",
-]
+__all__ = ["AUTO", "SEARCH_BATCH", "Bench", "Options", "Progress", "Trial", "replay_on_system", "search_parallelism"]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
@@ -67,64 +44,59 @@ SEARCH_BATCH = 32
 """Sequences at which ways are compared where a trace is to be served."""
 
 
-def run(
-    system: SystemSpec,
-    model: Model,
-    *,
-    trace: Traffic,
-    precision: str | None = None,
-    parallelism: str | None = None,
-    seed: int = 0,
-    slo_s: float | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """Replay *trace*, requests, a closed loop of users or decode iterations, with *model* on *system*.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of a replay beside design, model and traffic, each as `archsim.run` takes it."""
 
-    *precision* is written as `"w8a16kv8"` (default: as published), *parallelism* as `"tp=8"` (default: `default_ways`),
-    with `router=`, `experts=` and `pipeline=` where they matter, or as `"auto"`: the fastest of
-    `search_parallelism` at the trace's mean context. With *slo_s*, a bound on the 99th percentile of TPOT in seconds,
-    the highest rate that meets it is searched on a slice of the trace and reported as `saturation`. Latencies of a
-    closed loop are those of its steady part. Raises `InputError` for what does not fit or divide and for a *slo_s* of a
-    closed loop, which has no rate; `SimulationError` where a check of the simulation fails.
-    """
-    if parallelism == AUTO:
-        context = mean_context(trace.traffic if isinstance(trace, Recorded | Checkpointed) else trace)
-        trials = search_parallelism(
-            system, model, batch=SEARCH_BATCH, context=context, precision=precision, progress=progress
-        )
-        parallelism = trials[0].parallelism
-    setup = Placed.of(system, model, precision, parallelism, trace=trace)
-    offered = trace.count
+    precision: str | None
+    parallelism: str | None
+    seed: int
+    slo_s: float | None
+    progress: Progress | None
 
-    def replayed(done: int, _simulated_ps: int) -> None:
-        if progress is not None:
-            progress("replay", done / offered)
+    def check(self, traffic: Traffic) -> None:
+        """Raise `InputError` where a rate is to be searched of a closed loop, which has none."""
+        if self.slo_s is not None and traffic.closed:
+            expected = "an open trace: the rate of a closed loop is its own"
+            raise InputError(Problem("", "--saturate", traffic.name, expected))
 
+    def tell(self, stage: str, done: float) -> None:
+        """Report that the share *done* of *stage* is done, where anybody wants to know."""
+        if self.progress is not None:
+            self.progress(stage, done)
+
+    def counter(self, offered: int) -> Callable[[int, int], None]:
+        """Return what a replay of *offered* requests calls with the requests done and the simulated picoseconds."""
+        return lambda done, _simulated_ps: self.tell("replay", done / offered)
+
+
+def replay_on_system(system: SystemSpec, model: Model, traffic: Traffic, options: Options) -> Result:
+    """Return the result of serving *traffic* with *model* on *system*. Raises as `archsim.run` does."""
+    options.check(traffic)
+    requests = traffic.traffic if isinstance(traffic, Recorded | Checkpointed) else traffic
+    if options.parallelism == AUTO:
+        trials = search_parallelism(system, model, batch=SEARCH_BATCH, context=mean_context(requests),
+                                    precision=options.precision, progress=options.progress)  # fmt: skip
+        options = replace(options, parallelism=trials[0].parallelism)
+    setup = Placed.of(system, model, options.precision, options.parallelism, trace=traffic)
+    fleet = setup.replayed(traffic, progress=options.counter(traffic.count))
+    if not fleet.record.offered:
+        raise InputError(Problem(requests.name, "", "", "at least one request"))
+    setup.name_scopes()
     search = None
-    if slo_s is not None and trace.closed:
-        raise InputError(Problem("", "--saturate", trace.name, "an open trace: the rate of a closed loop is its own"))
-    fleet = setup.replayed(trace, progress=replayed)
-    if isinstance(trace, Recorded | Checkpointed):
-        trace = trace.traffic
-    if not fleet.record.completed + fleet.record.rejected:
-        raise InputError(Problem(trace.name, "", "", "at least one request"))
-    if not setup.costs.records:
-        # Nothing was served, yet idle time is booked on scopes, which a simulated iteration names.
-        setup.costs.knot(Batch.of_decode(1, 1))
-    if slo_s and isinstance(trace, Trace | Stream):
-        if progress is not None:
-            progress("saturation", 0.0)
-        search = setup.saturated(trace, slo_s)
+    if options.slo_s and isinstance(requests, Trace | Stream):
+        options.tell("saturation", 0.0)
+        search = setup.saturated(requests, options.slo_s)
     served = Served(
         record=fleet.record,
         steps=setup.costs.records,
-        trace=trace,
-        seed=seed,
-        slo_s=slo_s,
+        trace=requests,
+        seed=options.seed,
+        slo_s=options.slo_s,
         search=search,
-        offered_per_search=min(SLICE_REQUESTS, offered),
+        offered_per_search=min(SLICE_REQUESTS, traffic.count),
         replicas=fleet.replicas,
-        counted=steady(fleet.record.requests, trace) if isinstance(trace, ClosedLoop) else None,
+        counted=steady(fleet.record.requests, requests) if isinstance(requests, ClosedLoop) else None,
         scaling=fleet.scaling,
         limits=setup.limits,
     )
@@ -135,8 +107,8 @@ def run(
 class Bench:
     """A model placed on a system, to be asked for many single decode iterations: what they share is made once.
 
-    *precision* and *parallelism* are as in `run`, but for `"auto"`; *trace* is what its server is set up for. Benches
-    on one *shelf* share equal chips and networks. Raises `InputError` for what does not divide.
+    *precision* and *parallelism* are as in `archsim.run`, but for `"auto"`; *trace* is what its server is set up for.
+    Benches on one *shelf* share equal chips and networks. Raises `InputError` for what does not divide.
     """
 
     def __init__(
@@ -154,7 +126,7 @@ class Bench:
         self._owned = Owned.of(system, load_economics())
 
     def step(self, *, batch: int, context: int, tables: bool = True) -> Result:
-        """Evaluate one iteration as `evaluate_step` does, without *tables* if so wanted.
+        """Evaluate one iteration as `archsim.evaluate_step` does, without *tables* if so wanted.
 
         Raises `InputError` where the batch does not fit.
         """
@@ -168,27 +140,6 @@ class Bench:
         pattern = pattern_of(setup.techniques)
         result = result_of_step(self._design, steps, shares, context=context, tables=tables, pattern=pattern)
         return assessed_as(with_interval(result, setup.spec), self._owned)
-
-
-def evaluate_step(
-    system: SystemSpec,
-    model: Model,
-    *,
-    batch: int,
-    context: int,
-    precision: str | None = None,
-    parallelism: str | None = None,
-) -> Result:
-    """Evaluate one decode iteration of *batch* sequences that each attend to *context* tokens, without a trace.
-
-    The result's TPOT is the time of the iteration; replicas have equal shares of the batch, the first ones one sequence
-    more where it does not divide. *parallelism* is as in `run`; `"auto"` is searched at this batch and context. Raises
-    `InputError` where the batch's KV cache does not fit.
-    """
-    if parallelism == AUTO:
-        trials = search_parallelism(system, model, batch=batch, context=context, precision=precision)
-        parallelism = trials[0].parallelism
-    return Bench(system, model, precision=precision, parallelism=parallelism).step(batch=batch, context=context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +180,8 @@ def search_parallelism(
         if missing > 0:
             trials.append(Trial(str(ways), missing))
             continue
-        result = evaluate_step(system, model, batch=batch, context=context, precision=str(bits), parallelism=str(ways))
+        bench = Bench(system, model, precision=str(bits), parallelism=str(ways))
+        result = bench.step(batch=batch, context=context, tables=False)
         rate = result.throughput.output_tokens_per_s
         trials.append(Trial(str(ways), missing, result.latency_s.tpot.mean, rate, result.mbu))
     # Of equals the one found first wins: the sort is stable.
