@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from archsim.cli.options import json_option
+
 __all__ = ["command"]
 
 
@@ -22,7 +24,7 @@ __all__ = ["command"]
     "--parameters", required=True, metavar="PATH[=START],...", help="Such as runtime.ramp,runtime.launch_gap."
 )
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the calibrated system there.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_option
 def command(*, suite: str, reference: Path | None, rows: str, parameters: str, out: Path | None, as_json: bool) -> None:
     """Fit PARAMETERS by least squares of ln(predicted / measured), print errors before and after.
 

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archsim.cli.groups import (
+    EconomicsOptions,
+    LayoutOptions,
+    TraceOptions,
+    economics_options,
+    layout_options,
+    trace_options,
+)
 from archsim.cli.options import (
     Progress,
     assume_option,
     design_of,
     detailed,
-    economics_of,
-    economics_options,
     json_option,
     model_option,
     out_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
     priced,
     progress_bar,
     slo_seconds,
     systems_argument,
-    trace_options,
 )
 from archsim.cli.ways import AUTO, chosen
 
@@ -44,9 +46,7 @@ _DEFAULT_TRACE = "azure-conv"
 @systems_argument
 @model_option
 @trace_options
-@precision_option
-@parallel_option
-@overrides_option
+@layout_options
 @assume_option
 @click.option("--slo", default="50 ms", show_default=True, metavar="TIME", help="TPOT p99 that saturation must meet.")
 @click.option("--no-saturation", is_flag=True, help="Leave the second block out.")
@@ -57,16 +57,12 @@ def command(  # noqa: PLR0913  # one parameter an option
     *,
     systems: tuple[str, ...],
     model_name: str,
-    trace_name: str | None,
-    limit: int | None,
-    rate_scale: str | None,
-    seed: int,
-    precision: str | None,
-    parallel: str | None,
-    overrides: tuple[str, ...],
+    requests: TraceOptions,
+    layout: LayoutOptions,
     assume: bool,
     slo: str,
     no_saturation: bool,
+    economics: EconomicsOptions,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -83,17 +79,17 @@ def command(  # noqa: PLR0913  # one parameter an option
 
     path = out or writers.free_directory("archsim-compare")
     refuse_existing(path)
-    prices = economics_of()
-    designs = [design_of(name, overrides, assume=assume) for name in systems]
+    prices = economics.prices()
+    designs = [design_of(name, layout.overrides, assume=assume) for name in systems]
     if assume:
         click.echo("capacity assumed: memories hold what they are asked to", err=as_json)
     writers.check_folder_names([design.name for design in designs])
     model = load_model(model_name)
-    trace = load_trace(
-        trace_name or _DEFAULT_TRACE, limit=limit, rate_scale="1" if rate_scale is None else rate_scale, seed=seed
-    )
-    spread: dict[str, str | None] = {design.name: parallel for design in designs}
-    if parallel == AUTO:
+    precision, seed = layout.precision, requests.seed
+    trace = load_trace(requests.trace_name or _DEFAULT_TRACE, limit=requests.limit, rate_scale=requests.rate_scale,
+                       seed=seed)  # fmt: skip
+    spread = dict.fromkeys((design.name for design in designs), layout.parallel)
+    if layout.parallel == AUTO:
         spread |= {d.name: chosen(d, model, precision=precision, of=trace, stderr=as_json) for d in designs}
     # The rate of a closed loop is its own: there is none to search.
     slo_s = None if no_saturation or trace.closed else slo_seconds(slo)

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsim.cli.groups import EconomicsOptions, LayoutOptions, economics_options, layout_options, seed_option
 from archsim.cli.options import (
-    economics_of,
-    economics_options,
     json_option,
     model_option,
     out_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
     slo_seconds,
     systems_argument,
 )
@@ -37,12 +33,8 @@ _MOST_USERS = 10**10
 @click.option("--trace", "trace_name", metavar="T", help="Of their requests; default azure-conv.")
 @click.option("--limit", type=click.IntRange(min=10), default=400, show_default=True, metavar="N",
               help="Requests that the rate is searched on.")  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of a sampled trace."
-)
-@precision_option
-@parallel_option
-@overrides_option
+@seed_option
+@layout_options
 @economics_options
 @out_option
 @json_option
@@ -55,9 +47,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     trace_name: str | None,
     limit: int,
     seed: int,
-    precision: str | None,
-    parallel: str | None,
-    overrides: tuple[str, ...],
+    layout: LayoutOptions,
+    economics: EconomicsOptions,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -79,14 +70,15 @@ def command(  # noqa: PLR0913  # one parameter an option
     first, last = _ends(users)
     if out is not None:
         refuse_existing(out)
-    prices = economics_of() or load_economics()
-    specs = [load_system(name, overrides) for name in systems]
+    prices = economics.prices() or load_economics()
+    specs = [load_system(name, layout.overrides) for name in systems]
     model = load_model(model_name)
     traffic = Traffic(trace_name, limit, seed, slo_seconds(slo))
     screen = table.console(stderr=as_json)
     cases: list[Case] = []
     for spec in specs:
-        case = unit_economics(spec, model, prices, traffic=traffic, precision=precision, parallelism=parallel)
+        case = unit_economics(spec, model, prices, traffic=traffic, precision=layout.precision,
+                              parallelism=layout.parallel)  # fmt: skip
         cases.append(case)
         chips = spec.chips
         screen.print(case_headline(case.result, case.saturation, case.demand),

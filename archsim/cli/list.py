@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from archsim.cli.options import json_option
+
 __all__ = ["command"]
 
 KINDS = ("chip", "node", "cluster", "near-memory", "tiered", "pools")
@@ -16,7 +18,7 @@ KINDS = ("chip", "node", "cluster", "near-memory", "tiered", "pools")
 @click.option("--kind", type=click.Choice(KINDS), help="Only systems of this kind.")
 @click.option("--memory", metavar="STANDARD", help="Only systems whose memory's name starts so, as HBM3.")
 @click.option("--trend", metavar="FILE", help="Draw FLOP/s against bandwidth by year: FILE.svg, .png.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+@json_option
 def command(
     *, what: str | None, status: str | None, kind: str | None, memory: str | None, trend: str | None, as_json: bool
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsim.cli.options import json_option
+
 if TYPE_CHECKING:
     from archsim.hardware.memory_settings import Settings
 
@@ -62,7 +64,7 @@ _MOST_SWEPT = 256
 @click.option("--ports", metavar="N", help="SRAM: words asked for in one clock.")
 @click.option("--sweep", metavar="KEY=V,V", help="Tabulate over values of an option: queue=8,16,32,64.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw into .svg or .png.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_option
 def command(device: str, *, sweep: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Say what DEVICE sustains for a pattern, at what latency, and which constraint eats the rest.
 

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
+from archsim.cli.groups import LayoutOptions, layout_options
 from archsim.cli.options import (
     json_option,
     model_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
     system_argument,
 )
 
@@ -37,20 +35,16 @@ __all__ = ["command"]
     show_default=True,
     help="Largest batch; smaller ones halve it.",
 )
-@precision_option
-@parallel_option
-@overrides_option
+@layout_options
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Draw it there, .svg or .png.")
 @json_option
-def command(  # noqa: PLR0913  # one parameter an option
+def command(  # one parameter an option
     *,
     system: str,
     model_name: str,
     context: int,
     most: int,
-    precision: str | None,
-    parallel: str | None,
-    overrides: tuple[str, ...],
+    layout: LayoutOptions,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -66,8 +60,8 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.step.crossover import near_study
 
     batches = [size for size in (1 << power for power in range(13)) if size < most] + [most]
-    study = near_study(load_system(system, overrides), load_model(model_name), batches=batches, context=context,
-                       precision=precision, parallelism=parallel)  # fmt: skip
+    study = near_study(load_system(system, layout.overrides), load_model(model_name), batches=batches, context=context,
+                       precision=layout.precision, parallelism=layout.parallel)  # fmt: skip
     if out is not None:
         write_near_figure(study, out)
     if as_json:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsim.cli.options import json_option, overrides_option, system_argument
+from archsim.cli.groups import overrides_option
+from archsim.cli.options import json_option, system_argument
 
 if TYPE_CHECKING:
     from archsim.hardware.spec import SystemSpec

@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archsim.cli.checkpoints import checkpoint_options, wanted_checkpoints
-from archsim.cli.decoding import decoding_options, wanted_decoding
+from archsim.cli.checkpoints import CheckpointOptions, checkpoint_options
+from archsim.cli.decoding import DecodingOptions, decoding_options
+from archsim.cli.groups import (
+    EconomicsOptions,
+    LayoutOptions,
+    LoopOptions,
+    MetricsOptions,
+    TraceOptions,
+    economics_options,
+    layout_options,
+    loop_options,
+    metrics_options,
+    trace_options,
+)
 from archsim.cli.options import (
     assume_option,
     design_of,
     detailed,
-    economics_of,
-    economics_options,
     json_option,
-    loop_of,
-    loop_options,
-    metrics_options,
-    metrics_overrides,
     model_option,
     out_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
     priced,
     progress_bar,
     slo_seconds,
     system_argument,
-    trace_options,
 )
-from archsim.cli.timelines import timeline_options, wanted_timeline
+from archsim.cli.timelines import TimelineOptions, timeline_options
 from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
@@ -58,9 +60,7 @@ _DEFAULT_SLO = "50 ms"
 @click.option("--context", type=click.IntRange(min=1), metavar="C", help="Tokens of context of each of them.")
 @loop_options
 @decoding_options
-@precision_option
-@parallel_option
-@overrides_option
+@layout_options
 @assume_option
 @click.option("--saturate", is_flag=True, help="Search the highest rate that meets the service level, too.")
 @click.option("--slo", metavar="TIME", help=f"TPOT p99 that saturation must meet; default {_DEFAULT_SLO}.")
@@ -70,27 +70,23 @@ _DEFAULT_SLO = "50 ms"
 @timeline_options
 @out_option
 @json_option
-def command(  # noqa: PLR0913  # one parameter an option
+def command(  # noqa: PLR0913  # one parameter an option or a group of them
     *,
     system: str,
     model_name: str,
-    trace_name: str | None,
-    limit: int | None,
-    rate_scale: str | None,
-    seed: int,
+    requests: TraceOptions,
     batch: int | None,
     context: int | None,
-    concurrency: int | None,
-    prompt: int | None,
-    output: int | None,
-    rounds: int | None,
-    together: bool,
-    precision: str | None,
-    parallel: str | None,
-    overrides: tuple[str, ...],
+    users: LoopOptions,
+    decoding: DecodingOptions,
+    layout: LayoutOptions,
     assume: bool,
     saturate: bool,
     slo: str | None,
+    metrics: MetricsOptions,
+    economics: EconomicsOptions,
+    checkpoints: CheckpointOptions,
+    timelines: TimelineOptions,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -105,33 +101,30 @@ def command(  # noqa: PLR0913  # one parameter an option
 
     if out is not None:
         refuse_existing(out)
-    prices, timeline, decoding, checkpoints = economics_of(), wanted_timeline(), wanted_decoding(), wanted_checkpoints()
+    prices, timeline, precision, parallel = economics.prices(), timelines.wanted(), layout.precision, layout.parallel
+    service_level = {"--saturate": saturate or None, "--slo": slo}
     mode = _mode({
-        "trace": {"--trace": trace_name, "--limit": limit, "--rate-scale": rate_scale, "--saturate": saturate or None,
-                  "--slo": slo},
+        "trace": _stated(requests) | service_level,
         "step": {"--batch": batch, "--context": context},
-        "loop": {"--concurrency": concurrency, "--prompt": prompt, "--output": output, "--rounds": rounds,
-                 "--together": together or None},
-        "decode": {"--decode-only": decoding.only},
+        "loop": _stated(users),
+        "decode": {"--decode-only": decoding.decode_only},
     })  # fmt: skip
     decoding.check(mode, timeline=timeline is not None)
-    checkpoints.check(mode, beside="--decode-trace" if decoding.path else "--timeline" if timeline else None)
-    given = (design_of(system, (*overrides, *metrics_overrides()), assume=assume), load_model(model_name))
+    checkpoints.check(mode, beside="--decode-trace" if decoding.decode_trace else "--timeline" if timeline else None)
+    given = (design_of(system, (*layout.overrides, *metrics.overrides), assume=assume), load_model(model_name))
     traffic: Trace | Stream | ClosedLoop | tuple[int, int] = (batch or 0, context or 0)
-    if decoding.only is not None:
-        result, parallel = _decoded(decoding.only, given, ways=(precision, parallel), seed=seed, stderr=as_json)
+    if decoding.decode_only is not None:
+        ways = (precision, parallel)
+        result, parallel = _decoded(decoding.decode_only, given, ways=ways, seed=requests.seed, stderr=as_json)
     elif batch is not None and context is not None:
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         result = evaluate_step(*given, batch=batch, context=context, precision=precision, parallelism=parallel)
     else:
-        if mode == "trace":
-            traffic = _reader(whole=bool(timeline or decoding.path))(trace_name, limit, rate_scale, seed)
-        else:
-            traffic = loop_of(concurrency, prompt, output, rounds, together=together)
+        traffic = users.loop() if mode == "loop" else _reader(whole=bool(timeline or decoding.decode_trace))(*requests)
         slo_s = slo_seconds(slo or _DEFAULT_SLO) if saturate else None
         parallel = _ways(given, precision, parallel, of=traffic, stderr=as_json)
         served = checkpoints.kept(traffic) if checkpoints.asked else decoding.recorded(traffic)
-        result = _replayed(given, served, (precision, parallel), seed=seed, slo_s=slo_s)
+        result = _replayed(given, served, (precision, parallel), seed=requests.seed, slo_s=slo_s)
     result = priced(result, given[0], prices)
     if timeline is not None:
         timeline.write(result, given, traffic, ways=(precision, parallel), stderr=as_json)
@@ -145,6 +138,15 @@ _NEEDED = {
     "decode": ("--decode-only",),
 }
 """What each way of asking must state."""
+
+
+def _stated(group: TraceOptions | LoopOptions) -> dict[str, object]:
+    """Return option -> value of *group*, None where it is not given; the seed goes with every way of asking."""
+    values = {
+        f"--{field.removesuffix('_name').replace('_', '-')}": None if value is False else value
+        for field, value in group._asdict().items()
+    }
+    return {option: value for option, value in values.items() if option != "--seed"}
 
 
 def _mode(given: Mapping[str, Mapping[str, object]]) -> str:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archsim.cli.groups import LayoutOptions, layout_options
 from archsim.cli.options import (
     json_option,
     model_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
     progress_bar,
     system_argument,
 )
@@ -35,21 +33,17 @@ _COST = "usd_per_million_tokens"
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, metavar="B", help="Sequences.")
 @click.option("--context", type=click.IntRange(min=1), default=2048, show_default=True, metavar="C",
               help="Tokens of context of each.")  # fmt: skip
-@precision_option
-@parallel_option
-@overrides_option
+@layout_options
 @click.option("--step", default="10 %", show_default=True, metavar="SHARE", help="How far each knob is turned.")
 @click.option("--figure", metavar="FILE", type=click.Path(path_type=Path), help="Draw the tornado into this .svg.")
 @json_option
-def command(  # noqa: PLR0913  # one parameter an option
+def command(  # one parameter an option
     *,
     system: str,
     model_name: str,
     batch: int,
     context: int,
-    precision: str | None,
-    parallel: str | None,
-    overrides: tuple[str, ...],
+    layout: LayoutOptions,
     step: str,
     figure: Path | None,
     as_json: bool,
@@ -69,10 +63,11 @@ def command(  # noqa: PLR0913  # one parameter an option
     share, model = _share(step), load_model(model_name)
 
     def evaluate(spec: SystemSpec) -> Result:
-        return evaluate_step(spec, model, batch=batch, context=context, precision=precision, parallelism=parallel)
+        return evaluate_step(spec, model, batch=batch, context=context, precision=layout.precision,
+                             parallelism=layout.parallel)  # fmt: skip
 
     with progress_bar(system) as progress:
-        base, effects = sensitivities(system, overrides, evaluate, step=share, progress=progress)
+        base, effects = sensitivities(system, layout.overrides, evaluate, step=share, progress=progress)
     words = f"{base.system.name}, {base.model.name} {base.model.precision}, batch {batch}, context {context:,}"
     if as_json:
         _print_json(base, effects)

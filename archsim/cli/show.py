@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archsim.cli.options import system_argument
+from archsim.cli.groups import overrides_option
+from archsim.cli.options import json_option, system_argument
 
 if TYPE_CHECKING:
     from archsim.hardware.pools_spec import PoolsSpec
@@ -17,9 +18,9 @@ __all__ = ["command"]
 
 @click.command("show")
 @system_argument
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting, as hbm.stacks=8.")
+@overrides_option
 @click.option("--sources", "with_sources", is_flag=True, help="List where every number comes from.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+@json_option
 @click.option("--out", metavar="FILE", help="Also draw a picture: FILE.svg, FILE.png or FILE.pdf.")
 def command(system: str, *, overrides: tuple[str, ...], with_sources: bool, as_json: bool, out: str | None) -> None:
     """Draw SYSTEM, a bundled name or a file, and list its parts, peaks and settings.

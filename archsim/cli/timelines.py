@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from archsim.cli.groups import grouped
 from archsim.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -22,28 +22,7 @@ if TYPE_CHECKING:
     from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
 
-__all__ = ["WantedTimeline", "timeline_options", "wanted_timeline"]
-
-_NAMES = ("timeline", "timeline_window", "timeline_level")
-
-
-def timeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* `--timeline`, `--timeline-window` and `--timeline-level`; `wanted_timeline` reads them."""
-
-    def keep(ctx: click.Context, option: click.Parameter, value: object) -> None:
-        ctx.meta[f"archsim.{option.name}"] = value
-
-    options = (
-        click.option("--timeline", metavar="FILE", type=click.Path(path_type=Path), expose_value=False, callback=keep,
-                     help="Write what happened when as .json.gz, for ui.perfetto.dev."),
-        click.option("--timeline-window", metavar="A..B", expose_value=False, callback=keep,
-                     help="Only from A to B of simulated time: 10ms..20ms."),
-        click.option("--timeline-level", type=click.Choice(["iteration", "operator", "chunk"]), expose_value=False,
-                     callback=keep, help="How fine: default operator for a step or a window, else iteration."),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+__all__ = ["TimelineOptions", "WantedTimeline", "timeline_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +83,39 @@ class WantedTimeline:
         )
 
 
-def wanted_timeline() -> WantedTimeline | None:
-    """Return what the options of the running command ask for; None where they ask for nothing.
+class TimelineOptions(NamedTuple):
+    """What a command was asked for."""
 
-    Raises `InputError` where the file exists, and for a window that is none.
-    """
-    from archsim.files import refuse_existing
-    from archsim.timeline import Ask
+    timeline: Path | None
+    timeline_window: str | None
+    timeline_level: str | None
 
-    meta = click.get_current_context().meta
-    path, window, level = (meta[f"archsim.{name}"] for name in _NAMES)
-    if path is None:
-        if window is not None or level is not None:
-            raise click.UsageError("--timeline-window and --timeline-level belong to --timeline, which is missing")
-        return None
-    refuse_existing(path)
-    return WantedTimeline(path, Ask(level, _window(window) if window is not None else None))
+    def wanted(self) -> WantedTimeline | None:
+        """Return the timeline that is wanted; None where none is.
+
+        Raises `InputError` where the file exists, and for a window that is none.
+        """
+        from archsim.files import refuse_existing
+        from archsim.timeline import Ask
+
+        window, level = self.timeline_window, self.timeline_level
+        if self.timeline is None:
+            if window is not None or level is not None:
+                raise click.UsageError("--timeline-window and --timeline-level belong to --timeline, which is missing")
+            return None
+        refuse_existing(self.timeline)
+        return WantedTimeline(self.timeline, Ask(level, _window(window) if window is not None else None))
+
+
+timeline_options = grouped(
+    "timelines", TimelineOptions,
+    click.option("--timeline", metavar="FILE", type=click.Path(path_type=Path),
+                 help="Write what happened when as .json.gz, for ui.perfetto.dev."),
+    click.option("--timeline-window", metavar="A..B", help="Only from A to B of simulated time: 10ms..20ms."),
+    click.option("--timeline-level", type=click.Choice(["iteration", "operator", "chunk"]),
+                 help="How fine: default operator for a step or a window, else iteration."),
+)  # fmt: skip
+"""Give a command `--timeline`, `--timeline-window` and `--timeline-level`, as *timelines*."""
 
 
 def _window(text: str) -> Span:

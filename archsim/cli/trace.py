@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsim.cli.groups import seed_option
 from archsim.cli.options import json_option
 from archsim.cli.trace_files import convert, download, merge, sample
 from archsim.cli.trace_graph import replay
@@ -29,9 +30,7 @@ def command() -> None:
 @click.argument("trace")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests.")
 @click.option("--rate-scale", metavar="X", help="Let requests arrive X times as fast.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True, help="Of a sampler."
-)
+@seed_option
 @json_option
 def inspect(trace: str, *, limit: int | None, rate_scale: str | None, seed: int, as_json: bool) -> None:
     """Print rows, span, rate, quantiles and burstiness of TRACE (a bundled name, or a file of a known schema).

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from archsim.cli.groups import grouped, seed_option
 from archsim.cli.options import json_option
 from archsim.errors import InputError, Problem
 
@@ -18,32 +18,36 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "download", "merge", "sample"]
 
-_META = "archsim.trace."
 _LARGEST_SCALE = 1000
 _out = click.argument("out", type=click.Path(path_type=Path))
 
 
-def _changes(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options that `_rows` reads from the context."""
+class _Changes(NamedTuple):
+    """What is changed of a trace."""
 
-    def keep(ctx: click.Context, option: click.Parameter, value: object) -> None:
-        ctx.meta[f"{_META}{option.name}"] = value
+    limit: int | None
+    start: str | None
+    span: str | None
+    poisson: str | None
+    rate_scale: str | None
+    prompt_scale: str | None
+    output_scale: str | None
+    retrieve: str | None
+    seed: int
 
-    options: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("--limit", {"type": click.IntRange(min=1), "metavar": "N", "help": "Take the first N requests."}),
-        ("--start", {"metavar": "TIME", "help": "Leave out what arrives before: 10min."}),
-        ("--span", {"metavar": "TIME", "help": "Take what arrives within: 5min."}),
-        ("--poisson", {"metavar": "RATE", "help": "Draw arrivals at a rate instead: '5 req/s'."}),
-        ("--rate-scale", {"metavar": "X", "help": "Let requests arrive X times as fast."}),
-        ("--prompt-scale", {"metavar": "X", "help": "Prompts X times as long, what they share with them."}),
-        ("--output-scale", {"metavar": "X", "help": "Outputs X times as long."}),
-        ("--retrieve", {"metavar": "HEAD+PASSAGES", "help": "Cut prompts to a head and retrieved passages: 512+3584."}),
-        ("--seed", {"type": click.IntRange(0, 2**63 - 1), "metavar": "N", "default": 0, "show_default": True,
-                    "help": "Of everything that is drawn."}),
-    )  # fmt: skip
-    for name, settings in reversed(options):
-        command = click.option(name, expose_value=False, callback=keep, **settings)(command)
-    return command
+
+_changes = grouped(
+    "changes", _Changes,
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N requests."),
+    click.option("--start", metavar="TIME", help="Leave out what arrives before: 10min."),
+    click.option("--span", metavar="TIME", help="Take what arrives within: 5min."),
+    click.option("--poisson", metavar="RATE", help="Draw arrivals at a rate instead: '5 req/s'."),
+    click.option("--rate-scale", metavar="X", help="Let requests arrive X times as fast."),
+    click.option("--prompt-scale", metavar="X", help="Prompts X times as long, what they share with them."),
+    click.option("--output-scale", metavar="X", help="Outputs X times as long."),
+    click.option("--retrieve", metavar="HEAD+PASSAGES", help="Cut prompts to a head and retrieved passages: 512+3584."),
+    seed_option,
+)  # fmt: skip
 
 
 @click.command()
@@ -51,12 +55,12 @@ def _changes(command: Callable[..., Any]) -> Callable[..., Any]:
 @_out
 @_changes
 @json_option
-def convert(trace: str, *, out: Path, as_json: bool) -> None:
+def convert(trace: str, *, out: Path, changes: _Changes, as_json: bool) -> None:
     """Write TRACE to OUT in the common schema: CSV, JSONL or Parquet by the name, changed where options say so.
 
     Example: archsim trace convert conversation_trace.jsonl.gz mooncake.csv.gz --rate-scale 2
     """
-    _write(_rows(trace), out, as_json=as_json)
+    _write(_rows(trace, changes), out, as_json=as_json)
 
 
 @click.command()
@@ -65,7 +69,7 @@ def convert(trace: str, *, out: Path, as_json: bool) -> None:
 @click.option("--share", metavar="X", required=True, help="Of the requests; sessions whole or not at all.")
 @_changes
 @json_option
-def sample(trace: str, *, out: Path, share: str, as_json: bool) -> None:
+def sample(trace: str, *, out: Path, share: str, changes: _Changes, as_json: bool) -> None:
     """Write a random share of TRACE to OUT: its arrivals thinned, its sessions and lengths as they are.
 
     Example: archsim trace sample azure-conv tenth.csv --share 0.1
@@ -73,8 +77,7 @@ def sample(trace: str, *, out: Path, share: str, as_json: bool) -> None:
     from archsim.workload.transforms import shared_out
 
     part = _number("--share", share, most=1)
-    seed = click.get_current_context().meta[f"{_META}seed"]
-    _write(shared_out(_rows(trace), part, seed), out, as_json=as_json)
+    _write(shared_out(_rows(trace, changes), part, changes.seed), out, as_json=as_json)
 
 
 @click.command()
@@ -82,14 +85,14 @@ def sample(trace: str, *, out: Path, share: str, as_json: bool) -> None:
 @_out
 @_changes
 @json_option
-def merge(traces: tuple[str, ...], *, out: Path, as_json: bool) -> None:
+def merge(traces: tuple[str, ...], *, out: Path, changes: _Changes, as_json: bool) -> None:
     """Write several TRACES to OUT as one, in order of arrival; options change each of them.
 
     Example: archsim trace merge azure-conv agents mixed.jsonl
     """
     from archsim.workload.transforms import merged
 
-    _write(merged([_rows(trace) for trace in traces]), out, as_json=as_json)
+    _write(merged([_rows(trace, changes) for trace in traces]), out, as_json=as_json)
 
 
 @click.command()
@@ -118,20 +121,18 @@ def download(name: str | None, *, out: Path | None, as_json: bool) -> None:
     click.echo(dumps(facts, indent=2) if as_json else f"{path}: {trace.requests:,} requests, {trace.licence}, {digest}")
 
 
-def _rows(name: str) -> Rows:
-    """Return the requests of the trace *name*, changed as the options of the running command say."""
+def _rows(name: str, changes: _Changes) -> Rows:
+    """Return the requests of the trace *name* with *changes*."""
     from archsim.workload import transforms
     from archsim.workload.trace import open_trace
 
-    meta = click.get_current_context().meta
-    given = {key.removeprefix(_META): value for key, value in meta.items() if key.startswith(_META)}
-    rows = open_trace(name, given["limit"], given["rate_scale"], given["seed"], per_s=_rate(given["poisson"])).rows()
-    if given["start"] is not None or given["span"] is not None:
-        start_ps = _time_ps("--start", given["start"]) or 0
-        rows = transforms.sliced(rows, start_ps, _time_ps("--span", given["span"]))
-    if given["retrieve"] is not None:
-        rows = transforms.with_retrieval(rows, _retrieval(given["retrieve"]))
-    scales = [given["prompt_scale"], given["output_scale"]]
+    rows = open_trace(name, changes.limit, changes.rate_scale, changes.seed, per_s=_rate(changes.poisson)).rows()
+    if changes.start is not None or changes.span is not None:
+        start_ps = _time_ps("--start", changes.start) or 0
+        rows = transforms.sliced(rows, start_ps, _time_ps("--span", changes.span))
+    if changes.retrieve is not None:
+        rows = transforms.with_retrieval(rows, _retrieval(changes.retrieve))
+    scales = [changes.prompt_scale, changes.output_scale]
     if scales != [None, None]:
         names = ("--prompt-scale", "--output-scale")
         prompt, output = (

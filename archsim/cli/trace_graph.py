@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archsim.cli.options import json_option, overrides_option
+from archsim.cli.groups import overrides_option
+from archsim.cli.options import json_option
 
 if TYPE_CHECKING:
     from archsim.step.graph import GraphReplay

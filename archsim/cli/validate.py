@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from archsim.cli.options import json_option
+
 __all__ = ["command"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -18,7 +20,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--reference", metavar="FILE", type=_FILE, help="Rows of the suite's schema; without it: closed forms.")
 @click.option("--params", metavar="FILE", type=_FILE, help="dram: every timing and map of the rows' configurations.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write parity plots and the rows there.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_option
 def command(
     suites: tuple[str, ...], *, reference: Path | None, params: Path | None, out: Path | None, as_json: bool
 ) -> int:

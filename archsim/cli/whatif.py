@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsim.cli.options import (
-    economics_of,
-    economics_options,
-    json_option,
-    overrides_option,
-    parallel_option,
-    precision_option,
-    priced,
-)
+from archsim.cli.groups import EconomicsOptions, LayoutOptions, economics_options, layout_options
+from archsim.cli.options import json_option, priced
 
 if TYPE_CHECKING:
     from archsim.report.study_text import Change
@@ -30,25 +23,22 @@ _SHOWN = 4
 
 @click.command("whatif")
 @click.argument("run", type=click.Path(path_type=Path))
-@overrides_option
-@precision_option
-@parallel_option
+@layout_options
 @click.option("--model-file", metavar="FILE", help="Where the model lies, if it is not bundled.")
 @click.option("--trace-file", metavar="FILE", help="Where the trace lies, if it is not bundled.")
 @click.option("--all", "every", is_flag=True, help="Print the ledger of every memory, engine and link.")
 @click.option("--figure", metavar="FILE", type=click.Path(path_type=Path), help="Draw both ledgers into this .svg.")
 @economics_options
 @json_option
-def command(  # noqa: PLR0913  # one parameter an option
+def command(  # one parameter an option
     *,
     run: Path,
-    overrides: tuple[str, ...],
-    precision: str | None,
-    parallel: str | None,
+    layout: LayoutOptions,
     model_file: str | None,
     trace_file: str | None,
     every: bool,
     figure: Path | None,
+    economics: EconomicsOptions,
     as_json: bool,
 ) -> None:
     """Ask a RUN (a directory or result.json of `archsim run`) again with something changed.
@@ -61,13 +51,14 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.files import refuse_existing, write_atomically
     from archsim.study.whatif import asked_of, changed, ledger_changes, load_run, prices_of, system_of
 
+    precision, parallel, overrides = layout
     if not overrides and precision is None and parallel is None:
         raise click.UsageError("nothing is changed: give --set, --precision or --parallel")
     if figure is not None:
         refuse_existing(figure)
     before = load_run(run)
     asked = asked_of(before, run)
-    prices, spec = economics_of(), system_of(before, asked, run, overrides)
+    prices, spec = economics.prices(), system_of(before, asked, run, overrides)
     if prices is None:
         prices = prices_of(before, run)
     else:
