@@ -3,7 +3,8 @@
 The slow twin of `archsim.dram.kernel_channel`: same device and profile, no list, no bound, no skipped tick. A command
 is legal when no constraint objects, looked up in the whole history of the commands sent. It covers one or two command
 slots, half clocks, split activation, row-hit protection, a cap of columns to a row, idle rows, every order of refresh
-(that of stacks from `dram_twin_refresh`), and closed-loop windows. `dram_twin_banks` is the twin of `kernel_banks`.
+(that of stacks from `dram_twin_refresh`), and closed-loop windows. `dram_twin_books` says what the data buses waited
+for; `dram_twin_banks` is the twin of `kernel_banks`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
+from dram_twin_books import Books
 from dram_twin_refresh import StackOrder
 
 from archsim.dram.address import AddressMap
@@ -53,6 +55,8 @@ class Twin:
     def __post_init__(self) -> None:
         """Lay out the tree, the history and empty queues."""
         self.sent: dict[tuple[str, Node], list[int]] = defaultdict(list)
+        self.order: dict[tuple[str, Node], int] = {}
+        self.books = Books(self)
         self.rows: dict[int, int | None] = dict.fromkeys(range(self.device.banks))
         self.queues: tuple[list[Request], list[Request]] = ([], [])
         self.active: list[Request] = []
@@ -119,6 +123,7 @@ class Twin:
             nodes |= {self.path(bank)[: level + 1] for level in range(len(scope), len(self.device.sizes))}
         for node in nodes:
             self.sent[command, node].append(self.now)
+            self.order[command, node] = len(self.log)
         bank = self._banks(scope)[0]
         self.log.append((self.now, command, bank))
         if command in ("PRE", "PREA", "RDA", "WRA"):
@@ -186,6 +191,7 @@ class Twin:
         bank, command = request.bank, self.needs(request)
         needed = any(r.bank == bank and r is not request for r in self.active)
         full = 0 < self.profile.cap <= self.columns[bank] and not needed
+        self.books.transfer(request, command)
         self.columns[bank] += 1
         self.send(command + "A" if full and self.legal(command + "A", self.path(bank)) else command, self.path(bank))
         self.used[bank] = self.now
@@ -204,10 +210,13 @@ class Twin:
         """Switch between reads and writes by the watermarks and return the queue to serve."""
         reads, writes = self.queues
         capacity = np.float32(self.profile.write_queue)
+        before = self.writing
         if not self.writing:
             self.writing = len(writes) > np.float32(self.profile.write_high) * capacity or not reads
         elif len(writes) < np.float32(self.profile.write_low) * capacity and reads:
             self.writing = False
+        if self.writing != before:
+            self.books.turned = self.now
         return writes if self.writing else reads
 
     def row_slot(self) -> bool:
@@ -232,6 +241,8 @@ class Twin:
                 return True
             if command == "PRE":
                 self.conflict(request.bank)
+            if command == "ACT":
+                self.books.open(request)
             self.send(command, self.path(request.bank))
             if command == "ACT":
                 queue.remove(request)
@@ -363,7 +374,10 @@ class Twin:
     def offer(self, pending: list[Request]) -> None:
         """Take up to four requests from the source, in order, until one is refused."""
         for _ in range(self.profile.inject):
-            if not pending or not self.in_window(pending[0].number):
+            if not pending:
+                return
+            if not self.in_window(pending[0].number):
+                self.books.source = "latency"
                 return
             request = pending[0]
             if any(w.address == request.address for w in self.queues[1]):
@@ -372,9 +386,16 @@ class Twin:
                 continue
             queue = self.queues[request.write]
             if len(queue) >= (self.profile.write_queue if request.write else self.profile.read_queue):
+                self.books.source = "queue"
                 return
             request.arrival = self.now
+            self.books.accept(request)
             queue.append(pending.pop(0))
+        self.books.source = "latency"
+
+    def served(self) -> list[Request]:
+        """Return the requests that the controller may send commands for."""
+        return [*self.queues[0], *self.queues[1], *self.active, *([self.opening] if self.opening else [])]
 
     def in_window(self, number: int) -> bool:
         """Return whether fewer than the window's requests are in flight before request *number*."""
@@ -391,9 +412,11 @@ class Twin:
         while len(self.done) < stream.index.size:
             self.offer(pending)
             self.now += 1
+            waited = bool(self.maintenance)
             self.refresh_due()
             if self.profile.cap:
                 self.close_full()
+            self.books.tick(waited=waited)
             if self.device.bus in (0, 3):
                 self.single_slot() if self.device.bus == 0 else self.split_slot()
                 continue

@@ -64,6 +64,9 @@ class BanksTwin(Twin):
         if command not in ("ACT", "PRE"):
             self.columns[request.bank] += 1
             self.commands[request.bank // self.queue_banks].remove(request)
+            self.books.transfer(request, command)
+        elif command == "ACT":
+            self.books.open(request)
         self.send(command, self.path(request.bank))
         if command == "ACT":
             self.rows[request.bank] = request.row
@@ -113,6 +116,7 @@ class BanksTwin(Twin):
         many = len(writes) > self.profile.drain_above and not any(self.commands)
         if self.draining == 0 and not self.gave_way and (len(writes) >= self.profile.write_queue or many):
             self.draining = len(writes)
+            self.books.turned = self.now
         self.gave_way = False
         queue = writes if self.draining else reads
         for request in queue:
@@ -130,12 +134,17 @@ class BanksTwin(Twin):
     def offer(self, pending: list[Request]) -> None:
         """Take requests until one is refused; writes are done at once, reads of an address wait together."""
         for _ in range(self.profile.inject):
-            if not pending or not self.in_window(pending[0].number):
+            if not pending:
+                return
+            if not self.in_window(pending[0].number):
+                self.books.source = "latency"
                 return
             queue = self.queues[pending[0].write]
             if len(queue) >= (self.profile.write_queue if pending[0].write else self.profile.read_queue):
+                self.books.source = "queue"
                 return
             self.take(pending.pop(0), queue)
+        self.books.source = "latency"
 
     def take(self, request: Request, queue: list[Request]) -> None:
         """Queue *request* unless it meets another one of its address."""
@@ -144,12 +153,23 @@ class BanksTwin(Twin):
         if request.write or written:
             self.complete(request.number, self.now + 1)
             if request.write and not written:
-                queue.append(request)
+                self.queue(request, queue)
             return
         first = request.address not in self.waiting
         self.waiting.setdefault(request.address, []).append(request)
         if first:
-            queue.append(request)
+            self.queue(request, queue)
+
+    def served(self) -> list[Request]:
+        """Return the requests that the controller may send commands for: no writes until it drains them."""
+        reads, writes = self.queues
+        return [*reads, *(writes if self.draining else []), *(r for commands in self.commands for r in commands)]
+
+    def queue(self, request: Request, queue: list[Request]) -> None:
+        """Put *request* into *queue*."""
+        request.arrival = self.now
+        self.books.accept(request)
+        queue.append(request)
 
     def run(self, stream: Stream, address_map: AddressMap) -> None:
         """Serve *stream*."""
@@ -160,7 +180,9 @@ class BanksTwin(Twin):
         ]
         while len(self.done) < stream.index.size:
             self.offer(pending)
+            waited = bool(self.maintenance)
             self.refresh_due()
+            self.books.tick(waited=waited)
             self.slots()
             self.move()
             self.now += 1

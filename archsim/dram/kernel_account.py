@@ -4,8 +4,8 @@ A bus (one per pseudochannel) is busy for a burst from the tick of its column co
 walked back along what it waited for: its arrival (`queue` where the source was blocked by a full queue, `latency` where
 its window was exhausted), its row's activation, tRCD (`row`), and what held the column command back last. Activations
 run ahead of the data: time that an ACT lost to a constraint is lost to the data a tRCD later, so as much of a gap as
-the ACT was held is booked to what held it. A wait while a refresh blocked the queue is `refresh`; a wait for nothing
-but the bus or the other direction's turn is `command_bus` or `turnaround`.
+the ACT was held is booked to what held it. A wait while a refresh blocked the queue is `refresh` (of several in one
+wait, the last); a wait for nothing but the bus or the other direction's turn is `command_bus` or `turnaround`.
 
 After a bus's last command it waits for the other lanes' (`queue`), and all wait for the last data (`latency`).
 

@@ -138,7 +138,6 @@ def _finish(s: Any, slot: int, merged: Ints, times: Table) -> None:
     request = s.slot_request[slot]
     known = s.slot_ident[slot]
     half = merged.shape[0] // 2
-    s.lane_pending[0] -= 1
     s.free[s.free_count] = slot
     s.free_count += 1
     if s.slot_write[slot]:
@@ -298,6 +297,12 @@ def _move(s: Any, merged: Ints) -> bool:
     return bool(gave_way)
 
 
+@kernel
+def _nothing_to_serve(s: Any) -> bool:
+    """Return whether the device waits for the source: writes that are not being drained are not served."""
+    return s.queued[0] + s.waiting_commands == 0 and (s.draining == 0 or s.queued[1] == 0)
+
+
 @called
 def _take(s: Any, bank: int, row: int, write: int, known: int, merged: Ints, times: Table) -> None:
     """Accept a request: merge it with one that waits for the same address, or queue it."""
@@ -320,8 +325,7 @@ def _take(s: Any, bank: int, row: int, write: int, known: int, merged: Ints, tim
         slot = s.free[s.free_count]
         s.slot_request[slot], s.slot_bank[slot], s.slot_row[slot] = s.offered, bank, row
         s.slot_write[slot], s.slot_ident[slot], s.slot_arrival[slot] = write, known, s.now
-        s.slot_source[slot] = s.source if s.lane_pending[0] == 0 else -1
-        s.lane_pending[0] += 1
+        s.slot_source[slot] = s.source if _nothing_to_serve(s) else -1
         _push_back(s, write, slot)
         s.queued[write] += 1
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from archsim.dram.address import AddressMap
 from archsim.dram.build import DeviceOptions, build_device
-from archsim.dram.channel import simulate
-from archsim.dram.device import COMMANDS, Device
+from archsim.dram.channel import ChannelRun, simulate
+from archsim.dram.device import CLASSES, COMMANDS, Device
 from archsim.dram.profile import PROFILES, Profile
 from archsim.dram.streams import Stream
 from archsim.errors import InputError
@@ -39,6 +39,11 @@ def _small(name: str, lanes: int, stacks: int, *, split: bool) -> Device:
 def _map(device: Device) -> AddressMap:
     fields = [(level, size.bit_length() - 1) for level, size in zip(device.levels, device.sizes, strict=True)]
     return AddressMap((*((f, b) for f, b in fields if b), ("co", 2), ("ro", 2)))
+
+
+def _booked(run: ChannelRun) -> dict[str, int]:
+    """Return the ticks of each cause that has some."""
+    return {name: ticks for name, ticks in zip(CLASSES, run.causes, strict=True) if ticks}
 
 
 @st.composite
@@ -73,7 +78,7 @@ def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
 @SMALL
 @given(_cases())
 def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Profile, Stream, int, int]) -> None:
-    """Same commands to the same banks at the same ticks, same completions; and the causes sum to the run."""
+    """Same commands to the same banks at the same ticks, same completions, same causes, which sum to the run."""
     device, profile, stream, window, back = case
     twin = Twin(device, profile, window=window, return_ticks=back)
     twin.run(stream, _map(device))
@@ -82,6 +87,7 @@ def test_the_kernel_agrees_with_the_twin_clock_for_clock(case: tuple[Device, Pro
     assert kernel_log[: len(twin.log)] == twin.log[: len(kernel_log)]
     assert abs(len(kernel_log) - len(twin.log)) == 0
     assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
     assert sum(run.causes) == run.ticks * device.lanes
     served = sum(1 for _, command, _ in twin.log if command in ("RD", "WR", "RDA", "WRA"))
     assert run.cause("transfer") == served * device.burst_ticks
@@ -127,13 +133,14 @@ def _queued_cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int]:
 @SMALL
 @given(_queued_cases())
 def test_the_kernel_with_command_queues_agrees_with_its_twin(case: tuple[Device, Profile, Stream, int]) -> None:
-    """Same commands to the same banks at the same clocks, same completions; and the causes sum to the run."""
+    """Same commands to the same banks at the same clocks, same completions, same causes, which sum to the run."""
     device, profile, stream, window = case
     twin = BanksTwin(device, profile, window=window, return_ticks=20)
     twin.run(stream, _map(device))
     run = simulate(device, _map(device), profile, stream, window=window, return_ticks=20, traced=5000)
     assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
     assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
     assert sum(run.causes) == run.ticks * device.lanes
 
 
@@ -161,6 +168,7 @@ def test_the_kernel_agrees_with_the_twin_on_many_more_cases(case: tuple[Device, 
     run = simulate(device, _map(device), profile, stream, window=window, return_ticks=back, traced=5000)
     assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
     assert {i: int(at) for i, at in enumerate(run.done)} == twin.done
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
 
 
 @pytest.mark.parametrize("refresh", ["all_bank", "round_robin_bank"])
