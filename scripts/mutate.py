@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from bench import Change
     from mutants import Mutant
     from reach import Reach
+    from trial import Trial
 
 TABLE = Path(__file__).with_suffix(".toml")
 ROOT = TABLE.parents[1]
@@ -86,25 +88,81 @@ def _draw(seed: int, module: Module, mutant: Mutant) -> bytes:
     return hashlib.sha256(f"{seed} {module.path} {mutant.name}".encode()).digest()
 
 
-def judged(mutants: list[tuple[Module, Mutant]], reach: Reach, *, jobs: int, budget_s: float) -> Iterator[Verdict]:
-    """Yield the verdict on each of *mutants*, up to *jobs* at once, by tests of *budget_s* CPU seconds together."""
-    from trial import Trial, finished, started  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A mutant and the tests that it meets."""
 
-    running: dict[int, tuple[Trial, Module, Mutant]] = {}
-    waiting = list(reversed(mutants))
+    module: Module
+    mutant: Mutant
+    tests: dict[str, float]
+    """Test -> CPU seconds that it may take."""
+    cpu_s: float
+    """What they may take together."""
+    changed: list[Change] | None
+    """What a process that has collected the tests gets to be judged in; None if it must be one of its own."""
+
+    @property
+    def path(self) -> Path:
+        """Of the module."""
+        return ROOT / self.module.path
+
+    def verdict(self, outcome: str) -> Verdict:
+        """Return that *outcome* as the case's."""
+        mutant = self.mutant
+        return Verdict(self.module.area, self.module.path, mutant.name, mutant.kind, outcome, mutant.diff())
+
+
+def case_of(module: Module, mutant: Mutant, reach: Reach, *, budget_s: float) -> Case:
+    """Return what there is to judge about *mutant*, by tests of *budget_s* CPU seconds together."""
+    from bench import changes  # noqa: PLC0415 - a tool of the extra, after the arguments are known to be good
+
+    path = ROOT / module.path
+    tests = reach.tests_of(path, mutant.lines, module.tests, budget_s=budget_s)
+    early = reach.runs_at_import(path, mutant.lines, module.tests)
+    changed = None if early else changes(path.read_text(encoding="utf-8"), mutant.source())
+    cpu_s = 2 * budget_s + max(tests.values(), default=0.0)
+    return Case(module, mutant, tests, cpu_s, changed)
+
+
+def judge(cases: list[Case], reach: Reach, *, jobs: int, tell: Callable[[Verdict], None]) -> None:
+    """Call *tell* with the verdict on each of *cases*, up to *jobs* at once."""
+    from bench import Bench, with_tests  # noqa: PLC0415
+    from trial import finished, started  # noqa: PLC0415
+
+    together = [case for case in cases if case.changed and case.tests]
+    apart = [case for case in cases if case.tests and not case.changed]
+    for case in cases:
+        if not case.tests:
+            tell(case.verdict("unreached"))
+    for case, trial, status in _tried(
+        apart, jobs, lambda case: started(case.path, case.mutant.source(), list(case.tests), cpu_s=case.cpu_s)
+    ):
+        tell(case.verdict(finished(trial, status)))
+
+    def begin(bench: Bench) -> None:
+        for case, trial, status in _tried(
+            together, jobs, lambda case: bench.started(case.path, case.changed or [], case.tests)
+        ):
+            bench.learn(case.path, trial)
+            tell(case.verdict(finished(trial, status)))
+
+    if together:
+        with_tests((test for case in together for test in case.module.tests), reach.modules, begin)
+
+
+def _tried(cases: list[Case], jobs: int, start: Callable[[Case], Trial]) -> Iterator[tuple[Case, Trial, int]]:
+    """Yield every case with its trial and its exit status, as they end."""
+    running: dict[int, tuple[Case, Trial]] = {}
+    waiting = list(reversed(cases))
     while running or waiting:
         if waiting and len(running) < jobs:
-            module, mutant = waiting.pop()
-            tests, cpu_s = reach.tests_of(ROOT / module.path, mutant.lines, module.tests, budget_s=budget_s)
-            if not tests:
-                yield Verdict(module.area, module.path, mutant.name, mutant.kind, "unreached", mutant.diff())
-                continue
-            trial = started(ROOT / module.path, mutant.source(), tests, cpu_s=2 * cpu_s + 5)
-            running[trial.process] = trial, module, mutant
+            case = waiting.pop()
+            trial = start(case)
+            running[trial.process] = case, trial
             continue
         process, status = os.wait()
-        trial, module, mutant = running.pop(process)
-        yield Verdict(module.area, module.path, mutant.name, mutant.kind, finished(trial, status), mutant.diff())
+        case, trial = running.pop(process)
+        yield case, trial, status
 
 
 def interval(killed: int, judged_count: int) -> tuple[float, float]:
@@ -147,6 +205,9 @@ def _load(*, without_compiler: bool) -> None:
     sys.path.insert(0, str(ROOT))
     for name in _LOADED:
         importlib.import_module(name)
+    from trial import look_for_no_smallest_example  # noqa: PLC0415
+
+    look_for_no_smallest_example()
 
 
 @click.command(context_settings={"show_default": True})
@@ -184,17 +245,21 @@ def main(
     _load(without_compiler=any("/dram/" in row.path or "/network/" in row.path for row in wanted))
     from reach import Reach  # noqa: PLC0415 - a tool of the extra, after the arguments are known to be good
 
+    reach = Reach(folder, [".".join(Path(row.path).with_suffix("").parts) for row in wanted])
     mutants, total = drawn(wanted, most=most, seed=seed)
     known = [before.get((row.path, mutant.name)) for row, mutant in mutants]
     new = [pair for pair, verdict in zip(mutants, known, strict=True) if verdict is None]
     mutants = new + [pair for pair, verdict in zip(mutants, known, strict=True) if verdict and verdict.survived]
     click.echo(f"{len(mutants)} of {total} mutants to judge", err=True)
-    for verdict in judged(mutants, Reach(folder), jobs=jobs, budget_s=budget_s):
+
+    def tell(verdict: Verdict) -> None:
         verdicts.append(verdict)
         if out is not None:
             out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in verdicts), encoding="utf-8")
         if verdict.survived:
             click.echo(f"{verdict.module}:{verdict.name} {verdict.outcome}\n{verdict.diff}\n")
+
+    judge([case_of(*pair, reach, budget_s=budget_s) for pair in mutants], reach, jobs=jobs, tell=tell)
     click.echo(table_of(verdicts))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,51 +36,64 @@ class _Measured:
 class Reach:
     """Asks each test file once, and keeps the answers in a folder where one is given."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, modules: Sequence[str]) -> None:
+        """Keep answers in *folder*; *modules* are imported before a test is, so that none counts as a test's lines."""
         self._folder = folder
+        self.modules = modules
         self._known: dict[str, _Measured] = {}
 
     def tests_of(
         self, module: Path, lines: tuple[int, int], sources: Sequence[str], *, budget_s: float
-    ) -> tuple[list[str], float]:
-        """Return the tests of *sources* that run one of *lines* of *module*, the quickest first, and their CPU seconds.
+    ) -> dict[str, float]:
+        """Return the tests of *sources* that run one of *lines* of *module*, the quickest first, and their CPU limits.
 
-        They end with the one that exceeds *budget_s*. Lines that no test runs but every import does meet all tests.
+        They end with the one that exceeds *budget_s*. Lines that no test runs but every import does meet all tests. A
+        test may take twice its CPU time and three seconds; as much as the longest of its file on top, in case it is
+        the one that sets up what they share.
         """
         wanted = set(range(lines[0], lines[1] + 1))
-        found: list[tuple[float, str]] = []
+        found: list[tuple[float, str, float]] = []
         for source in sources:
             measured = self._measured(source, module)
             of_module = measured.lines.get(_name(module), {})
             imported = not wanted.isdisjoint(of_module.get("", []))
             tests = measured.seconds if imported else of_module
+            longest = max(measured.seconds.values(), default=0.0)
             found += [
-                (measured.seconds[test], test)
+                (measured.seconds[test], test, 2 * (measured.seconds[test] + longest) + 3)
                 for test in tests
                 if test and (imported or not wanted.isdisjoint(of_module[test]))
             ]
-        chosen, spent = [], 0.0
-        for seconds, test in sorted(found):
+        chosen, spent = {}, 0.0
+        for seconds, test, limit_s in sorted(found):
             if spent > budget_s:
                 break
-            chosen.append(test)
+            chosen[test] = limit_s
             spent += seconds
-        return chosen, spent
+        return chosen
+
+    def runs_at_import(self, module: Path, lines: tuple[int, int], sources: Sequence[str]) -> bool:
+        """Return whether one of *lines* of *module* runs before any test of *sources* does."""
+        wanted = set(range(lines[0], lines[1] + 1))
+        return any(
+            not wanted.isdisjoint(self._measured(source, module).lines.get(_name(module), {}).get("", []))
+            for source in sources
+        )
 
     def _measured(self, source: str, module: Path) -> _Measured:
-        if source not in self._known:
-            place = None if self._folder is None else self._folder / f"{Path(source).name}.json"
-            stored = None
-            if place is not None and place.is_file():
-                stored = _Measured(**json.loads(place.read_text()))
-            fresh = stored is not None and all(
-                stored.digests.get(name) == _digest(Path(name)) for name in (_file(source), _name(module))
-            )
-            self._known[source] = stored if stored is not None and fresh else _measure(source, module)
-            if place is not None and not fresh:
+        place = None if self._folder is None else self._folder / f"{Path(source).name}.json"
+        known = self._known.get(source)
+        if known is None and place is not None and place.is_file():
+            known = _Measured(**json.loads(place.read_text()))
+        if known is None or not all(
+            known.digests.get(name) == _digest(Path(name)) for name in (_file(source), _name(module))
+        ):
+            known = _measure(source, module, self.modules)
+            if place is not None:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_text(json.dumps(_plain(self._known[source])))
-        return self._known[source]
+                place.write_text(json.dumps(_plain(known)))
+        self._known[source] = known
+        return known
 
 
 class _Clock:
@@ -113,11 +128,12 @@ def _file(tests: str) -> str:
     return tests.partition("::")[0]
 
 
+@lru_cache
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _measure(source: str, module: Path) -> _Measured:
+def _measure(source: str, module: Path, modules: Sequence[str]) -> _Measured:
     """Run the tests of *source*, a file or one test of it, on the modules as they are, for mutants of *module*.
 
     Raises `RuntimeError` where it fails: no mutant could be judged.
@@ -129,6 +145,8 @@ def _measure(source: str, module: Path) -> _Measured:
             measured = coverage.Coverage(data_file=None, include=[str(Path.cwd() / "archsim/*")], config_file=False)
             clock = _Clock(measured)
             measured.start()
+            for name in modules:
+                importlib.import_module(name)
             status = run_pytest([source], clock)
             measured.stop()
             place.write_text(json.dumps({"seconds": clock.seconds, "lines": dict(_lines(measured))}))

@@ -25,8 +25,20 @@ from typing import Any
 import hypothesis
 import pytest
 
-__all__ = ["Trial", "finished", "forked", "run_pytest", "started"]
+__all__ = [
+    "ARGUMENTS",
+    "Trial",
+    "finished",
+    "forked",
+    "interpret_kernels",
+    "limit_cpu",
+    "look_for_no_smallest_example",
+    "run_pytest",
+    "started",
+]
 
+ARGUMENTS = ("--assert=plain", "-p", "no:cacheprovider")
+"""Of pytest, in every process: quicker, and nothing kept."""
 _MEMORY_BYTES = 6 << 30
 
 
@@ -75,13 +87,9 @@ def forked(run: Callable[[], int], *, cpu_s: float, folder: str, own_cache: bool
             os.dup2(said, stream)
         if own_cache:
             os.environ["XDG_CACHE_HOME"] = folder
-        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 3))
+        limit_cpu(cpu_s)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         signal.alarm(int(cpu_s) * 20 + 60)
-        # A failure is enough: the smallest example is not looked for.
-        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-        hypothesis.settings.register_profile("mutants", phases=phases)
-        hypothesis.settings.load_profile("mutants")
         status = run()
     except Exception:  # noqa: BLE001 - a forked process must not go on in its parent's place
         traceback.print_exc()
@@ -90,7 +98,19 @@ def forked(run: Callable[[], int], *, cpu_s: float, folder: str, own_cache: bool
         os._exit(status)
 
 
-def _interpret_kernels() -> None:
+def limit_cpu(cpu_s: float) -> None:
+    """Let the system end this process once it has taken *cpu_s* CPU seconds, rounded up."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, resource.RLIM_INFINITY))
+
+
+def look_for_no_smallest_example() -> None:
+    """Let hypothesis stop at a failure: that one is enough."""
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutants", phases=phases)
+    hypothesis.settings.load_profile("mutants")
+
+
+def interpret_kernels() -> None:
     """Let the memory floor's kernels run without a compiler, on a copy of their record with plain attributes.
 
     The compiler reads `record.field`; of a NumPy record only `record["field"]` works, so what `simulate` calls is
@@ -120,12 +140,12 @@ def _interpret_kernels() -> None:
 def run_pytest(tests: Sequence[str], *plugins: object) -> int:
     """Run *tests* in their order up to the first failure, in this process, and return pytest's exit code."""
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
-        _interpret_kernels()
-    return int(pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", *tests], plugins=list(plugins)))
+        interpret_kernels()
+    return int(pytest.main(["-x", "-q", *ARGUMENTS, *tests], plugins=list(plugins)))
 
 
 def started(module: Path, source: str, tests: Sequence[str], *, cpu_s: float) -> Trial:
-    """Start *tests*, in their order, with *source* in the place of *module*'s."""
+    """Start *tests*, in their order and for *cpu_s* at most, with *source* in the place of *module*'s."""
     name = ".".join(module.relative_to(Path.cwd()).with_suffix("").parts)
     folder = tempfile.TemporaryDirectory()
 
