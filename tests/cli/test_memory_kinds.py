@@ -67,6 +67,27 @@ def test_sram_loses_random_words_to_its_banks(capsys: Capture) -> None:
     assert many["share_of_peak"] > few["share_of_peak"]
 
 
+@pytest.mark.parametrize(
+    ("memory", "own"),
+    [
+        ("hbf-gen1", {"stacks", "page_bytes", "buffer_bytes", "pages_in_flight", "endurance"}),
+        ("sram-64b", {"banks", "ports", "word_bytes", "clock_hz"}),
+        ("HBM2 --bytes 1MiB", {"profile", "map", "queue", "refresh", "window_share", "channel_shares", "commands"}),
+    ],
+)
+def test_answers_as_json_have_the_keys_that_scripts_read(capsys: Capture, memory: str, own: set[str]) -> None:
+    """All kinds of memory share most keys; each has some of its own."""
+    answer = asked(capsys, *memory.split())
+    shared = {
+        "kind", "standard", "pattern", "channels", "interleave_bytes", "window_bytes", "peak_bytes_per_s",
+        "bytes_per_s", "share_of_peak", "read_latency_s", "causes", "energy",
+    }  # fmt: skip
+    assert set(answer) - own - {"device"} == shared
+    assert own <= set(answer)
+    assert answer["kind"] in ("flash", "sram", "dram")
+    assert set(answer.get("endurance", [])) in (set(), {"writable_bytes", "write_bytes_per_s", "years_to_wear_out"})
+
+
 def test_a_system_is_asked_for_its_chips_main_memory(capsys: Capture) -> None:
     """h100-sxm8 and h100-sxm give the same answer."""
     arguments = ("--pattern", "gather:16KiB", "--bytes", "1MiB")

@@ -57,6 +57,7 @@ def test_the_walk_gives_every_instant_of_a_gap_the_job_that_ran(drawn: tuple[Job
     close = log.end[last]
     blamed: dict[int, str] = {}
     for account, start, end in gaps_of(log, busy, last=last, close=close, rank=0):
+        assert start < end
         for instant in range(start, end):
             assert instant not in blamed
             blamed[instant] = account
@@ -82,6 +83,17 @@ def test_waiting_for_a_slower_rank_is_a_bubble_until_ones_own_arrival() -> None:
     assert walk(log, flow, until=0, rank=-1) == [("compute", 0, 25)]
 
 
+def test_a_rank_that_is_done_before_the_books_close_waits_for_a_slower_one() -> None:
+    """Its last job of all is its own time; what is left until the close is a bubble, to the picosecond."""
+    log = JobLog()
+    read = log.add("memory", rank=0, lap=0, start=0, end=10, predecessor=ROOT)
+    multiply = log.add("compute", rank=0, lap=0, start=10, end=16, predecessor=read)
+    gaps = gaps_of(log, [read], last=multiply, close=30, rank=0)
+    assert sorted(gaps) == [("bubble", 16, 30), ("compute", 10, 16)]
+    assert gaps_of(log, [read], last=multiply, close=16, rank=0) == [("compute", 10, 16)]
+    assert gaps_of(log, [multiply], last=multiply, close=17, rank=0) == [("memory", 0, 10), ("bubble", 16, 17)]
+
+
 def test_a_job_that_does_not_follow_its_predecessor_is_refused() -> None:
     """The log keeps the invariant that makes the walk a partition."""
     log = JobLog()
@@ -98,6 +110,16 @@ def test_books_that_do_not_add_up_are_refused(accounts: dict[str, float], messag
     """The balance is a check that can fail."""
     with pytest.raises(SimulationError, match=message):
         check_balance("chip0.hbm", accounts, booked=3.0)
+
+
+def test_books_may_be_off_by_the_tolerance_and_not_by_more() -> None:
+    """Of next to nothing that is 1e-9 itself, for a sum as for an account below zero."""
+    check_balance("chip0.hbm", {"useful": 1e-9}, booked=0.0)
+    check_balance("chip0.hbm", {"useful": 1e-9, "idle": -1e-9}, booked=0.0)
+    with pytest.raises(SimulationError, match="does not balance"):
+        check_balance("chip0.hbm", {"useful": 1.1e-9}, booked=0.0)
+    with pytest.raises(SimulationError, match="negative"):
+        check_balance("chip0.hbm", {"useful": 2e-9, "idle": -1.1e-9}, booked=0.0)
 
 
 def test_a_mixture_of_balanced_books_balances() -> None:

@@ -14,6 +14,7 @@ from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Collective, Pipeline, Plan, Segment, Task, Transfer
 from archsim.mapping.sharding import Cut, stage_layers
+from archsim.step import simulate
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step, simulate_steps
@@ -230,16 +231,21 @@ def test_iterations_that_differ_in_turns_count_as_their_mean() -> None:
     assert found.time_ps == -(-(finished[1199] - finished[239]) // 960)
     for row, gaps in zip(runs, found.gaps, strict=True):
         assert sum(gaps.values()) == found.time_ps - sum(row)
+        assert all(isinstance(picoseconds, int) for picoseconds in gaps.values())
 
 
-def test_stages_that_are_alike_share_a_timeline_and_nothing_changes() -> None:
+def test_stages_that_are_alike_share_a_timeline_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four stages on the nodes of a dragonfly: what is simulated together equals each plan by itself, to the bit."""
+    timeline = simulate._timeline
     system = load_system("groq-576", ["chips=32", "network.shape=[8, 9, 4]"])
     model = load_model("llama-3.1-8b")
     ways = Parallelism.parse("tp=8,pp=4")
     pipeline = Cut.of(model, Precision.parse("w8a16kv16"), ways, system).pipeline(Batch.of_decode(4, 400))
     plans = [plan for plans in pipeline.stages for plan in plans]
     parts = System(system)
+    simulated = []
+    monkeypatch.setattr(simulate, "_timeline", lambda plan, *rest: (simulated.append(plan), timeline(plan, *rest))[1])
     together = simulate_steps(plans, parts)
+    assert len(simulated) == len({replace(plan, placed=()) for plan in plans}) < len(set(plans))
     for plan in plans:
         assert together[plan] == simulate_step(plan, parts)

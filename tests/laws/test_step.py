@@ -258,6 +258,43 @@ def test_channels_sum_to_their_memory() -> None:
     assert channels.sum(axis=1) == pytest.approx([peak] * len(channels), rel=1e-9)
 
 
+def test_scopes_say_what_they_are_and_how_many_chips_and_channels_stand_behind_them() -> None:
+    """Eight equal chips are one scope a part; each link is one of its own; only memories' uses are kept."""
+    parts = system()
+    record = simulate_step(layered(3, [1_234_567, 89], ranks=8), parts)
+    scopes = {scope.name: scope for scope in record.scopes}
+    for name, pipe in parts.pipes.items():
+        scope, level = scopes[f"chip0-7.{name}"], parts.levels[pipe.level]
+        assert (scope.kind, scope.unit, scope.channels, scope.chips) == (pipe.kind, "bytes", level.channels, 8)
+    for name in ("matrix", "vector"):
+        scope = scopes.get(f"chip0-7.{name}", scopes["chip0-7.vector"])
+        assert (scope.kind, scope.unit, scope.channels, scope.chips) == ("engine", "flop", 1, 8)
+    links = [scope for scope in record.scopes if scope.name.startswith("link.")]
+    assert len(links) == 16
+    assert {(scope.kind, scope.unit, scope.channels, scope.chips) for scope in links} == {("link", "bytes", 1, 1)}
+    assert {use.scope for use in record.uses} == {"chip0-7.hbm"}
+
+
+@pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
+def test_layers_that_repeat_cost_no_events(name: str) -> None:
+    """However many equal layers there are, only those are simulated that show the period."""
+    parts = system(name)
+    few, many = (simulate_step(layered(layers, [3_000_000, 500], ranks=8), parts) for layers in (300, 3000))
+    assert many.event_count == few.event_count
+    assert many.jobs > 9 * few.jobs
+
+
+def test_each_chunk_and_each_service_may_lose_a_picosecond() -> None:
+    """Jobs add up over chips and repetitions; a kernel of two reads and products has four, one that adds has two."""
+    parts = system()
+    task = Task("read", (weights(100), weights(200)), matrix_flops=10**6)
+    one = simulate_step(lone(task), parts)
+    assert one.jobs == sum(use.service.pieces for use in one.uses) + 2
+    assert simulate_step(lone(task, times=5), parts).jobs == 5 * one.jobs
+    folded = Plan("decode", (Segment("only", (task,)),), ranks=8)
+    assert simulate_step(folded, parts).jobs == 8 * one.jobs
+
+
 def test_renaming_the_parts_changes_nothing() -> None:
     """A memory by another name books the same amounts under its new scope."""
     spec = load_system(KERNEL_BY_KERNEL)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from re import findall
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from archsim.errors import SimulationError
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.metrics.accounts import ACCOUNTS, GROUPS, USEFUL, group_of
-from archsim.metrics.columns import LedgerColumns, RequestColumns
-from archsim.step.assemble import _check_rounding, link_scopes
+from archsim.metrics.columns import LedgerColumns, RequestColumns, polars_frame
+from archsim.metrics.ledger import CLASS_ACCOUNT
+from archsim.metrics.mixing import useful_share
+from archsim.report.style import GROUP_LABELS
+from archsim.step.assemble import _balanced, _check_rounding, link_scopes
 from archsim.step.books import account_of, beside_books, engine_books, level_books, link_books, near_books
 from archsim.step.channels import channel_amounts, channel_books
 from archsim.step.record import ChannelUse, Scope
@@ -185,6 +189,47 @@ def test_columns_for_people_are_in_seconds_and_never_is_not_a_number() -> None:
     }  # fmt: skip
 
 
+def test_a_frame_gets_text_as_strings_and_numbers_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polars is an extra: a stand-in hands back what its frame is given."""
+    stand_in = ModuleType("polars")
+    stand_in.DataFrame = dict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "polars", stand_in)
+    tokens = np.array([1, 2])
+    frame = polars_frame({"reason": np.array(["", "too long"]), "tokens": tokens})
+    assert frame["reason"] == ["", "too long"]
+    assert frame["tokens"] is tokens
+
+
+def test_the_useful_share_is_that_of_all_useful_accounts() -> None:
+    """MBU counts every tensor class, and nothing that was moved for another end."""
+    accounts = {"useful_weights": 0.25, "useful_kv_read": 0.125, "overfetch": 0.25, "moved": 0.25, "latency": 0.125}
+    assert useful_share(accounts) == 0.375
+    assert useful_share({"useful": 0.5, "idle": 0.5}) == 0.5
+    assert useful_share({"idle": 1.0}) == 0.0
+
+
+def test_jobs_of_every_class_that_is_logged_wait_on_the_accounts_of_the_page() -> None:
+    """docs/ledger.md says to which account the time of each kind of job goes."""
+    rows = PAGE.read_text(encoding="utf-8").split("| job | account |")[1].split("\n\n")[0].splitlines()[2:]
+    of_page = {job.strip(): account.strip(" `") for _, job, account, _ in (row.split("|") for row in rows)}
+    kinds = {
+        "transfer of a memory level": ("memory",),
+        "arithmetic": ("compute",),
+        "collective, transfer between stages": ("flow",),
+        "host work, launch gap, issue of a task": ("host", "launch", "issue"),
+        "ramp, first byte under way, switch to near-memory units": ("ramp", "latency", "switch"),
+        "another pipeline stage's run": ("stage",),
+    }
+    assert {kind: of_page[job] for job, several in kinds.items() for kind in several} == CLASS_ACCOUNT
+
+
+def test_groups_have_the_names_that_figures_and_tables_ask_for() -> None:
+    """Every group has a label and a shade for each of its accounts."""
+    assert list(GROUP_LABELS) == list(GROUPS)
+    assert group_of("overfetch") == "moved"
+    assert group_of("useful_weights") == "useful"
+
+
 def test_rounding_costs_at_most_a_picosecond_a_job() -> None:
     """At a byte a picosecond three jobs may lose three bytes, and no more."""
     scope = Scope("chip0.hbm", "memory", "bytes", 1e12)
@@ -192,6 +237,16 @@ def test_rounding_costs_at_most_a_picosecond_a_job() -> None:
     _check_rounding(scope, {}, jobs=0)
     with pytest.raises(SimulationError, match="lost to rounding in 3 jobs"):
         _check_rounding(scope, {"rounding": 3.01}, jobs=3)
+
+
+def test_what_was_served_and_the_gaps_must_fill_a_scopes_time() -> None:
+    """600 bytes and two gaps of 200 ps at a byte a picosecond are 1,000 ps, and no other time."""
+    scope = Scope("chip0.hbm", "memory", "bytes", 1e12)
+    served, gaps = {"useful_weights": 500.0, "latency": 100.0}, Counter(latency=200, host=200)
+    books = _balanced(scope, served, gaps, 1000)
+    assert books == {"useful_weights": 500.0, "latency": 300.0, "host": 200.0}
+    with pytest.raises(SimulationError, match="does not balance"):
+        _balanced(scope, served, gaps, 1001)
 
 
 @pytest.mark.parametrize(("chips", "links"), [(1, 0), (2, 4)])
