@@ -72,7 +72,7 @@ def makespan(network: Network, members: Sequence[int], schedule: Schedule, softw
     longest = math.fsum(
         step.repeats * max(seconds, default=0.0) for step, (_, seconds) in zip(schedule, apart, strict=True)
     )
-    unit = 2.0 ** (_BITS - math.frexp(longest)[1]) if longest > 0 else 1.0
+    unit = 2.0 ** (_BITS - math.frexp(longest)[1])
     nodes: dict[int | str, int] = {}
     pairs: dict[tuple[int | str, int | str], int] = {}
     steps = []

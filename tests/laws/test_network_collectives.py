@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
@@ -127,6 +128,40 @@ def test_one_rank_alone_sends_nothing(kind: str, algorithm: str) -> None:
     assert sum(len(step.messages) * step.repeats for step in ALGORITHMS[kind][algorithm](1, 1600)) == 0
 
 
+@pytest.mark.parametrize("ranks", range(2, 10))
+@pytest.mark.parametrize(
+    ("kind", "algorithm"), [(kind, name) for kind in ("all_reduce", "all_gather") for name in ALGORITHMS[kind]]
+)
+def test_what_every_rank_has_reaches_every_other_one(kind: str, algorithm: str, ranks: int) -> None:
+    """A rank knows of whom it heard, and of whom those had heard before the step: of everybody, at the end."""
+    heard = [{rank} for rank in range(ranks)]
+    for step in ALGORITHMS[kind][algorithm](ranks, ranks * 32):
+        for _ in range(step.repeats):
+            before = [set(known) for known in heard]
+            for message in step.messages:
+                assert isinstance(message.src, int)
+                assert isinstance(message.dst, int)
+                heard[message.dst] |= before[message.src]
+    assert heard == [set(range(ranks))] * ranks
+
+
+@pytest.mark.parametrize("ranks", range(2, 10))
+@pytest.mark.parametrize(
+    ("kind", "algorithm"),
+    [(kind, name) for kind in ("all_gather", "reduce_scatter", "all_to_all") for name in ALGORITHMS[kind]],
+)
+def test_every_rank_sends_and_receives_the_shards_of_all_others(kind: str, algorithm: str, ranks: int) -> None:
+    """N - 1 shards out and in, for any number of ranks and whatever the way."""
+    sent, received = [0] * ranks, [0] * ranks
+    for step in ALGORITHMS[kind][algorithm](ranks, ranks * 32):
+        for message in step.messages:
+            assert isinstance(message.src, int)
+            assert isinstance(message.dst, int)
+            sent[message.src] += message.bytes * step.repeats
+            received[message.dst] += message.bytes * step.repeats
+    assert sent == received == [32 * (ranks - 1)] * ranks
+
+
 @pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])
 def test_messages_between_all_are_counted_without_making_them(kind: str, algorithm: str) -> None:
     """Of seven ranks, where each sends to each: the schedule's own count; else none are said to be."""
@@ -211,7 +246,9 @@ def test_steps_counted_once_equal_all_flows_solved_together(graph: str, kind: st
     members = tuple(range(chips))
     schedule = schedule_of(made, kind, members, size=SIZE, algorithm=algorithm)
     short = schedule_seconds(made, members, schedule, 1000)
-    assert short == pytest.approx(solve_flows(made, schedule_flows(members, schedule, 1000)).makespan_s, rel=1e-11)
+    assert short == pytest.approx(
+        solve_flows(made, schedule_flows(members, schedule, 1000)).makespan_s, rel=1e-11, abs=0.0
+    )
 
 
 def test_messages_to_solve_are_those_of_different_steps_without_a_closed_form_unless_steps_overlap() -> None:
@@ -304,6 +341,7 @@ def test_one_rank_and_no_bytes_cost_nothing() -> None:
         ({"ranks": 0}, "1 to 8 ranks"),
         ({"ranks": (0, 0)}, "different chips"),
         ({"ranks": (0, 12)}, "12.*from 0 to 7"),
+        ({"ranks": (-1, 8)}, "-1, 8.*from 0 to 7"),
         ({"kind": "all_reduc"}, "did you mean 'all_reduce'"),
         ({"algorithm": "rings"}, "did you mean 'ring'"),
         ({"bytes": -1}, "not negative"),
@@ -406,6 +444,27 @@ def test_a_row_of_a_torus_is_a_closed_box() -> None:
     facts = collective_facts(made, kind="all_gather", ranks=(0, 1, 2, 3), bytes=SIZE, algorithm="torus", software_ps=0)
     shard = SIZE // 4
     assert facts.duration_ps == (shard + shard // 2) * PS_PER_S // RATE + 2 * HOP_PS
+
+
+@pytest.mark.parametrize("shape", [(5,), (2,), (3, 5), (2, 3), (4, 6), (5, 6), (2, 2, 3), (3, 1, 4), (4, 3, 2)])
+def test_on_a_torus_of_any_shape_every_rank_sends_and_receives_the_shards_of_all_others(shape: tuple[int, ...]) -> None:
+    """N - 1 shards, in as many steps as halves of the sides, whether sides are odd, even, two or one long."""
+    chips = math.prod(shape)
+    made = network("torus", chips, shape)
+    axes = sum(side > 1 for side in shape)
+    size = chips * axes * 2
+    gather = schedule_of(made, "all_gather", tuple(range(chips)), size=size, algorithm="torus")
+    moved = [[0] * chips, [0] * chips]
+    for step in gather:
+        for message in step.messages:
+            for amounts, end in zip(moved, (message.src, message.dst), strict=True):
+                assert isinstance(end, int)
+                amounts[end] += message.bytes * step.repeats
+    assert moved == [[(chips - 1) * axes * 2] * chips] * 2
+    halves = [side // 2 for side in shape if side > 1]
+    assert max(halves) * axes >= sum(step.repeats for step in gather) >= sum(halves)
+    for kind, algorithm in (("reduce_scatter", tuple(reversed(gather))), ("all_reduce", (*reversed(gather), *gather))):
+        assert schedule_of(made, kind, tuple(range(chips)), size=size, algorithm="torus") == algorithm
 
 
 def test_half_a_shard_is_a_whole_number_of_bytes() -> None:
