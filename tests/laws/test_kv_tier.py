@@ -172,6 +172,28 @@ def test_a_swap_takes_the_latency_and_the_bytes_over_the_rate_each_way() -> None
     )  # fmt: skip
 
 
+def test_a_cache_for_which_a_tier_has_no_room_is_computed_again() -> None:
+    """Three of 8 + 20 tokens in nine blocks of four, and a tier of 25 bytes, a token each.
+
+    At 12 tokens each the third moves there, with 11 bytes; at 16 the second finds no room beside it for its 15. When
+    the first is done both go on, the second from a prefill of 16 tokens that yields another; when it has 20, the third
+    has 15 and makes room again. With a byte more in the tier nothing is computed twice.
+    """
+    costs = toy.ToyCosts(lambda _batch, _kv: 1000, lambda _tokens, _pairs: 1000, spacing_bits=4)
+    full, roomy = (
+        replay([Arrival(0, 8, 20)] * 3, costs, limits=_limits(9, _tier(capacity_bytes=size))) for size in (25, 26)
+    )
+    use = full.tier
+    assert use is not None
+    assert (use.swapped_out, use.swapped_in, use.turned_away, full.preemptions) == (2, 2, 1, 3)
+    assert (use.out_bytes, use.in_bytes, use.peak_bytes) == (11 + 14, 11 + 14, 14)
+    assert full.requests.preemptions.tolist() == [0, 1, 2]
+    assert full.total.phases["prefill_recompute"].iterations == 1
+    assert roomy.tier is not None
+    assert (roomy.tier.turned_away, roomy.tier.peak_bytes) == (0, 26)
+    assert "prefill_recompute" not in roomy.total.phases
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 60), st.integers(2, 60), st.integers(0, 6))
 @settings(quiet, max_examples=60)
 def test_a_swap_that_takes_no_time_is_never_later_than_computing_again(

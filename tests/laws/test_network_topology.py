@@ -182,6 +182,7 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("two_level", 16, (0,)), "divisor of 16"),
         (lambda: network("fat_tree", 17, (4,)), "k = 4 has 16"),
         (lambda: network("dragonfly", 8, (4, 2, 1, 6)), "g = a h \\+ 1"),
+        (lambda: network("dragonfly", 24, (4, 1, 6)), "g = a h \\+ 1"),
         (lambda: network("dragonfly", 8, (4, 2)), "a, p, h, g"),
         (lambda: network("dragonfly", 4, (4, 0, 1, 5)), "a, p, h, g"),
         (lambda: network("dragonfly", 4, (4, 1, 2)), "a g = 4 chips; it has 8"),
