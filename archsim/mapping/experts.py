@@ -75,8 +75,10 @@ class _Cut:
     def segments(self, layers: range, ends: tuple[bool, bool]) -> list[tuple[Segment, ...]]:
         """Return the segments of every rank."""
         ranks, attend = self.rank.ways.stage_ranks, self.rank.ways.group_ranks
-        embed = [tuple(self._tasks(group.embed if group else None, self.lead.embed)) for group in self.groups]
-        head = [tuple(self._tasks(group.head if group else None, self.lead.head)) for group in self.groups]
+        embed = [
+            tuple(self.rank.tasks_beside(group.embed if group else None, self.lead.embed)) for group in self.groups
+        ]
+        head = [tuple(self.rank.tasks_beside(group.head if group else None, self.lead.head)) for group in self.groups]
         middle: list[list[Segment]] = [[] for _ in range(ranks)]
         first = self.model.dense_layers
         named = self.routing.layers > 1
@@ -97,36 +99,20 @@ class _Cut:
             for place in range(ranks)
         ]
 
-    def _tasks(self, own: Sequence[Operator] | None, lead: Sequence[Operator]) -> Iterator[Task]:
-        """Yield the kernels of *own*, and the exchanges of *lead* whether or not there is work between them."""
-        exchanges = {operator.name: operator for operator in lead if operator.exchange}
-        shared = [operator for operator in lead if operator.reads_kv] if self.rank.ways.cp > 1 else []
-        attended: list[Operator] = []
-        for operator in own or lead:
-            if attended and not operator.reads_kv:
-                yield self.rank.context_exchange(shared)
-                if own:
-                    yield self.rank.context_combine(attended)
-                attended = []
-            if shared and operator.reads_kv:
-                attended.append(operator)
-            if not operator.exchange:
-                yield from (self.rank.kernel(operator),) if own else ()
-            elif self.rank.shares.ranks > 1:
-                yield self.rank.exchange(exchanges[operator.name])
-
     def _layer(self, kind: LayerKind, route: int) -> list[tuple[Task, ...]]:
         """Return the tasks of one layer for every rank; *route* is its number among those of the routing."""
         ways = self.rank.ways
         attend, ranks = ways.group_ranks, ways.stage_ranks
         lead = self.lead.layers[kind]
         if not kind.experts:
-            whole = [tuple(self._tasks(group.layers[kind] if group else None, lead)) for group in self.groups]
+            whole = [
+                tuple(self.rank.tasks_beside(group.layers[kind] if group else None, lead)) for group in self.groups
+            ]
             return [whole[place // attend] for place in range(ranks)]
         loads = self.routing.loads(self.model, self.tokens, layer=route, ranks=ways.ep, sequences=self.sequences)
         experts = {load: tuple(self._experts(load, lead)) for load in dict.fromkeys(loads)}
         own = [_dense(group.layers[kind]) if group else None for group in self.groups]
-        dense = [tuple(self._tasks(operators, _dense(lead))) for operators in own]
+        dense = [tuple(self.rank.tasks_beside(operators, _dense(lead))) for operators in own]
         if ranks == 1:
             return [(*dense[0], *experts[loads[0]])]
         if ways.expert_slices > 1:

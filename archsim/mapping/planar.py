@@ -28,7 +28,7 @@ from operator import mul
 
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism
-from archsim.mapping.plan import Collective, Task, Transfer
+from archsim.mapping.plan import Collective, Task
 from archsim.mapping.rank import Rank
 from archsim.mapping.shares import Shares
 from archsim.workload.batch import Batch
@@ -144,11 +144,7 @@ class Plane:
         yield from self._collective(f"{operator.name}_weights", "all_gather", gathered)
         held = replace(self._even(), copies=self.ranks, whole_over=1)
         task = replace(self.rank, shares=own, by_heads=own, held=held).kernel(operator)
-        landed = tuple(
-            Transfer(level, "moved", size, size, write=True, run_bytes=size)
-            for level, share in self.rank.weights_in
-            if (size := gathered * share // sum(part for _, part in self.rank.weights_in))
-        )
+        landed = self.rank.residence.landed_weights(gathered)
         yield replace(task, transfers=(*task.transfers, *landed), matrix_rows=-(-operator.matrix_rows // self.ranks))
 
     def _elsewhere(self, operator: Operator) -> Iterator[Task]:

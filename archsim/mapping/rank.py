@@ -1,30 +1,25 @@
-"""One rank's kernels: an operator's amounts cut to the rank's share, and the memories they lie in.
+"""One rank's kernels: an operator's amounts cut to the rank's share.
 
 Beyond a rank's share lie, as overfetch: KV heads (and their projections) replicated where there are more ranks than
 heads, norm vectors and routers that every rank holds, vocabulary rows added so that ranks hold equally many,
 projections that every context rank repeats, activations that every rank keeps a copy of, and the part of a byte left
 where a share is not whole.
 
-Where things lie: in the memories of the chip's placement (`tiers`), by default weights and KV in its main memory. W7:
-the activations of a kernel stay in the last-level cache (the largest) up to its capacity; of what the kernel reads and
-writes beyond that, an equal share of each spills to main memory. W8: weights are read in one run; KV comes in blocks of
-the runtime's paged cache, keys and values of one layer and rank together.
+W8: weights are read in one run; KV comes in blocks of the runtime's paged cache, keys and values of one layer and rank
+together. Which memories they lie in is `residence`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 
-from archsim.hardware.level import UNPACKING
-from archsim.hardware.spec import ChipSpec, PlacementSpec, SystemSpec
+from archsim.hardware.spec import SystemSpec
 from archsim.mapping.parallelism import Parallelism
-from archsim.mapping.placement import Holding
 from archsim.mapping.plan import Collective, Task, Transfer
+from archsim.mapping.residence import Residence
 from archsim.mapping.shares import Shares
-from archsim.mapping.tiers import Parts, cut, filling
 from archsim.workload.model import Model
 from archsim.workload.operators import Operator
 from archsim.workload.precision import Format, Precision, matrix_dtype
@@ -89,29 +84,11 @@ class Rank:
     """Keys and values of one token in one layer on this rank, were they not spread over context ranks."""
     kv_block_bytes: int
     head_dim: int
-    weights_in: Parts
-    """Memories that hold weights, in proportion."""
-    kv_in: Parts
-    """Memories that hold the blocks of this iteration, in proportion."""
-    kv_read_from: Parts
-    """The same with the context that all sequences share."""
-    experts_in: Parts
-    """Memories that routed experts lie in, in proportion, where they lie apart; `weights_in` then holds their cache."""
-    activations_in: Parts
-    """Caches and memories by the bytes of activations that they hold; the last one takes what is left."""
-    caches: Parts
-    """All caches of the chip."""
-    ahead: frozenset[str]
-    """Memories that are read ahead of kernels, through buffers of their own."""
-    through: Mapping[str, str]
-    """Memory that engines cannot read -> the one that its bytes land in."""
-    packed_ratio: Fraction
-    """Bytes of weights over the bytes that they are stored in; 1: stored as they are."""
+    residence: Residence
+    """Memories that its tensors lie in."""
     kv_dtype: str
     states: Shares | None = None
     """Of activations, where they are cut otherwise than weights are."""
-    key_copies: int = 0
-    """Times that a context's keys are copied in memory before they are attended to (A39)."""
     kv_widening: int = 0
     """Vector operations for each element that attention reads of a narrow cache (A48)."""
     held: Shares | None = None
@@ -137,57 +114,32 @@ class Rank:
             kv_token_bytes=token_bytes,
             kv_block_bytes=token_bytes * system.runtime.kv_block_tokens,
             head_dim=model.head_dim,
-            weights_in=((chip.main_memory, 1),),
-            kv_in=((chip.main_memory, 1),),
-            kv_read_from=((chip.main_memory, 1),),
-            experts_in=(),
-            activations_in=_activation_levels(chip),
-            caches=tuple((name, cache.capacity_bytes) for name, cache in chip.cache.items()),
-            ahead=frozenset(name for name, memory in chip.memory.items() if memory.ahead_bytes),
-            through={name: memory.through for name, memory in chip.memory.items() if memory.through},
-            packed_ratio=chip.decompression.ratio if chip.decompression else Fraction(1),
+            residence=Residence.of(chip, key_copies=system.runtime.key_copies),
             kv_dtype=matrix_dtype((precision.activation_bits, precision.kv.bits), dtypes, what=chip.name),
-            key_copies=system.runtime.key_copies,
             kv_widening=_kv_widening(model, precision, system),
         )
 
-    def placed(self, stage: Holding, placement: PlacementSpec, *, kv_tokens: int, context_tokens: int) -> Rank:
-        """Return the view of a rank of *stage* whose iteration attends to *kv_tokens* of its own sequences.
-
-        *context_tokens* are those that it reads of the shared context, once a sequence.
-        """
-        filled, token_bytes = stage.filled, stage.kv_bytes_per_token
-        own = filling(kv_tokens * token_bytes, filled.kv_rooms)
-        shared = cut(context_tokens * token_bytes, filled.context) if context_tokens else []
-        read = dict(own)
-        for level, size in shared:
-            read[level] = read.get(level, 0) + size
-        caches = {name: size for name, size in self.caches if name in placement.activations}
-        held = caches | dict(filled.activations)
-        return replace(
-            self,
-            weights_in=filled.weights,
-            experts_in=filled.experts,
-            kv_in=own,
-            kv_read_from=tuple(read.items()),
-            activations_in=tuple((name, held.get(name, 0)) for name in placement.activations),
-        )
-
-    def tasks(self, operators: Iterable[Operator]) -> tuple[Task, ...]:
+    def tasks(self, operators: Sequence[Operator]) -> tuple[Task, ...]:
         """Return one task an operator; a single rank exchanges nothing, context ranks combine after attention."""
-        tasks: list[Task] = []
-        attention: list[Operator] = []
-        for operator in operators:
-            if attention and not operator.reads_kv and self.ways.cp > 1:
-                tasks += (self.context_exchange(attention), self.context_combine(attention))
-                attention = []
-            if operator.reads_kv:
-                attention.append(operator)
+        return tuple(self.tasks_beside(operators, operators))
+
+    def tasks_beside(self, own: Sequence[Operator] | None, lead: Sequence[Operator]) -> Iterator[Task]:
+        """Yield the kernels of *own*, and the exchanges of *lead*, where the most work is, even without own work."""
+        exchanges = {operator.name: operator for operator in lead if operator.exchange}
+        shared = [operator for operator in lead if operator.reads_kv] if self.ways.cp > 1 else []
+        attended: list[Operator] = []
+        for operator in own or lead:
+            if attended and not operator.reads_kv:
+                yield self.context_exchange(shared)
+                if own:
+                    yield self.context_combine(attended)
+                attended = []
+            if shared and operator.reads_kv:
+                attended.append(operator)
             if not operator.exchange:
-                tasks.append(self.kernel(operator))
+                yield from (self.kernel(operator),) if own else ()
             elif self.shares.ranks > 1:
-                tasks.append(self.exchange(operator))
-        return tuple(tasks)
+                yield self.exchange(exchanges[operator.name])
 
     def exchange(self, operator: Operator) -> Task:
         """Return the exchange of *operator* among the ranks that share its tensor; its buffers stay in caches (A18)."""
@@ -211,7 +163,7 @@ class Rank:
             transfers=(
                 *self._weights(operator, self.held or shares, stored.bits),
                 *self._kv(operator),
-                *self._activations(
+                *self.residence.activation_transfers(
                     of_states.total(operator.activations_in, bits=self.stream_bits),
                     of_states.total(operator.activations_out, bits=self.stream_bits),
                 ),
@@ -248,7 +200,7 @@ class Rank:
         merged = self.shares.total(partial, bits=self.stream_bits)
         return Task(
             "context_combine",
-            transfers=self._activations((self._partial_bytes(attention), 0), merged),
+            transfers=self.residence.activation_transfers((self._partial_bytes(attention), 0), merged),
             vector_flops=2 * self.by_heads.total(partial)[0],
         )
 
@@ -262,123 +214,29 @@ class Rank:
         handled, useful = shares.total(operator.weights, bits=bits)
         handled += shares.total(operator.reread_weights, bits=bits)[0]
         row = -(-operator.weight_run_elements * bits // 8)
-        unpacked: tuple[Transfer, ...] = ()
-        if self.packed_ratio > 1:
-            unpacked = _transfers(UNPACKING, "weights", (handled, useful), write=False, run_bytes=handled)
-            handled, useful, row = -(-handled // self.packed_ratio), useful // self.packed_ratio, 0
-        if operator.expert_weights and self.experts_in:
-            return self._experts(operator, shares, (handled, useful), row or handled)
-        amounts = (handled, useful)
-        read = _cut_transfers(self.weights_in, "weights", amounts, write=False, run_bytes=row or handled)
-        return self._staged(read) + unpacked
-
-    def _experts(
-        self, operator: Operator, shares: Shares, amounts: tuple[int, int], run_bytes: int
-    ) -> tuple[Transfer, ...]:
-        """Return the reads of experts that lie apart: hits from the cache, misses from where they lie.
-
-        A miss is written into the cache where that keeps it, or on its way to engines that do not read where it lies.
-        """
-        handled, useful = amounts
-        bits = self.experts.bits
-        (missed, needed), (kept, _) = (shares.total(part, bits=bits)
-                                       for part in (operator.missed_weights, operator.kept_weights))  # fmt: skip
-        missed, needed = min(missed, handled), min(needed, useful)
-        hits = (handled - missed, useful - needed)
-        found = [*_cut_transfers(self.weights_in, "weights", hits, write=False, run_bytes=run_bytes)]
-        for transfer in _cut_transfers(self.experts_in, "weights", (missed, needed), write=False, run_bytes=run_bytes):
-            found.append(replace(transfer, late=True))
-            size, upper = transfer.bytes, self.through.get(transfer.level)
-            lands = size if upper else kept * size // missed
-            into = partial(Transfer, upper or self.weights_in[0][0], "moved", run_bytes=min(run_bytes, size))
-            if lands:
-                found.append(into(bytes=lands, useful_bytes=lands, write=True))
-            if upper:
-                found.append(into(bytes=size, useful_bytes=size, write=False))
-        return tuple(found)
-
-    def _staged(self, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
-        """Return *transfers* with what they move on the way: bytes that land in another memory and are read again."""
-        found: list[Transfer] = []
-        for transfer in transfers:
-            early = transfer.level in self.ahead and not transfer.write
-            found.append(replace(transfer, ahead=early) if early else transfer)
-            upper, size, run = self.through.get(transfer.level), transfer.bytes, transfer.run_bytes
-            if upper and early:
-                lands = partial(Transfer, upper, "moved", size, size, run_bytes=run, staged_by=transfer.level)
-                found += [lands(write=True), lands(write=False)]
-            elif upper:
-                # What is written passes twice: from the engines, and on to the memory behind.
-                found.append(Transfer(upper, "moved", 2 * size, 2 * size, write=True, run_bytes=run))
-        return tuple(found)
+        if not (operator.expert_weights and self.residence.experts):
+            return self.residence.reads_of_weights((handled, useful), row_bytes=row)
+        return self.residence.reads_of_experts(
+            (handled, useful),
+            missed=shares.total(operator.missed_weights, bits=bits),
+            kept_bytes=shares.total(operator.kept_weights, bits=bits)[0],
+            run_bytes=row or handled,
+        )
 
     def _kv(self, operator: Operator) -> tuple[Transfer, ...]:
         block, token = self.kv_block_bytes, self.kv_token_bytes
         return (
             *(read := self._kv_part("kv_read", operator.kv_read, run_bytes=block)),
-            *self._copies(read if operator.reads_kv else ()),
+            *self.residence.copies_of_keys(read if operator.reads_kv else ()),
             *self._kv_part("kv_write", operator.kv_append_decode, run_bytes=token),
             *self._kv_part("kv_write", operator.kv_append_prefill, run_bytes=block),
         )
 
-    def _copies(self, read: tuple[Transfer, ...]) -> Iterator[Transfer]:
-        """Yield the copies of the keys of what is *read*, written to the same memory and read again."""
-        for transfer in read if self.key_copies else ():
-            size = self.key_copies * transfer.bytes // 2
-            for write in (True, False):
-                yield replace(transfer, tensor="moved", bytes=size, useful_bytes=size, write=write)
-
     def _kv_part(self, tensor: str, elements: int, *, run_bytes: int) -> tuple[Transfer, ...]:
         amounts = self.cache_shares.of(Amount(elements, "kv_heads"), bits=self.kv_bits)
-        write = tensor == "kv_write"
-        parts = self.kv_in if write else self.kv_read_from
-        return self._staged(_cut_transfers(parts, tensor, amounts, write=write, run_bytes=run_bytes))
-
-    def _activations(self, read: tuple[int, int], written: tuple[int, int]) -> tuple[Transfer, ...]:
-        total = read[0] + written[0]
-        transfers: list[Transfer] = []
-        for amounts, write in ((read, False), (written, True)) if total else ():
-            left, missing = amounts, total
-            for level, holds in self.activations_in[:-1]:
-                missing = max(0, missing - holds)
-                spilt = (amounts[0] * missing // total, amounts[1] * missing // total)
-                kept = (left[0] - spilt[0], left[1] - spilt[1])
-                transfers += _transfers(level, "activations", kept, write=write, run_bytes=kept[0])
-                left = spilt
-            last = self.activations_in[-1][0]
-            transfers += _transfers(last, "activations", left, write=write, run_bytes=left[0])
-        return tuple(transfers)
+        return self.residence.kv_transfers(tensor, amounts, run_bytes=run_bytes)
 
 
 def _kv_widening(model: Model, precision: Precision, system: SystemSpec) -> int:
     grouped = model.heads > model.kv_heads or model.latent
     return 0 if grouped or precision.kv.bits >= _WIDE_BITS else system.runtime.kv_widening_operations
-
-
-def _activation_levels(chip: ChipSpec) -> Parts:
-    """Return the levels of *chip* that activations fill in order where nothing is placed: the largest cache first."""
-    cache = max(chip.cache, key=lambda name: chip.cache[name].capacity_bytes, default="")
-    first = ((cache, chip.cache[cache].capacity_bytes),) if cache else ()
-    return (*first, (chip.main_memory, 0))
-
-
-def _cut_transfers(
-    parts: Parts, tensor: str, amounts: tuple[int, int], *, write: bool, run_bytes: int
-) -> tuple[Transfer, ...]:
-    """Return the transfers of (bytes, useful bytes) over the memories of *parts* (T1)."""
-    handled, useful = amounts
-    needed, beside = cut(useful, parts), cut(handled - useful, parts)
-    transfers: list[Transfer] = []
-    for (level, useful_bytes), (_, more) in zip(needed, beside, strict=True):
-        moved = useful_bytes + more
-        run = min(run_bytes, moved)
-        transfers += _transfers(level, tensor, (moved, useful_bytes), write=write, run_bytes=run)
-    return tuple(transfers)
-
-
-def _transfers(
-    level: str, tensor: str, amounts: tuple[int, int], *, write: bool, run_bytes: int
-) -> tuple[Transfer, ...]:
-    """Return the transfer of (bytes, useful bytes), or none where nothing moves."""
-    handled, useful = amounts
-    return (Transfer(level, tensor, handled, useful, write, run_bytes),) if handled else ()

@@ -1,12 +1,12 @@
 """One iteration's operators, cut over ranks: the plans that the step floor simulates.
 
-`plan_iteration` plans all layers on the ranks of one stage, `plan_pipeline` a stage and micro-batch at a time. What a
-rank handles of an operator is `rank`'s, what it handles of experts is `experts`'.
+`Cut.plan` plans the layers of one stage, `Cut.pipeline` every stage and micro-batch, `plan_iteration` the whole of a
+model in one stage. What a rank handles of an operator is `rank`'s, what it handles of experts is `experts`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from archsim.errors import InputError, Problem
@@ -29,7 +29,7 @@ from archsim.workload.routing import UNIFORM, Routing
 
 _TOKEN_BYTES = 4
 
-__all__ = ["Cut", "plan_iteration", "plan_pipeline", "stage_layers"]
+__all__ = ["Cut", "plan_iteration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,13 @@ class Cut:
         seen = whole.windowed(reach.window)
         full = reach.full * (whole.kv_tokens + whole.prefill_kv_tokens)
         held = full + reach.windowed * (seen.kv_tokens + seen.prefill_kv_tokens)
-        rank = self.rank.placed(
+        residence = self.rank.residence.placed(
             self.placement.stages[stage],
             self.placed,
             kv_tokens=-(-held // (groups * reach.parts)),
             context_tokens=-(-(whole.decode + whole.prefill_sequences) * context // groups),
         )
-        return rank, batch.with_context(context)
+        return replace(self.rank, residence=residence), batch.with_context(context)
 
     def plan(self, batch: Batch, *, stage: int = 0, whole: Batch | None = None) -> Plan:
         """Return what the ranks of *stage* of the first replica do with *batch*, a part of *whole*; or all of it."""
@@ -128,7 +128,7 @@ class Cut:
         ways = self.ways
         chips = tuple(self.chips[place] for place in ways.chips_of(stage=stage))
         placed = () if chips == tuple(range(len(chips))) else chips
-        counts = stage_layers(self.model.layers, ways.pp)
+        counts = split_evenly(self.model.layers, ways.pp)
         layers = range(sum(counts[:stage]), sum(counts[: stage + 1]))
         ends = (stage == 0, stage == ways.pp - 1)
         if ways.ep == 1:
@@ -159,7 +159,7 @@ class Cut:
 
     def _segments(self, rank: Rank, batch: Batch, layers: range, ends: tuple[bool, bool]) -> tuple[Segment, ...]:
         work = iteration_operators(self.model, batch)
-        tasks: Callable[[Iterable[Operator]], tuple[Task, ...]] = rank.tasks
+        tasks: Callable[[Sequence[Operator]], tuple[Task, ...]] = rank.tasks
         if self.ways.layout == "2d":
             tasks = Plane.of(rank, self.model, batch, x=self.hidden_ways, layer=work.layer).tasks
         of_kind = {kind: tasks(operators) for kind, operators in work.layers.items()}
@@ -213,23 +213,9 @@ def plan_iteration(
     Raises `InputError` as `Cut.of` does, and for more than one stage.
     """
     if parallelism.pp > 1:
-        expected = "1: several stages are planned one by one, by `plan_pipeline`"
+        expected = "1: several stages are planned one by one, by `Cut.pipeline`"
         raise InputError(Problem("", "--parallel pp", str(parallelism.pp), expected))
     return Cut.of(model, precision, parallelism, system, routing=routing).plan(batch)
-
-
-def plan_pipeline(
-    model: Model,
-    precision: Precision,
-    parallelism: Parallelism,
-    system: SystemSpec,
-    batch: Batch,
-    *,
-    micro_batches: int | None = None,
-    routing: Routing = UNIFORM,
-) -> Pipeline:
-    """Return what every stage of a replica does with every micro-batch of *batch*. Raises `InputError` as `Cut.of`."""
-    return Cut.of(model, precision, parallelism, system, routing=routing).pipeline(batch, micro_batches=micro_batches)
 
 
 def _check_routing(model: Model, ways: Parallelism, routing: Routing) -> None:
@@ -246,8 +232,3 @@ def _check_routing(model: Model, ways: Parallelism, routing: Routing) -> None:
     if (model.experts + routing.spare) % ways.ep:
         found = f"{model.experts} experts and {routing.spare} copies"
         raise InputError(Problem("", "--parallel experts", found, f"a multiple of the {ways.ep} expert ranks together"))
-
-
-def stage_layers(layers: int, stages: int) -> list[int]:
-    """Return the layers of each stage: the earliest stages hold one more where they do not divide."""
-    return split_evenly(layers, stages)

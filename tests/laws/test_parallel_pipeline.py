@@ -13,7 +13,8 @@ from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.plan import Collective, Pipeline, Plan, Segment, Task, Transfer
-from archsim.mapping.sharding import Cut, stage_layers
+from archsim.mapping.sharding import Cut
+from archsim.mapping.shares import split_evenly
 from archsim.step import simulate
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
@@ -149,7 +150,7 @@ def test_stages_hold_all_layers_and_the_ends_once(stages: int) -> None:
     a_cut = Cut.of(MODEL, W16, Parallelism(1, pp=stages), system)
     plans = [a_cut.plan(Batch.of_decode(4, 9), stage=number) for number in range(stages)]
     layers = [next(s.repeats for s in plan.segments if s.name == "layer") for plan in plans]
-    assert layers == stage_layers(MODEL.layers, stages)
+    assert layers == split_evenly(MODEL.layers, stages)
     assert sum(layers) == MODEL.layers
     assert [s.name for plan in plans for s in plan.segments] == ["embed", *["layer"] * stages, "head"]
 
