@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, InstanceOf
+from pydantic import AfterValidator, Field, FiniteFloat, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
 from archsim.errors import InputError, Problem
@@ -30,6 +30,7 @@ from archsim.metrics.machine import (
 )
 from archsim.metrics.operators import OperatorUse
 from archsim.metrics.prices import Bounds, Carbon, Cost
+from archsim.metrics.row import Count, NonNegative, Row
 from archsim.metrics.techniques import DraftFacts, PercentileFacts, PrefixFacts, ServingFacts
 from archsim.metrics.uncertainty import Uncertainty
 
@@ -76,8 +77,6 @@ ARCHSIM_VERSION = "0.1.0"
 """The same as in setup.cfg (a test compares them); the metadata of an installed package may be another's."""
 SCHEMA = "archsim.result/1"
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0)]
 _ACCOUNTS = frozenset(ACCOUNTS)
 _OPTIONAL = ("placement", "serving", "uncertainty", "pools", "kv_transfers", "cascade", "percentiles")
 """Fields of a result that are left out where there is nothing to say."""
@@ -90,11 +89,7 @@ def _known_accounts(accounts: dict[str, float]) -> dict[str, float]:
     return accounts
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-
-class Provenance(_Row):
+class Provenance(Row):
     """What it takes to run this again, and how much simulation it was."""
 
     archsim_version: str
@@ -113,7 +108,7 @@ class Provenance(_Row):
     event_count: Count
 
 
-class ModelFacts(_Row):
+class ModelFacts(Row):
     """The model at the precision of the run."""
 
     name: str
@@ -126,7 +121,7 @@ class ModelFacts(_Row):
     max_context_tokens: Count | None
 
 
-class TierFacts(_Row):
+class TierFacts(Row):
     """One memory of a chip's placement, in bytes of one chip: of the one with the least room, where stages differ."""
 
     usable_bytes: Count
@@ -140,7 +135,7 @@ class TierFacts(_Row):
     """Of flash that is written at this run's rate without pause; None where nothing wears."""
 
 
-class RequestCounts(_Row):
+class RequestCounts(Row):
     """Offered = completed + rejected; *preempted* counts preemptions."""
 
     offered: Count
@@ -149,14 +144,14 @@ class RequestCounts(_Row):
     preempted: Count
 
 
-class TokenCounts(_Row):
+class TokenCounts(Row):
     """Tokens of the completed requests."""
 
     prompt: Count
     output: Count
 
 
-class Throughput(_Row):
+class Throughput(Row):
     """Per simulated second, whole run."""
 
     output_tokens_per_s: FiniteFloat | None
@@ -164,7 +159,7 @@ class Throughput(_Row):
     requests_per_s: FiniteFloat | None
 
 
-class Summary(_Row):
+class Summary(Row):
     """Mean and percentiles of one latency, seconds, exact but for `percentiles`; None where no request has it."""
 
     mean: FiniteFloat | None
@@ -174,7 +169,7 @@ class Summary(_Row):
     p99: FiniteFloat | None
 
 
-class Latency(_Row):
+class Latency(Row):
     """Time to first token, time per output token after the first, end to end."""
 
     ttft: Summary
@@ -182,7 +177,7 @@ class Latency(_Row):
     e2e: Summary
 
 
-class ScopeLedger(_Row):
+class ScopeLedger(Row):
     """One memory, engine or link: where its peak went, as fractions of peak x time that sum to 1."""
 
     peak_per_s: FiniteFloat
@@ -190,22 +185,22 @@ class ScopeLedger(_Row):
     accounts: Annotated[dict[str, FiniteFloat], AfterValidator(_known_accounts)]
 
 
-class PhaseResult(_Row):
+class PhaseResult(Row):
     """The part of a run in which iterations were of one kind (`none`: no iteration ran)."""
 
-    time_s: Fraction
-    mbu: Fraction | None
-    mfu: Fraction | None
+    time_s: NonNegative
+    mbu: NonNegative | None
+    mfu: NonNegative | None
     ledger: dict[str, ScopeLedger]
 
 
-class Slo(_Row):
+class Slo(Row):
     """The service level that saturation is searched for."""
 
     tpot_p99_s: FiniteFloat
 
 
-class Saturation(_Row):
+class Saturation(Row):
     """The highest request rate of a slice of the trace that still meets the service level.
 
     The numbers are None where not even the lowest rate met it.
@@ -219,8 +214,8 @@ class Saturation(_Row):
     output_tokens_per_s: FiniteFloat | None
     output_tokens_per_s_per_chip: FiniteFloat | None
     tpot_p99_s: FiniteFloat | None
-    mbu: Fraction | None
-    mfu: Fraction | None
+    mbu: NonNegative | None
+    mfu: NonNegative | None
     limited_by: str
     """The largest loss of the main memory in the decode phase, or what kept the rate from rising."""
 
@@ -256,7 +251,7 @@ class Tables:
     """Operators of an iteration of one sequence and of the run's batch, where they were asked for."""
 
 
-class Result(_Row):
+class Result(Row):
     """One run on one system: exactly the content of result.json, and `tables`, which is not part of it."""
 
     schema_: Literal["archsim.result/1"] = Field(alias="schema")
@@ -266,16 +261,16 @@ class Result(_Row):
     parallelism: ParallelismFacts
     collectives: dict[str, str]
     """Kind of collective -> algorithm that ran it."""
-    simulated_s: Fraction
+    simulated_s: NonNegative
     requests: RequestCounts
     tokens: TokenCounts
     throughput: Throughput
     latency_s: Latency
-    mbu: Fraction | None
+    mbu: NonNegative | None
     """Useful bytes over peak of the main memory, decode phase."""
-    mbu_array: Fraction | None
+    mbu_array: NonNegative | None
     """The same against the bank-internal peak; None without near-memory units."""
-    mfu: Fraction | None
+    mfu: NonNegative | None
     """Useful FLOPs over peak of the matrix engines, decode phase."""
     ledger: dict[str, ScopeLedger]
     """Whole run."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import FiniteFloat
+
+from archsim.metrics.row import Count, NonNegative, Row
 
 __all__ = ["CascadeClass", "CascadeFacts", "Outcome", "Spread"]
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0)]
 Outcome = Literal["accepted", "escalated", "skipped"]
 """The first model's answer is kept, the second one answers after it, or at once."""
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-
-class Spread(_Row):
+class Spread(Row):
     """Mean and exact percentiles, seconds; None where no request has the latency."""
 
     mean: FiniteFloat | None
@@ -28,12 +24,12 @@ class Spread(_Row):
     p99: FiniteFloat | None
 
 
-class CascadeClass(_Row):
+class CascadeClass(Row):
     """Requests that ended alike."""
 
     requests: Count
     """Completed ones."""
-    share: Fraction
+    share: NonNegative
     """Of all completed requests."""
     output_tokens: Count
     """Of the answers that were kept."""
@@ -42,7 +38,7 @@ class CascadeClass(_Row):
     ttft_s: Spread
     tpot_s: Spread
     e2e_s: Spread
-    time_shares: dict[str, Fraction]
+    time_shares: dict[str, NonNegative]
     """Pool -> their share of its time, idle time with it."""
     joules_per_request: FiniteFloat | None
     """On all pools that worked for them; None where a pool's energy is not known."""
@@ -50,7 +46,7 @@ class CascadeClass(_Row):
     """As above, by the shares of time; None without prices."""
 
 
-class CascadeFacts(_Row):
+class CascadeFacts(Row):
     """What a cascade did."""
 
     first: str

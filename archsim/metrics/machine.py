@@ -5,9 +5,11 @@ As in `archsim.result`, which gathers them: SI units, absent is None, nothing co
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import FiniteFloat
+
+from archsim.metrics.row import Count, NonNegative, Row
 
 __all__ = [
     "Energy",
@@ -20,16 +22,10 @@ __all__ = [
     "TransferFacts",
 ]
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0)]
 PhaseName = Literal["decode", "prefill", "mixed", "moving", "none"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-
-class SystemFacts(_Row):
+class SystemFacts(Row):
     """The system, in SI units, all chips together unless a name says otherwise."""
 
     name: str
@@ -46,7 +42,7 @@ class SystemFacts(_Row):
     """Matrix engine peak by dtype."""
 
 
-class ParallelismFacts(_Row):
+class ParallelismFacts(Row):
     """Ways of tensor, pipeline, data, expert and context parallelism."""
 
     tp: Count
@@ -56,7 +52,7 @@ class ParallelismFacts(_Row):
     cp: Count
 
 
-class PhasePower(_Row):
+class PhasePower(Row):
     """Energy of the chips and links in the part of a run in which iterations were of one kind."""
 
     joules: FiniteFloat
@@ -66,7 +62,7 @@ class PhasePower(_Row):
     """Part -> joules."""
 
 
-class Energy(_Row):
+class Energy(Row):
     """Energy of the whole run; low and high are the ends of what sources state, else equal to the figure between."""
 
     joules: FiniteFloat
@@ -90,16 +86,16 @@ class Energy(_Row):
     """Phases in which a chip's average power exceeds it: a machine would throttle, or the figures are too high."""
 
 
-class PoolPhase(_Row):
+class PoolPhase(Row):
     """What the servers of one pool did while their iterations were of one kind."""
 
-    time_share: Fraction
+    time_share: NonNegative
     """Of all servers' time."""
-    mbu: Fraction | None
-    mfu: Fraction | None
+    mbu: NonNegative | None
+    mfu: NonNegative | None
 
 
-class TransferFacts(_Row):
+class TransferFacts(Row):
     """KV caches that passed from one pool to the other."""
 
     count: Count
@@ -110,7 +106,7 @@ class TransferFacts(_Row):
     """Mean, from the end of a prompt until an iteration can use its cache."""
 
 
-class PoolFacts(_Row):
+class PoolFacts(Row):
     """One pool of a design of several systems."""
 
     serves: Literal["prefill", "decode", "all"]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import FiniteFloat
+
+from archsim.metrics.row import Row
 
 __all__ = ["Bounds", "Carbon", "Cost"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-
-class Bounds(_Row):
+class Bounds(Row):
     """A figure with the ends of what its sources allow."""
 
     low: FiniteFloat
@@ -21,7 +19,7 @@ class Bounds(_Row):
     high: FiniteFloat
 
 
-class Cost(_Row):
+class Cost(Row):
     """What the tokens cost, with the system paid off over its life and idle for a part of the day."""
 
     economics: str
@@ -48,7 +46,7 @@ class Cost(_Row):
     """Parts without a figure: sums are lower bounds while one stands here."""
 
 
-class Carbon(_Row):
+class Carbon(Row):
     """Operational and embodied emissions of the tokens."""
 
     region: str

@@ -17,21 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from archsim.metrics.columns import RequestColumns
+from archsim.units import PS_PER_S
 
 __all__ = ["binned_percentile", "jain_index", "met", "output_rates", "shares_of_requests"]
 
 Floats = npt.NDArray[np.float64]
-_PS_PER_S = 10**12
 
 
 def met(requests: RequestColumns, *, ttft_s: float | None, tpot_s: float | None) -> npt.NDArray[np.bool_]:
     """Return which requests were completed within the levels that are given; one token has no TPOT to miss."""
     good = requests.finish_ps >= 0
     if ttft_s is not None:
-        good &= requests.first_token_ps - requests.arrival_ps <= round(ttft_s * _PS_PER_S)
+        good &= requests.first_token_ps - requests.arrival_ps <= round(ttft_s * PS_PER_S)
     if tpot_s is not None:
         further = requests.output_tokens - 1
-        good &= requests.finish_ps - requests.first_token_ps <= further * round(tpot_s * _PS_PER_S)
+        good &= requests.finish_ps - requests.first_token_ps <= further * round(tpot_s * PS_PER_S)
     return good
 
 
@@ -39,7 +39,7 @@ def output_rates(requests: RequestColumns) -> Floats:
     """Return output tokens per second from arrival to last token, of the completed requests that took any time."""
     spent = requests.finish_ps - requests.arrival_ps
     done = (requests.finish_ps >= 0) & (spent > 0)
-    return requests.output_tokens[done] * float(_PS_PER_S) / spent[done]
+    return requests.output_tokens[done] * float(PS_PER_S) / spent[done]
 
 
 def jain_index(rates: Floats) -> float | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import FiniteFloat
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from archsim.metrics.row import Count, NonNegative, Row
 
 __all__ = [
     "AnswerFacts",
@@ -21,35 +21,28 @@ __all__ = [
     "ServingFacts",
 ]
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0)]
 
-
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-
-class PercentileFacts(_Row):
+class PercentileFacts(Row):
     """How percentiles of latencies were counted where requests are too many to be kept."""
 
     method: str
-    relative_error: Fraction
+    relative_error: NonNegative
     """The most by which a percentile may differ from that of the latencies themselves; means and sums do not."""
 
 
-class PrefixFacts(_Row):
+class PrefixFacts(Row):
     """What prompts found in the prefix cache."""
 
     prompt_tokens: Count
     """Of the prompts that were let in."""
     hit_tokens: Count
     """Of these, those that were there already."""
-    hit_share: Fraction
+    hit_share: NonNegative
     evicted_blocks: Count
     """Blocks of the trace's, with their tokens."""
 
 
-class DraftFacts(_Row):
+class DraftFacts(Row):
     """What came of guesses."""
 
     method: str
@@ -63,7 +56,7 @@ class DraftFacts(_Row):
     """Of a replica, beside what guesses."""
 
 
-class GapFacts(_Row):
+class GapFacts(Row):
     """Time between one emission of a running sequence and its next; percentiles from bins of 0.8 %, lower edges."""
 
     count: Count
@@ -74,17 +67,17 @@ class GapFacts(_Row):
     p99: FiniteFloat | None
 
 
-class GoodputFacts(_Row):
+class GoodputFacts(Row):
     """Requests that were served as well as promised."""
 
     slo_ttft_s: FiniteFloat | None
     slo_tpot_s: FiniteFloat | None
     requests_per_s: FiniteFloat | None
-    share: Fraction | None
+    share: NonNegative | None
     """Of all requests offered."""
 
 
-class EnergyFacts(_Row):
+class EnergyFacts(Row):
     """Energy of the completed requests, all of the run's together."""
 
     mean: FiniteFloat
@@ -92,7 +85,7 @@ class EnergyFacts(_Row):
     p99: FiniteFloat
 
 
-class MetricFacts(_Row):
+class MetricFacts(Row):
     """What was measured beyond latencies."""
 
     inter_token_s: GapFacts
@@ -106,10 +99,10 @@ class MetricFacts(_Row):
     mean_kv_blocks: FiniteFloat | None
 
 
-class ClassFacts(_Row):
+class ClassFacts(Row):
     """How requests of one class were served."""
 
-    share: Fraction
+    share: NonNegative
     """Of all requests, as asked for."""
     completed: Count
     ttft_p50_s: FiniteFloat | None
@@ -117,15 +110,15 @@ class ClassFacts(_Row):
     e2e_p50_s: FiniteFloat | None
 
 
-class AnswerFacts(_Row):
+class AnswerFacts(Row):
     """Requests that were answered from a cache."""
 
     requests: Count
-    share: Fraction
+    share: NonNegative
     """Of all offered."""
 
 
-class KvTierFacts(_Row):
+class KvTierFacts(Row):
     """What a tier of KV caches did; bytes and counts of all replicas."""
 
     name: str
@@ -144,24 +137,24 @@ class KvTierFacts(_Row):
     """Those that it gave up for others."""
     hit_tokens: Count
     """Of `prefix_cache.hit_tokens`, those that came from here."""
-    hit_share: Fraction
+    hit_share: NonNegative
     """Of the prompt tokens that were let in; what is left of `prefix_cache.hit_share` was in the chips' own blocks."""
     out_bytes: Count
     in_bytes: Count
     peak_bytes: Count
     """Most that lay there at once, replica by replica."""
-    time_s: Fraction
+    time_s: NonNegative
     """In which caches moved and no iteration ran, on average over replicas."""
 
 
-class ScalingFacts(_Row):
+class ScalingFacts(Row):
     """When replicas ran."""
 
     replicas: Count
     """All that there are."""
-    replica_seconds: Fraction
+    replica_seconds: NonNegative
     """Time in which replicas were not off, summed over them."""
-    mean_replicas: Fraction
+    mean_replicas: NonNegative
     starts: Count
     """Replicas that were started or taken back."""
     stops: Count
@@ -169,7 +162,7 @@ class ScalingFacts(_Row):
     """(seconds, replicas that run, start or finish what they have from then on)."""
 
 
-class ServingFacts(_Row):
+class ServingFacts(Row):
     """What techniques of the server did; None: not asked for."""
 
     prefix_cache: PrefixFacts | None = None

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import FiniteFloat
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from archsim.metrics.row import NonNegative, Row
 
 __all__ = ["Interval", "Uncertainty"]
 
-Share = Annotated[FiniteFloat, Field(ge=0)]
 
-
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Interval(_Row):
+class Interval(Row):
     """Where the measured value lies with the probability that `Uncertainty` states."""
 
     low: FiniteFloat
     high: FiniteFloat
 
 
-class Uncertainty(_Row):
+class Uncertainty(Row):
     """The error bar of a prediction: how far off the suites' rows of the same mechanisms were."""
 
-    level: Share
+    level: NonNegative
     """Probability that an interval holds the measured value."""
-    half_width: Share
+    half_width: NonNegative
     """Of ln(measured / predicted) of the time per output token."""
-    shares: dict[str, Share]
+    shares: dict[str, NonNegative]
     """Mechanism -> share of that time; they sum to 1."""
-    parts: dict[str, Share]
+    parts: dict[str, NonNegative]
     """Mechanism, `between` silicons, or reason of extrapolation -> its part of the half-width, added in quadrature."""
     extrapolated: list[str]
     """Where the design lies outside what was validated; empty: nowhere."""
