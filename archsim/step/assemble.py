@@ -10,9 +10,18 @@ from archsim.errors import SimulationError
 from archsim.hardware.level import Level
 from archsim.hardware.system import System
 from archsim.mapping.plan import Plan, Segment, Task
-from archsim.metrics.ledger import Books, check_balance
+from archsim.metrics.ledger import Books
 from archsim.network.collectives import CollectiveFacts
-from archsim.step.books import Accounts, beside_books, engine_books, level_books, link_books, near_books
+from archsim.step.books import (
+    Accounts,
+    beside_books,
+    closed_books,
+    engine_books,
+    level_books,
+    link_books,
+    near_books,
+    total_books,
+)
 from archsim.step.exchange import Exchanges
 from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.work import Service, Work
@@ -67,7 +76,7 @@ def assemble(
     )
     books: Books = {}
     for scope, place, accounts in served:
-        books[scope.name] = _balanced(scope, accounts, timeline.gaps.get(place, Counter()), timeline.time_ps)
+        books[scope.name] = closed_books(scope, accounts, timeline.gaps.get(place, Counter()), timeline.time_ps)
         _check_rounding(scope, books[scope.name], jobs=pieces)
     books |= _link_books(links, [(facts, count) for _, facts, count in exchanged], timeline, jobs=pieces)
     return StepRecord(
@@ -133,7 +142,7 @@ def chip_rows(works: dict[Task, Work], fold: Fold, system: System) -> Iterator[R
     """Yield what *fold* serves on each of its scopes, of a plan whose kernels do *works*."""
     for name, pipe in system.pipes.items():
         own = system.levels[pipe.level]
-        accounts = _total(
+        accounts = total_books(
             (books, fold.chips * fold.counts[task])
             for task, work in fold.works.items()
             for service in work.services
@@ -161,14 +170,14 @@ def _engine_rows(works: dict[Task, Work], fold: Fold, system: System) -> Iterato
     engines = {"matrix": peak, "vector": system.vector_rate}
     for name, flop_per_s in engines.items():
         if flop_per_s:
-            accounts = _total(
+            accounts = total_books(
                 (engine_books(work, system, matrix_peak=peak).get(name, {}), fold.chips * fold.counts[task])
                 for task, work in fold.works.items()
             )
             yield _engine(fold, name, flop_per_s), (fold.rank, name), accounts
     for units in system.near.values():
         near = ((near_books(work, units), fold.chips * fold.counts[task]) for task, work in fold.works.items())
-        yield _engine(fold, units.name, units.peak_flop_per_s), (fold.rank, units.name), _total(near)
+        yield _engine(fold, units.name, units.peak_flop_per_s), (fold.rank, units.name), total_books(near)
 
 
 def _engine(fold: Fold, name: str, flop_per_s: int) -> Scope:
@@ -192,26 +201,10 @@ def _link_books(
     for index, (scope, key) in enumerate(zip(links, alike, strict=True)):
         if key not in known:
             accounts = link_books(exchanged, index, int(scope.peak_per_s))
-            known[key] = _balanced(scope, accounts, gaps, timeline.time_ps)
+            known[key] = closed_books(scope, accounts, gaps, timeline.time_ps)
             _check_rounding(scope, known[key], jobs=jobs)
         books[scope.name] = known[key]
     return books
-
-
-def _total(parts: Iterator[tuple[Accounts, int]]) -> Accounts:
-    total: Accounts = {}
-    for accounts, count in parts:
-        for account, amount in accounts.items():
-            total[account] = total.get(account, 0.0) + amount * count
-    return total
-
-
-def _balanced(scope: Scope, served: Accounts, gaps: Counter[str], time_ps: int) -> Accounts:
-    accounts = dict(served)
-    for account, picoseconds in gaps.items():
-        accounts[account] = accounts.get(account, 0.0) + scope.peak_per_s * picoseconds / PS_PER_S
-    check_balance(scope.name, accounts, booked=scope.peak_per_s * time_ps / PS_PER_S)
-    return accounts
 
 
 def _check_rounding(scope: Scope, accounts: Accounts, *, jobs: int) -> None:

@@ -8,17 +8,29 @@ of a picosecond lost to rounding up to `rounding`. Each amount has its own formu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from archsim.dram.facts import CAUSES
 from archsim.hardware.level import Level
 from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
+from archsim.metrics.ledger import check_balance
 from archsim.network.collectives import CollectiveFacts
+from archsim.step.record import Scope
 from archsim.step.work import Service, Work
 from archsim.units import PS_PER_S
 
-__all__ = ["Accounts", "account_of", "beside_books", "engine_books", "level_books", "link_books", "near_books"]
+__all__ = [
+    "Accounts",
+    "account_of",
+    "beside_books",
+    "closed_books",
+    "engine_books",
+    "level_books",
+    "link_books",
+    "near_books",
+    "total_books",
+]
 
 Accounts = dict[str, float]
 
@@ -119,3 +131,24 @@ def link_books(facts: Iterable[tuple[CollectiveFacts, int]], index: int, bytes_p
         accounts["latency"] += waited * count
         accounts["network"] += (span - carried - waited) * count
     return {account: amount for account, amount in accounts.items() if amount}
+
+
+def total_books(parts: Iterable[tuple[Accounts, int]]) -> Accounts:
+    """Return the sum of *parts*, each accounts and how often they count."""
+    total: Accounts = {}
+    for accounts, count in parts:
+        for account, amount in accounts.items():
+            total[account] = total.get(account, 0.0) + amount * count
+    return total
+
+
+def closed_books(scope: Scope, served: Accounts, gaps: Mapping[str, int], time_ps: int) -> Accounts:
+    """Return what *scope* has *served* in *time_ps* with its *gaps*, account -> picoseconds, booked at its peak.
+
+    Raises `SimulationError` where the accounts do not add up to peak x time.
+    """
+    accounts = dict(served)
+    for account, picoseconds in gaps.items():
+        accounts[account] = accounts.get(account, 0.0) + scope.peak_per_s * picoseconds / PS_PER_S
+    check_balance(scope.name, accounts, booked=scope.peak_per_s * time_ps / PS_PER_S)
+    return accounts

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from archsim.hardware.system import System
-from archsim.step.work import Chunk, Held, Reads
+from archsim.step.chunks import Chunk, Held, Reads
 
 __all__ = ["Feed", "Place", "feeds_of"]
 

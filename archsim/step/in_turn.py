@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from archsim.metrics.ledger import Books
+from archsim.step.books import total_books
 from archsim.step.record import StepRecord
 from archsim.units import PS_PER_S
 
@@ -15,22 +15,17 @@ __all__ = ["in_turn", "waited"]
 
 def in_turn(first: StepRecord, others: Sequence[tuple[StepRecord, int]]) -> StepRecord:
     """Return *first* followed by each of *others* so many times; all are of the same scopes."""
-    books: Books = {scope: dict(accounts) for scope, accounts in first.books.items()}
+    if any(record.scopes != first.scopes for record, _ in others):
+        raise AssertionError("iterations of different parts do not follow each other as one")
+    parts = ((first, 1), *others)
+    books = {scope: total_books((record.books[scope], times) for record, times in parts) for scope in first.books}
     flops = Counter(dict(first.matrix_flops))
     uses = list(first.uses)
     for record, times in others:
-        if record.scopes != first.scopes:
-            raise AssertionError("iterations of different parts do not follow each other as one")
-        for scope, accounts in record.books.items():
-            mine = books[scope]
-            for account, amount in accounts.items():
-                mine[account] = mine.get(account, 0.0) + times * amount
         for dtype, count in record.matrix_flops:
             flops[dtype] += times * count
         uses += [replace(use, count=times * use.count) for use in record.uses]
-    collectives = dict.fromkeys(
-        kind for record in (first, *(each for each, _ in others)) for kind in record.collectives
-    )
+    collectives = dict.fromkeys(kind for record, _ in parts for kind in record.collectives)
     return replace(
         first,
         time_ps=first.time_ps + sum(times * record.time_ps for record, times in others),

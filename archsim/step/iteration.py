@@ -19,9 +19,10 @@ from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
 from archsim.network.collectives import CollectiveFacts
+from archsim.step.chunks import Chunk, Held
 from archsim.step.exchange import Exchanges
 from archsim.step.feeds import Feed, Place, feeds_of
-from archsim.step.work import Chunk, Held, Work
+from archsim.step.work import Work
 
 __all__ = ["Iteration", "Lap"]
 

@@ -16,15 +16,14 @@ from dataclasses import replace
 from archsim.errors import SimulationError
 from archsim.hardware.system import System
 from archsim.mapping.plan import Pipeline
-from archsim.metrics.ledger import Books, check_balance
+from archsim.metrics.ledger import Books
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.assemble import link_scopes
-from archsim.step.books import Accounts
+from archsim.step.books import Accounts, closed_books, total_books
 from archsim.step.exchange import returns_of, sends_of
 from archsim.step.record import ChannelUse, Scope, StepRecord
 from archsim.step.simulate import simulate_steps
 from archsim.step.stages import DRAINED, PIPELINES, Schedule
-from archsim.units import PS_PER_S
 
 __all__ = ["simulate_pipeline"]
 
@@ -72,8 +71,8 @@ def _chip_books(pipeline: Pipeline, runs: Runs, schedule: Schedule) -> Books:
         read = sum(plan.useful_weight_bytes for plan in pipeline.stages[stage])
         for scope in of_stage[0].scopes:
             if scope.kind != "link":
-                accounts = _once(_total(of_stage, scope), needed, read)
-                books[scope.name] = _closed(scope, accounts, gaps, schedule.time_ps)
+                accounts = _once(_served(of_stage, scope), needed, read)
+                books[scope.name] = closed_books(scope, accounts, gaps, schedule.time_ps)
     return books
 
 
@@ -106,26 +105,15 @@ def _link_books(links: tuple[Scope, ...], runs: Runs, sends: Sends, schedule: Sc
 
 
 def _link_book(scope: Scope, runs: Runs, sent: int, schedule: Schedule) -> Accounts:
-    by_stage = [_total(of_stage, scope) for of_stage in runs]
+    by_stage = [_served(of_stage, scope) for of_stage in runs]
     carried = [accounts.get("useful", 0.0) for accounts in by_stage]
     owner = carried.index(max(carried))
-    own = _closed(scope, by_stage[owner], schedule.gaps[owner], schedule.time_ps)
+    own = closed_books(scope, by_stage[owner], schedule.gaps[owner], schedule.time_ps)
     return _displaced(scope, own, sum(carried) - carried[owner] + sent)
 
 
-def _total(of_stage: Sequence[StepRecord], scope: Scope) -> Accounts:
-    total: Accounts = {}
-    for run in of_stage:
-        for account, amount in run.books[scope.name].items():
-            total[account] = total.get(account, 0.0) + amount
-    return total
-
-
-def _closed(scope: Scope, accounts: Accounts, gaps: Counter[str], time_ps: int) -> Accounts:
-    for account, picoseconds in gaps.items():
-        accounts[account] = accounts.get(account, 0.0) + scope.peak_per_s * picoseconds / PS_PER_S
-    check_balance(scope.name, accounts, booked=scope.peak_per_s * time_ps / PS_PER_S)
-    return accounts
+def _served(of_stage: Sequence[StepRecord], scope: Scope) -> Accounts:
+    return total_books((run.books[scope.name], 1) for run in of_stage)
 
 
 def _displaced(scope: Scope, accounts: Accounts, foreign: float) -> Accounts:

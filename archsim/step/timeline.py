@@ -18,7 +18,7 @@ from archsim.metrics.ledger import gaps_of
 from archsim.metrics.timeline import Slice
 from archsim.network.collectives import CollectiveFacts
 from archsim.step.assemble import Fold, chip_rows, folds_of, link_scopes
-from archsim.step.books import Accounts, link_books
+from archsim.step.books import Accounts, link_books, total_books
 from archsim.step.channel_tracks import group_slices, groups_of
 from archsim.step.exchange import sends_of
 from archsim.step.offload import offloaded
@@ -152,11 +152,7 @@ def _booked(done: Simulated, fold: Fold) -> dict[tuple[Task, str], Accounts]:
 def _lap_accounts(
     done: Simulated, booked: dict[tuple[Task, str], Accounts], part: str, *, lap: int, rank: int
 ) -> Accounts:
-    total: Accounts = {}
-    for task in done.tasks(lap, rank):
-        for account, amount in booked.get((task, part), {}).items():
-            total[account] = total.get(account, 0.0) + amount
-    return total
+    return total_books((booked.get((task, part), {}), 1) for task in done.tasks(lap, rank))
 
 
 def _waits(

@@ -7,62 +7,24 @@ on-chip staging divided by the runtime's pipeline depth.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypedDict
 
 from archsim.dram.facts import Access, ChannelFacts
 from archsim.hardware.level import Level
 from archsim.hardware.nearmem import NearUnits
 from archsim.hardware.system import System
 from archsim.mapping.plan import Near, Plan, Task, Transfer
+from archsim.step.chunks import Chunk, Held, Piece, chunk_of, cut_time, cut_transfer, on_pipes
 from archsim.step.exchange import Exchanges, is_overlapped
-from archsim.units import picoseconds_for
 
-__all__ = ["Chunk", "Early", "Held", "Reads", "Service", "Work", "landings_of", "work_of", "works_of"]
+__all__ = ["Service", "Work", "alone_ps", "landings_of", "work_of", "works_of"]
 
 MOST_CHUNKS = 32
 """A2: a kernel is cut into at most 32 chunks; coarser than a real tile, it overstates fill and drain by 1/32."""
 
 _KEPT_WORKS = 2048
 """Tasks whose work a system keeps, some 5 KB each."""
-
-Held = tuple[tuple[str, int], ...]
-"""(pipe, duration in ps) of what one access holds at once."""
-Reads = tuple[tuple[Held, int], ...]
-"""(what is held, latency to the first byte in ps) of each level read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Early:
-    """What a chunk reads of a memory with a prefetch buffer of its own."""
-
-    level: str
-    bytes: int
-    held: Held
-    latency_ps: int
-    lands: Held
-    """What its being written to another memory on the way holds, if anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One pipeline stage of a kernel."""
-
-    streamed: Reads
-    """Reads that depend on no earlier task: weights, which a runtime may prefetch."""
-    bound: Reads
-    """Reads of what earlier tasks produced."""
-    streamed_bytes: int
-    bound_bytes: int
-    matrix_ps: int
-    vector_ps: int
-    near: Held
-    """Near-memory units and how long they compute."""
-    writes: tuple[Held, ...]
-    early: tuple[Early, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +120,17 @@ def work_of(task: Task, system: System, *, least_chunks: int = 1) -> Work:
     """Return the work of one kernel, in at least so many chunks."""
     count = max(least_chunks, _chunk_count(task, system))
     facts = {name: _sustained(task, level, system) for name, level in system.levels.items() if _uses(task, name)}
-    pieces = {t: _cut(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
+    pieces = {t: cut_transfer(t, count, system.levels[t.level], facts[t.level]) for t in task.transfers}
     padded = _padded_flops(task, system)
-    matrix = _cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
-    vector = _cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
+    matrix = cut_time(padded, count, system.sustained_matrix_rate(task.matrix_dtype) if padded else 1)
+    vector = cut_time(task.vector_flops, count, system.vector_rate if task.vector_flops else 1)
     near = _near_times(task, count, system)
     # Cut in whole rows, all but a few chunks of a kernel are equal: each kind is made once.
     kinds = [
         (tuple(cut[index] for cut in pieces.values()), matrix[index], vector[index], near[index])
         for index in range(count)
     ]
-    made = {kind: _chunk(kind, pieces, system.levels, facts) for kind in dict.fromkeys(kinds)}
+    made = {kind: chunk_of(kind, pieces, system.levels, facts) for kind in dict.fromkeys(kinds)}
     chunks = tuple(made[kind] for kind in kinds)
     services = tuple(_service(t, pieces[t], system.levels[t.level], facts[t.level]) for t in task.transfers if t.bytes)
     return Work(
@@ -214,7 +176,7 @@ def _near_times(task: Task, count: int, system: System) -> list[Held]:
     if task.near is None or not task.near.flops:
         return [()] * count
     units: NearUnits = system.near[task.near.memory]
-    times = _cut_time(task.near.flops, count, units.flop_per_s(task.matrix_dtype))
+    times = cut_time(task.near.flops, count, units.flop_per_s(task.matrix_dtype))
     return [((units.name, duration),) for duration in times]
 
 
@@ -240,106 +202,11 @@ def _accesses(task: Task, level: Level) -> tuple[Access, ...]:
     )
 
 
-Piece = tuple[int, int, int]
-"""(moved bytes, busiest channel's bytes, picoseconds) of one transfer in one chunk."""
-
-
-def _cut(transfer: Transfer, count: int, level: Level, facts: ChannelFacts) -> list[Piece]:
-    # Cuts fall on whole rows of granules, so that only the last piece can load the channels unevenly.
-    level = replace(level, interleave_bytes=transfer.granule_bytes) if transfer.granule_bytes else level
-    moved = level.moved_bytes(transfer.bytes, max(1, transfer.run_bytes))
-    rows = moved // level.row_bytes
-    edges = [index * rows // count * level.row_bytes for index in range(count)] + [moved]
-    sizes = [after - before for before, after in itertools.pairwise(edges)]
-    busiest = [level.busiest_bytes(size) for size in sizes]
-    return [(size, most, level.duration_ps(most, facts)) for size, most in zip(sizes, busiest, strict=True)]
-
-
-def _cut_time(flops: int, count: int, flop_per_s: int) -> list[int]:
-    edges = [index * flops // count for index in range(count + 1)]
-    return [picoseconds_for(after - before, flop_per_s) for before, after in itertools.pairwise(edges)]
-
-
 def _padded_flops(task: Task, system: System) -> int:
     # A3: fewer rows than a tile cost the matrix engine a whole tile. Beyond that, partial tiles count pro rata: a large
     # product is spread over many tiles, of which the last row of tiles is a small part.
     rows, tile = task.matrix_rows, system.row_tile
     return task.matrix_flops * tile // rows if 0 < rows < tile else task.matrix_flops
-
-
-class _Moved(TypedDict):
-    """What a chunk moves."""
-
-    streamed: Reads
-    bound: Reads
-    streamed_bytes: int
-    bound_bytes: int
-    writes: tuple[Held, ...]
-    early: tuple[Early, ...]
-
-
-_Kind = tuple[tuple[Piece, ...], int, int, Held]
-"""What makes a chunk: a piece of every transfer, and the time of matrix, vector and near engines."""
-
-
-def _chunk(
-    kind: _Kind, transfers: Iterable[Transfer], levels: dict[str, Level], facts: dict[str, ChannelFacts]
-) -> Chunk:
-    pieces, matrix_ps, vector_ps, near = kind
-    mine = dict(zip(transfers, pieces, strict=True))
-    return Chunk(**_moved(mine, levels, facts), matrix_ps=matrix_ps, vector_ps=vector_ps, near=near)
-
-
-def _moved(mine: dict[Transfer, Piece], levels: dict[str, Level], facts: dict[str, ChannelFacts]) -> _Moved:
-    early = {t: piece for t, piece in mine.items() if t.ahead}
-    read = {t: piece for t, piece in mine.items() if not t.ahead and not t.write}
-    streamed = {t: piece for t, piece in read.items() if (t.tensor == "weights" and not t.late) or t.staged_by}
-    bound = {t: piece for t, piece in read.items() if t not in streamed}
-    written = {t: piece for t, piece in mine.items() if t.write and not t.staged_by}
-    landing = {t: piece for t, piece in mine.items() if t.write and t.staged_by}
-    return _Moved(
-        streamed=tuple((held, facts[level].first_access_ps) for level, held in _held(streamed, levels).items()),
-        bound=tuple((held, facts[level].first_access_ps) for level, held in _held(bound, levels).items()),
-        streamed_bytes=_staged(streamed, levels),
-        bound_bytes=_staged(bound, levels),
-        writes=tuple(_held(written, levels).values()),
-        early=tuple(_early(early, landing, levels, facts)),
-    )
-
-
-def _early(
-    read: dict[Transfer, Piece],
-    landing: dict[Transfer, Piece],
-    levels: dict[str, Level],
-    facts: dict[str, ChannelFacts],
-) -> Iterator[Early]:
-    for level, held in _held(read, levels).items():
-        size = sum(moved for transfer, (moved, _, _) in read.items() if transfer.level == level)
-        on_the_way = {transfer: piece for transfer, piece in landing.items() if transfer.staged_by == level}
-        lands = next(iter(_held(on_the_way, levels).values()), ())
-        yield Early(level, size, held, facts[level].first_access_ps, lands)
-
-
-def _staged(pieces: dict[Transfer, Piece], levels: dict[str, Level]) -> int:
-    """Return the bytes that come to the chip: what units read from their arrays does not."""
-    return sum(moved for transfer, (moved, _, _) in pieces.items() if not levels[transfer.level].inside)
-
-
-def _held(pieces: dict[Transfer, Piece], levels: dict[str, Level]) -> dict[str, Held]:
-    durations: dict[str, list[int]] = {}
-    for transfer, (moved, _, duration) in pieces.items():
-        if moved:
-            durations.setdefault(transfer.level, []).append(duration)
-    return {level: _on_pipes(levels[level], each) for level, each in durations.items()}
-
-
-def _on_pipes(level: Level, durations: Iterable[int]) -> Held:
-    each = list(durations)
-    return tuple((pipe, sum(_share(ps, share) for ps in each)) for pipe, share in level.pipes)
-
-
-def _share(duration_ps: int, share: Fraction) -> int:
-    return -(-duration_ps * share.numerator // share.denominator)
 
 
 def _service(transfer: Transfer, cut: list[Piece], level: Level, facts: ChannelFacts) -> Service:
@@ -349,7 +216,7 @@ def _service(transfer: Transfer, cut: list[Piece], level: Level, facts: ChannelF
         useful_bytes=transfer.useful_bytes,
         moved_bytes=sum(moved for moved, _, _ in cut),
         busiest_bytes=sum(most for _, most, _ in cut),
-        held=_on_pipes(level, [duration for moved, _, duration in cut if moved]),
+        held=on_pipes(level, [duration for moved, _, duration in cut if moved]),
         pieces=sum(1 for moved, _, _ in cut if moved),
         facts=facts,
         granule_bytes=transfer.granule_bytes or level.interleave_bytes,
@@ -370,7 +237,7 @@ def alone_ps(work: Work, system: System) -> int:
     return max(computed, written) + work.exposed_ps
 
 
-def _reserve(held: tuple[tuple[str, int], ...], now: int, free: dict[str, int], system: System) -> int:
+def _reserve(held: Held, now: int, free: dict[str, int], system: System) -> int:
     ends = now
     done: set[str] = set()
     for pipe, duration in held:
