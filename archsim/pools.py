@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from archsim.economics.spec import load_economics
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.files import digest_of
-from archsim.hardware.lent import lent
+from archsim.hardware.capacity import lent
 from archsim.hardware.pools import design_toml
 from archsim.hardware.pools_spec import PoolsSpec
 from archsim.placed import Placed, Traffic

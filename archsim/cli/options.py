@@ -85,7 +85,7 @@ def design_of(name: str, overrides: tuple[str, ...], *, assume: bool) -> Design:
     design = load_design(name, overrides)
     if not assume:
         return design
-    from archsim.hardware.assumed import with_assumed_capacity
+    from archsim.hardware.capacity import with_assumed_capacity
     from archsim.hardware.spec import SystemSpec
 
     if isinstance(design, SystemSpec):

@@ -11,10 +11,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from archsim.dram.facts import CAUSES, ChannelFacts, Phase
+from archsim.units import PS_PER_S
 
 __all__ = ["sustain_closed_form"]
-
-_PS_PER_S = 10**12
 
 
 def sustain_closed_form(
@@ -37,7 +36,7 @@ def sustain_closed_form(
     if not 0 <= refresh_cycle_ps < refresh_interval_ps:
         raise ValueError(f"a refresh of {refresh_cycle_ps} ps does not fit its interval of {refresh_interval_ps} ps")
     refresh = Fraction(refresh_cycle_ps, refresh_interval_ps)
-    flowing = min(Fraction(1), Fraction(phase.window_bytes * _PS_PER_S, latency_ps) / peak_bytes_per_s)
+    flowing = min(Fraction(1), Fraction(phase.window_bytes * PS_PER_S, latency_ps) / peak_bytes_per_s)
     shares = {"refresh": refresh, "latency": (1 - refresh) * (1 - flowing)}
     transfer = (1 - refresh) * flowing
     unit = transfer.denominator * shares["refresh"].denominator * shares["latency"].denominator

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from archsim.units import PS_PER_S
+
 __all__ = ["CLASSES", "COMMANDS", "Constraint", "Device", "class_of"]
 
 COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "ACT2", "CASR", "CASW")
@@ -93,10 +95,14 @@ class Device:
         """Length of a tick."""
         return self.clock_ps / self.ticks_per_clock
 
+    def ticks_for(self, picoseconds: int) -> int:
+        """Return the whole ticks that *picoseconds* take, rounded up."""
+        return -int(-picoseconds // self.tick_ps)
+
     @property
     def peak_bytes_per_s(self) -> Fraction:
         """Pin rate times width of the channel."""
-        return self.lanes * self.transaction_bytes * 10**12 / (self.burst_ticks * self.tick_ps)
+        return self.lanes * self.transaction_bytes * PS_PER_S / (self.burst_ticks * self.tick_ps)
 
     @property
     def capacity_bytes(self) -> int:

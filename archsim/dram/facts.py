@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["CAUSES", "Access", "ChannelFacts", "Phase"]
+__all__ = ["CAUSES", "Access", "ChannelFacts", "Phase", "together_on_channel"]
 
 CAUSES = ("refresh", "row", "activate", "bank_group", "turnaround", "command_bus", "queue", "latency")
 """Why a data bus stands still while its channel has work, in the order of the ledger's accounts."""
@@ -59,3 +59,11 @@ class ChannelFacts:
     def sustained(self) -> Fraction:
         """Share of peak that the phase sustains."""
         return Fraction(self.transfer, self.total)
+
+
+def together_on_channel(run: int, *, channels: int, granule: int) -> int:
+    """Return how much of a contiguous *run* lies together on one of *channels* that take turns every *granule*.
+
+    All three are in one unit. A run over all channels is contiguous on each of them, granule after granule.
+    """
+    return run // channels if run >= channels * granule else min(run, granule)

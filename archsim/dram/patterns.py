@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archsim.dram.facts import Access
+from archsim.dram.facts import Access, together_on_channel
 from archsim.dram.streams import Domain, Stream, draws, make_stream
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import parse_quantity
@@ -188,7 +188,7 @@ def on_one_channel(
 
     def local(run_bytes: int) -> int:
         units = -(-run_bytes // unit_bytes)
-        here = units // channels if units >= channels * granule else min(units, granule)
+        here = together_on_channel(units, channels=channels, granule=granule)
         return max(run_bytes * here // units, 1)
 
     return tuple(Access(access.bytes, local(access.run_bytes), access.write) for access in accesses)

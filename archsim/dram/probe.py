@@ -220,11 +220,12 @@ def probe(channel: MemoryChannel, profile: Profile, load: Load) -> Probe:
         local * channel.channels, unit, channel.address_map.lowest_row_bit() + (channel.channels - 1).bit_length()
     )
     stream = load.pattern.make(load.requests, domain)
-    back = -int(-load.latency_ps // device.tick_ps)
     parts = _spread(stream, channel)
     window = max(load.window_bytes // unit, min(load.window_bytes, 1))
     runs = [
-        simulate(device, channel.address_map, profile, part, window=window, return_ticks=back)
+        simulate(
+            device, channel.address_map, profile, part, window=window, return_ticks=device.ticks_for(load.latency_ps)
+        )
         for part in parts
         if part.index.size
     ]

@@ -23,7 +23,7 @@ from archsim.dram.address import AddressMap, default_map, parse_map
 from archsim.dram.build import DeviceOptions, build_device, standard_named
 from archsim.dram.channel import ChannelRun, simulate
 from archsim.dram.device import CLASSES, Device
-from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
+from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase, together_on_channel
 from archsim.dram.memo import key_of, recall, remember, shipped
 from archsim.dram.profile import Profile
 from archsim.dram.standards import Standard
@@ -177,8 +177,7 @@ def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
 
 def local_run(channel: MemoryChannel, run_bytes: int) -> int:
     """Return the bytes of a run that lie together on one channel: a transaction to `LONG_RUN_BYTES`."""
-    granule = channel.interleave_bytes
-    local = run_bytes // channel.channels if run_bytes >= channel.channels * granule else min(run_bytes, granule)
+    local = together_on_channel(run_bytes, channels=channel.channels, granule=channel.interleave_bytes)
     return min(max(local, channel.device.transaction_bytes), LONG_RUN_BYTES)
 
 
@@ -193,8 +192,9 @@ def run_phase(channel: MemoryChannel, profile: Profile, phase: Phase, *, request
     device = channel.device
     window = max(phase.window_bytes // device.transaction_bytes, 1)
     stream = phase_stream(channel, phase.accesses, requests)
-    back = -int(-phase.latency_ps // device.tick_ps)
-    return simulate(device, channel.address_map, profile, stream, window=window, return_ticks=back)
+    return simulate(
+        device, channel.address_map, profile, stream, window=window, return_ticks=device.ticks_for(phase.latency_ps)
+    )
 
 
 def phase_stream(channel: MemoryChannel, accesses: tuple[Access, ...], requests: int) -> Stream:

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 from archsim.dram.blend import blended, sustain_mixture
 from archsim.dram.closed_form import sustain_closed_form
-from archsim.dram.facts import Access, ChannelFacts, Phase
+from archsim.dram.facts import Access, ChannelFacts, Phase, together_on_channel
 from archsim.dram.flash import Flash, sustain_flash
 from archsim.dram.profile import profile_named
 from archsim.dram.sram import Sram, sustain_sram
 from archsim.dram.standards import STANDARDS
-from archsim.dram.sustain import memory_channel
+from archsim.dram.sustain import MemoryChannel, memory_channel
 from archsim.errors import InputError, Problem
 from archsim.hardware.memory_spec import FlashSpec, MemoryDeviceSpec, MemorySpec, SramSpec
 
-__all__ = ["Stack", "answer_of", "fidelity_of", "flash_of", "sram_of", "stack_alone", "stack_of"]
+__all__ = ["Stack", "answer_of", "channel_of", "fidelity_of", "flash_of", "sram_of", "stack_alone", "stack_of"]
 
 Answer = Callable[[Phase], ChannelFacts]
 
@@ -106,16 +106,22 @@ def sram_of(device: MemoryDeviceSpec, sram: SramSpec, stack: Stack) -> Sram:
     )
 
 
-def _command_answer(spec: MemorySpec) -> Answer:
-    channel = memory_channel(
+def channel_of(spec: MemorySpec, *, pin_bits_per_s: int) -> MemoryChannel:
+    """Return the DRAM channel of *spec* at a rate of its pins. Raises `InputError` as `memory_channel` does."""
+    return memory_channel(
         spec.device.standard,
-        pin_bits_per_s=int(spec.channel_peak_bytes_per_s * 8 / spec.channel_bits),
+        pin_bits_per_s=pin_bits_per_s,
         channel_bits=spec.channel_bits,
         channels=spec.channels,
         interleave_bytes=spec.interleave_bytes,
         channel_bytes=spec.stack_bytes // spec.channels_per_stack,
         map_text=spec.address_map,
     )
+
+
+def _command_answer(spec: MemorySpec) -> Answer:
+    # Vias may carry less than the pins (H1).
+    channel = channel_of(spec, pin_bits_per_s=int(spec.channel_peak_bytes_per_s * 8 / spec.channel_bits))
     return partial(sustain_mixture, channel, profile_named(spec.controller, place="controller"))
 
 
@@ -130,16 +136,11 @@ def _flash_answer(spec: MemorySpec, table: FlashSpec, *, place: str) -> Answer:
         return sustain_flash(flash, phase, ahead=True, force_writes=forced, place=place).channel
 
     def answer(phase: Phase) -> ChannelFacts:
-        accesses = tuple(replace(a, run_bytes=min(_on_one_channel(spec, a.run_bytes), longest)) for a in phase.accesses)
+        local = partial(together_on_channel, channels=spec.channels, granule=spec.interleave_bytes)
+        accesses = tuple(replace(a, run_bytes=min(local(a.run_bytes), longest)) for a in phase.accesses)
         return blended(accesses, lambda mixture: canonical(replace(phase, accesses=_in_pages(mixture, flash))))
 
     return answer
-
-
-def _on_one_channel(spec: MemorySpec, run_bytes: int) -> int:
-    """Return the bytes of a run that lie together on one channel."""
-    granule = spec.interleave_bytes
-    return run_bytes // spec.channels if run_bytes >= spec.channels * granule else min(run_bytes, granule)
 
 
 def _in_pages(mixture: tuple[Access, ...], flash: Flash) -> tuple[Access, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
 from archsim.hardware.answers import answer_of
@@ -93,12 +94,10 @@ def memory_level(name: str, spec: MemorySpec, chip: ChipSpec) -> Level:
     # A9: what the chip has in flight is spread evenly over the channels.
     window_bytes = max((spec.outstanding_bytes or chip.bytes_in_flight) // spec.channels, spec.device.burst_bytes)
     answer = answer_of(spec, place=f"{chip.name}: memory.{name}")
-    memo: dict[tuple[Access, ...], ChannelFacts] = {}
 
+    @cache
     def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
-        if accesses not in memo:
-            memo[accesses] = answer(Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps))
-        return memo[accesses]
+        return answer(Phase(accesses, window_bytes=window_bytes, latency_ps=spec.round_trip_ps))
 
     def sustain_in_part(accesses: tuple[Access, ...], cores: Fraction) -> ChannelFacts:
         window = max(int(window_bytes * cores), 1)

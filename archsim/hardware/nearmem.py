@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 
 from archsim.dram.all_bank import AllBank, all_bank_facts, broadcast_facts, column_ticks
 from archsim.dram.facts import CAUSES, Access, ChannelFacts, Phase
-from archsim.dram.sustain import MemoryChannel, memory_channel
+from archsim.dram.sustain import MemoryChannel
 from archsim.errors import InputError, Problem
-from archsim.hardware.answers import answer_of
+from archsim.hardware.answers import answer_of, channel_of
 from archsim.hardware.level import Level
 from archsim.hardware.memory_spec import MemorySpec
 from archsim.hardware.near_spec import LOCK_STEP, NearMemorySpec
@@ -97,24 +98,12 @@ def near_levels(units: Mapping[str, NearUnits], levels: Mapping[str, Level], chi
     return routes
 
 
-def _channel(memory: MemorySpec) -> MemoryChannel:
-    return memory_channel(
-        memory.device.standard,
-        pin_bits_per_s=memory.pin_bits_per_s,
-        channel_bits=memory.channel_bits,
-        channels=memory.channels,
-        interleave_bytes=memory.interleave_bytes,
-        channel_bytes=memory.stack_bytes // memory.channels_per_stack,
-        map_text=memory.address_map,
-    )
-
-
 def _units(name: str, spec: NearMemorySpec, memory: MemorySpec) -> NearUnits:
     places, per_place, buses = memory.stacks, 1, 1
     if spec.level == "channel":
         places = memory.channels
     elif spec.level in LOCK_STEP:
-        channel = _channel(memory)
+        channel = channel_of(memory, pin_bits_per_s=memory.pin_bits_per_s)
         places, per_place, buses = channel.channels, _units_of_channel(spec, channel), channel.device.lanes
     held = (memory.assumed_bytes or memory.capacity_bytes) // (places * per_place)
     grain = per_place if spec.level in LOCK_STEP else memory.channels // places
@@ -159,17 +148,14 @@ def _lock_step(unit: NearUnits, channel: MemoryChannel) -> AllBank:
 
 
 def _lock_step_array(unit: NearUnits, memory: MemorySpec) -> Level:
-    channel = _channel(memory)
+    channel = channel_of(memory, pin_bits_per_s=memory.pin_bits_per_s)
     mode = _lock_step(unit, channel)
     burst = unit.units_per_place * channel.device.transaction_bytes
     ticks, _ = column_ticks(mode)
-    memo: dict[int, ChannelFacts] = {}
 
+    @cache
     def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
-        run = min(access.run_bytes for access in accesses)
-        if run not in memo:
-            memo[run] = all_bank_facts(mode, run)
-        return memo[run]
+        return all_bank_facts(mode, min(access.run_bytes for access in accesses))
 
     peak = burst * PS_PER_S / (ticks * channel.device.tick_ps)
     return Level(unit.array, unit.places, burst, burst, Fraction(peak), sustain, inside=True)
@@ -181,12 +167,10 @@ def _whole_channels(unit: NearUnits, memory: MemorySpec, chip: ChipSpec) -> Leve
     per_place = memory.channels // unit.places
     window = max((spec.bytes_in_flight or 0) // per_place, memory.device.burst_bytes)
     answer = answer_of(inside, place=f"{chip.name}: near_memory.{unit.name}")
-    memo: dict[tuple[Access, ...], ChannelFacts] = {}
 
+    @cache
     def sustain(accesses: tuple[Access, ...]) -> ChannelFacts:
-        if accesses not in memo:
-            memo[accesses] = answer(Phase(accesses, window_bytes=window, latency_ps=spec.round_trip_ps or 0))
-        return memo[accesses]
+        return answer(Phase(accesses, window_bytes=window, latency_ps=spec.round_trip_ps or 0))
 
     burst = per_place * memory.device.burst_bytes
     peak = per_place * inside.channel_peak_bytes_per_s
@@ -202,7 +186,7 @@ def _operands(unit: NearUnits, host: Level, memory: MemorySpec) -> Level:
         link = ((f"{unit.memory}.link", Fraction(1)),)
         return Level(unit.io, 1, 1, 1, Fraction(spec.link_bytes_per_s), lambda _accesses: free, link)
     if spec.level in LOCK_STEP:
-        facts = broadcast_facts(_lock_step(unit, _channel(memory)))
+        facts = broadcast_facts(_lock_step(unit, channel_of(memory, pin_bits_per_s=memory.pin_bits_per_s)))
     else:
         facts = ChannelFacts(1, (0,) * len(CAUSES), spec.round_trip_ps or 0)
     return replace(

@@ -1,8 +1,8 @@
 """A new system as one commented TOML file: every key with what it means and a number to be replaced.
 
 The template is a system that loads and runs as it is. Its numbers are those of the system that it starts from, so each
-keeps its origin; without one it is a round-numbered chip whose every number is an assumption. Keys that may be left out
-stand as comments, which makes the file a list of everything that archsim can be told.
+keeps its origin. Keys that may be left out stand as comments, which makes the file a list of everything that archsim
+can be told.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from archsim.errors import InputError, Problem
-from archsim.files import bundled_path, write_atomically
+from archsim.files import write_atomically
 from archsim.hardware.door import Key, inner_type, key_of
 from archsim.hardware.fields import tables_of, toml_of
-from archsim.hardware.library import load_system
+from archsim.hardware.library import load_system, system_names
 from archsim.hardware.sources import sources
 from archsim.hardware.spec import SystemSpec
 
-__all__ = ["STARTER", "new_system", "template_text"]
+__all__ = ["new_system", "template_text"]
 
-STARTER = "h100-sxm8"
-"""What a template starts from where nobody says."""
 _NAME = r"[a-z0-9][a-z0-9.-]{0,63}"
 
 
@@ -38,17 +36,13 @@ def new_system(name: str, *, start: str, folder: Path) -> Path:
     if re.fullmatch(_NAME, name) is None:
         expected = "a name of lower-case letters, digits, dots and hyphens, at most 64, without its .toml"
         raise InputError(Problem("", "NAME", name, expected))
-    if name in _bundled():
+    if name in system_names():
         raise InputError(Problem("", "NAME", name, "a name that no bundled system has"))
     path = folder / f"{name}.toml"
     if path.exists() or path.is_symlink():
         raise InputError(Problem(str(path), "NAME", name, "a file that does not exist yet: nothing is overwritten"))
     write_atomically(path, template_text(name, start=start).encode())
     return path
-
-
-def _bundled() -> set[str]:
-    return {path.stem for path in (bundled_path("hwconfigs") / "systems").glob("*.toml")}
 
 
 def template_text(name: str, *, start: str) -> str:

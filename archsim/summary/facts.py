@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from archsim.files import digest_of
 from archsim.hardware.answers import fidelity_of as memory_fidelity
-from archsim.hardware.assumed import assumed_memories
+from archsim.hardware.capacity import assumed_memories
 from archsim.hardware.energy import Costs, energy_costs
 from archsim.hardware.library import resolved_toml
 from archsim.hardware.spec import SystemSpec

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archsim.errors import ArchsimError
-from archsim.hardware.assumed import with_assumed_capacity
+from archsim.hardware.capacity import with_assumed_capacity
 from archsim.hardware.library import load_system
 from archsim.simulate import evaluate_step
 from archsim.validation.network import Row, row

@@ -14,8 +14,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from archsim.errors import InputError
+from archsim.hardware.capacity import lent
 from archsim.hardware.division_spec import CascadeSpec, LawSpec
-from archsim.hardware.lent import lent
 from archsim.hardware.pools import design_settings, design_toml, load_design, load_pools
 from archsim.hardware.pools_spec import PoolsSpec
 from archsim.result import Result
