@@ -21,7 +21,7 @@ def clear() -> None:
 
     Example: archsim cache clear
     """
-    from archsim.dram.memo import clear as clear_cache
+    from archsim.cache import clear as clear_cache
 
     click.echo(f"{clear_cache()} files deleted")
 
@@ -32,6 +32,6 @@ def where() -> None:
 
     Example: archsim cache where
     """
-    from archsim.dram.memo import cache_folder
+    from archsim.cache import cache_folder
 
     click.echo(cache_folder() or "no folder can be written: nothing is kept")

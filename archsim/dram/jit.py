@@ -1,10 +1,7 @@
 """Compiling the memory floor's kernels: once for the types they state, and cached where that is safe.
 
 Only the kernel modules import this one, and nothing imports a kernel module at its top: Numba costs 240 ms and is
-loaded with the first simulated channel. Numba stamps a cached function with the time of its own file alone, so an
-edited callee in a second file would leave a stale caller. The cache therefore lies in a folder named by the digest of
-all kernel sources: any edit starts a new folder. It is a private folder of the user (Numba's cache is pickle, so never
-a shared temporary one); where none can be written, kernels compile in memory.
+loaded with the first simulated channel. Where nothing can be cached (`archsim.cache`), kernels compile in memory.
 
 A kernel's annotations are its types: `Any` is the record of `kernel_state`, `int` 64 bits. Compiled as its caller calls
 it, a kernel would be compiled again for every constant it is passed, which doubled the time of the first run. Loops
@@ -13,7 +10,6 @@ are not vectorised: theirs are short walks over a few nodes, which vector code m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,10 +18,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from archsim.cache import kernel_folder, seal
 from archsim.dram.kernel_state import STATE
-from archsim.dram.memo import cache_folder
-from archsim.files import digest_of
-from archsim.sealed import seal
 
 __all__ = ["Bytes", "Ints", "Table", "called", "kernel"]
 
@@ -46,25 +40,7 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def _kernel_digest() -> str:
-    folder = Path(__file__).parent
-    sources = [Path(__file__), *sorted(folder.glob("kernel_*.py"))]
-    return digest_of(b"\0".join(path.read_bytes() for path in sources)).removeprefix("sha256:")
-
-
-def _compiled_folder() -> str | None:
-    folder = cache_folder()
-    if folder is None:
-        return None
-    compiled = folder / f"numba-{_kernel_digest()}"
-    try:
-        compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return str(compiled) if os.access(compiled, os.W_OK) else None
-
-
-_FOLDER = _compiled_folder()
+_FOLDER = kernel_folder([Path(__file__), *sorted(Path(__file__).parent.glob("kernel_*.py"))])
 
 
 def _signature(function: Callable[..., Any]) -> Any:

@@ -1,6 +1,6 @@
 """What the memory floor has computed, kept on disk by digest.
 
-One JSON file per answer, written atomically, in a folder of the user (`XDG_CACHE_HOME` or `~/.cache`). The key is the
+One JSON file per answer, written atomically, in the user's cache (`archsim.cache`). The key is the
 digest of everything that the answer depends on, and of `VERSION`, which changes with the physics. A file that cannot be
 read, parsed or verified, by the digest of its answer, is treated as absent and written again. Nothing is unpickled.
 """
@@ -8,32 +8,18 @@ read, parsed or verified, by the digest of its answer, is treated as absent and 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from archsim.cache import cache_folder
 from archsim.errors import InputError
 from archsim.files import digest_of, read_json, write_atomically
 
-__all__ = ["VERSION", "cache_folder", "clear", "key_of", "recall", "remember", "shipped"]
+__all__ = ["VERSION", "key_of", "recall", "remember", "shipped"]
 
 VERSION = 1
 """Raised whenever a kernel, a profile or a timing table changes an answer."""
-
-
-def cache_folder() -> Path | None:
-    """Return archsim's private cache folder, created with mode 0700; `None` where it cannot be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME", "") and str(Path.home() / ".cache"))
-    if not base or not Path(base).is_absolute():
-        return None
-    folder = Path(base) / "archsim"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def key_of(question: dict[str, Any]) -> str:
@@ -96,14 +82,3 @@ def remember(key: str, question: dict[str, Any], answer: dict[str, Any]) -> None
         write_atomically(place, json.dumps(content, sort_keys=True, allow_nan=False).encode() + b"\n")
     except (OSError, InputError):  # a full disk is no reason to refuse an answer that is there
         return
-
-
-def clear() -> int:
-    """Delete every stored answer and compiled kernel; return the number of files deleted."""
-    folder = cache_folder()
-    if folder is None:
-        return 0
-    files = sum(1 for path in folder.rglob("*") if path.is_file())
-    for child in folder.iterdir():
-        shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
-    return files

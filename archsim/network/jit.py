@@ -1,21 +1,17 @@
 """Compiling the sharing kernel: on demand, and cached where that is safe.
 
 The kernel's functions are plain Python. Compiled, they are copies whose names lead to each other's compiled forms, so
-that the originals stay interpretable. Numba stamps a cached function with its own file alone; the cache therefore lies
-in a private folder of the user that is named by the digest of all kernel sources, and any edit starts a new one. Where
-no folder can be written, the kernel is compiled in memory.
+that the originals stay interpretable. Where nothing can be cached (`archsim.cache`), the kernel is compiled in memory.
 """
 
 from __future__ import annotations
 
-import os
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from archsim.files import digest_of
-from archsim.sealed import seal
+from archsim.cache import kernel_folder, seal
 
 __all__ = ["compiled"]
 
@@ -27,7 +23,7 @@ def compiled(functions: Sequence[Callable[..., Any]], names: dict[str, Any]) -> 
     import numba  # noqa: PLC0415 - 240 ms, and only large problems need it
 
     config: Any = numba.config  # a module that makes its names as it loads
-    folder = _folder()
+    folder = kernel_folder(Path(__file__).parent / name for name in _SOURCES)
     before = config.CACHE_DIR
     names = dict(names)
     try:
@@ -41,14 +37,3 @@ def compiled(functions: Sequence[Callable[..., Any]], names: dict[str, Any]) -> 
         config.CACHE_DIR = before
     last: Callable[..., Any] = names[functions[-1].__name__]
     return last
-
-
-def _folder() -> str | None:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    digest = digest_of(b"\0".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES))
-    folder = Path(base) / "archsim" / f"numba-{digest.removeprefix('sha256:')}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return str(folder) if os.access(folder, os.W_OK | os.X_OK) and Path(base).is_absolute() else None

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from archsim.cache import cache_folder
 from archsim.dram.address import parse_map
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.channel import simulate
-from archsim.dram.memo import cache_folder
 from archsim.dram.profile import PROFILES
 from archsim.dram.streams import Domain, make_stream
 from archsim.errors import ArchsimError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from archsim import sealed
+from archsim import cache
 from archsim.dram import memo
 from archsim.errors import InputError
 from archsim.files import inside
@@ -117,7 +117,7 @@ def loaded(folder: Path) -> Callable[[int], int]:
     config.CACHE_DIR = str(folder)
     try:
         made = numba.njit(cache=True)(squared)
-        assert sealed.seal(made)
+        assert cache.seal(made)
         made.compile((numba.int64,))
     finally:
         config.CACHE_DIR = before
@@ -146,12 +146,12 @@ def test_damaged_machine_code_is_compiled_again(tmp_path: Path) -> None:
 
 def test_a_seal_breaks_with_any_bit() -> None:
     """Of the digest or of the content."""
-    whole = sealed.sealed(b"machine code")
-    assert sealed.unsealed(whole) == b"machine code"
+    whole = cache.sealed(b"machine code")
+    assert cache.unsealed(whole) == b"machine code"
     for place in range(8 * len(whole)):
         bad = bytearray(whole)
         bad[place // 8] ^= 1 << place % 8
-        assert sealed.unsealed(bytes(bad)) is None
+        assert cache.unsealed(bytes(bad)) is None
 
 
 def test_a_function_whose_cache_is_unknown_is_not_cached() -> None:
@@ -161,7 +161,7 @@ def test_a_function_whose_cache_is_unknown_is_not_cached() -> None:
         _cache = object()
 
     made = Dispatcher()
-    assert not sealed.seal(made)
+    assert not cache.seal(made)
     assert type(made._cache).__name__ == "NullCache"
 
 

@@ -1,22 +1,68 @@
-"""Numba's cache of compiled kernels, each file with a digest of itself: a flipped bit costs a compilation, no answer.
+"""What archsim keeps between runs in a private folder of the user, and that compiled kernels come back as they were.
 
-Numba unpickles whatever it finds. A damaged file would end in a traceback at best, and at worst in machine code that
-computes something else. Files are therefore written with the SHA-256 of their content before it, and one that does not
-match is taken for absent and written again. Where a version of Numba keeps its files in another way, nothing is cached.
-Not here: where the folder lies, and when a change of a source starts a new one; rooms that compile know that.
+The folder is `XDG_CACHE_HOME` or `~/.cache`, never a shared temporary one: Numba unpickles whatever it finds. Numba
+stamps a cached function with the time of its own file alone, so an edited callee in a second file would leave a stale
+caller: kernels lie in a folder named by the digest of all of their sources, and any edit starts a new one. A damaged
+file would end in a traceback at best, and at worst in machine code that computes something else: each is written with
+the SHA-256 of its content before it, and one that does not match is taken for absent and written again, so that a
+flipped bit costs a compilation and no answer. Where a version of Numba keeps its files in another way, nothing is
+cached. Not here: what is compiled, and answers of the memory floor (`dram.memo`), which are checked JSON.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle  # our own files, in a private folder, after their digest
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["seal", "sealed", "unsealed"]
+from archsim.files import digest_of
+
+__all__ = ["cache_folder", "clear", "kernel_folder", "seal", "sealed", "unsealed"]
 
 _SIZE = hashlib.sha256().digest_size
 _CLASS = "IndexDataCacheFile"
+
+
+def cache_folder() -> Path | None:
+    """Return archsim's private cache folder, created with mode 0700; `None` where it cannot be written."""
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME", "") and str(Path.home() / ".cache"))
+    if not base or not Path(base).is_absolute():
+        return None
+    folder = Path(base) / "archsim"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def clear() -> int:
+    """Delete every stored answer and compiled kernel; return the number of files deleted."""
+    folder = cache_folder()
+    if folder is None:
+        return 0
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    for child in folder.iterdir():
+        shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
+    return files
+
+
+def kernel_folder(sources: Iterable[Path]) -> str | None:
+    """Return the folder of kernels compiled from *sources*; `None` where none can be written."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    digest = digest_of(b"\0".join(path.read_bytes() for path in sources))
+    compiled = folder / f"numba-{digest.removeprefix('sha256:')}"
+    try:
+        compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(compiled) if os.access(compiled, os.W_OK | os.X_OK) else None
 
 
 def sealed(content: bytes) -> bytes:
