@@ -30,15 +30,15 @@ import numpy as np
 import numpy.typing as npt
 
 from archsim.workload.model import Model
-from archsim.workload.routing import ONE_BITS, Load, Logged, Routing, Zipf, chances, touched_chance
+from archsim.workload.routing import ONE_BITS, Load, Logged, Routing, Zipf, chances, popularity, touched_chance
 
 __all__ = ["POLICIES", "Cached", "Missed", "misses_of"]
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-_MANY_TOKENS = 1 << 20
-"""Loads of so many tokens stand for the popularity of a law."""
+_FINE = 1 << 20
+"""Parts of a token in which popularity is compared."""
 _TOUCHES = 8192
 _FEWEST, _MOST = 32, 256
 """Iterations that are counted: as many as touch so many experts together, within these bounds."""
@@ -153,9 +153,8 @@ class Cached:
 
     def _popularity(self, model: Model, layer: int, ranks: int) -> Integers:
         """Return the place of every expert among the popular ones of its rank, shape (ranks, experts of a rank)."""
-        count = len(self.base.routes[0]) if isinstance(self.base, Logged) else _MANY_TOKENS
-        each = self.base.loads(model, count, layer=layer, ranks=model.experts)
-        loads = np.array([int(load.routed * _MANY_TOKENS) for load in each], dtype=np.int64).reshape(ranks, -1)
+        tokens = popularity(self.base, model, layer=layer)
+        loads = np.array([int(amount * _FINE) for amount in tokens], dtype=np.int64).reshape(ranks, -1)
         order = np.argsort(-loads, axis=1, kind="stable")
         return np.argsort(order, axis=1, kind="stable")
 

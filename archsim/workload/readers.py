@@ -16,13 +16,12 @@ from numpy.random import PCG64
 
 from archsim import files
 from archsim.errors import InputError, Problem
-from archsim.workload.request import Row, Rows
+from archsim.workload.request import LONGEST_PS, Row, Rows
 from archsim.workload.tables import parquet_rows, vllm_rows
 from archsim.workload.text_rows import Place, Text, text_rows
 
 __all__ = ["open_requests"]
 
-_LATEST_PS = 2**63 - 1
 _SLACK_PS = 10**9
 """A millisecond by which a tick may lie beside a multiple of its length: Mooncake's do, by rounding."""
 _MOST_IN_A_TICK = 10**6
@@ -93,7 +92,7 @@ def _checked(path: Path, places: Iterator[Place], block_tokens: int) -> Iterator
         if arrival_ps < before:
             expected = "an arrival no earlier than the row before; sort the trace by arrival"
             raise InputError(Problem(str(path), place, "", expected))
-        if arrival_ps > _LATEST_PS:
+        if arrival_ps > LONGEST_PS:
             raise InputError(Problem(str(path), place, "", "an arrival within 106 days"))
         if not (prompt and output):
             shown = f"{prompt} prompt and {output} output tokens"

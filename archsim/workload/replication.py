@@ -16,13 +16,11 @@ from fractions import Fraction
 
 from archsim.errors import InputError, Problem
 from archsim.workload.model import Model
-from archsim.workload.routing import Load, Logged, Routing, load_routing
+from archsim.workload.routing import Load, Routing, load_routing, popularity
 
 __all__ = ["Replicated", "load_experts"]
 
 _MARK = "+hot="
-_MANY_TOKENS = 1 << 20
-"""Loads of so many tokens stand for the popularity of a law."""
 _MOST_SPARE = 4096
 
 Slots = tuple[tuple[int, ...], ...]
@@ -74,29 +72,27 @@ class Replicated:
     def _slots(self, model: Model, layer: int, ranks: int) -> tuple[Slots, Counter[int]]:
         key = (model.experts, layer % self.layers, ranks)
         if key not in self._dealt:
-            count = len(self.base.routes[0]) if isinstance(self.base, Logged) else _MANY_TOKENS
-            popular = self.base.loads(model, count, layer=layer, ranks=model.experts)
-            self._dealt[key] = _deal([load.routed for load in popular], self.spare, ranks)
+            self._dealt[key] = _deal(popularity(self.base, model, layer=layer), self.spare, ranks)
         return self._dealt[key]
 
 
-def _deal(popularity: list[Fraction], spare: int, ranks: int) -> tuple[Slots, Counter[int]]:
+def _deal(tokens: list[Fraction], spare: int, ranks: int) -> tuple[Slots, Counter[int]]:
     """Return (experts of every rank's slots, copies of every expert)."""
-    copies = Counter(dict.fromkeys(range(len(popularity)), 1))
+    copies = Counter(dict.fromkeys(range(len(tokens)), 1))
     for _ in range(spare):
         open_to = [expert for expert in copies if copies[expert] < ranks]
-        hottest = max(open_to, key=lambda expert: (popularity[expert] / copies[expert], -expert))
+        hottest = max(open_to, key=lambda expert: (tokens[expert] / copies[expert], -expert))
         copies[hottest] += 1
-    room = (len(popularity) + spare) // ranks
+    room = (len(tokens) + spare) // ranks
     held: list[list[int]] = [[] for _ in range(ranks)]
     weight = [Fraction(0)] * ranks
-    slots = sorted(copies.elements(), key=lambda expert: (-popularity[expert] / copies[expert], expert))
+    slots = sorted(copies.elements(), key=lambda expert: (-tokens[expert] / copies[expert], expert))
     for expert in slots:
         free = [rank for rank in range(ranks) if len(held[rank]) < room]
         # A copy beside its like is of no use, but a slot that is left over may have no other place.
         rank = min(free, key=lambda rank: (expert in held[rank], weight[rank], rank))
         held[rank].append(expert)
-        weight[rank] += popularity[expert] / copies[expert]
+        weight[rank] += tokens[expert] / copies[expert]
     return tuple(map(tuple, held)), copies
 
 

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["NONE", "Request", "Row", "Rows"]
+__all__ = ["LONGEST_PS", "NONE", "Request", "Row", "Rows"]
+
+LONGEST_PS = 2**63 - 1
+"""Latest arrival: 106 days."""
 
 NONE = -1
 """The session and the wait of a request that has none."""

@@ -41,6 +41,7 @@ __all__ = [
     "Zipf",
     "chances",
     "load_routing",
+    "popularity",
     "touched_chance",
 ]
 
@@ -53,6 +54,8 @@ ONE_BITS = 40
 _MOST_TOKENS = 10**6
 _MOST_EXPERTS = 4096
 _LARGEST_EXPONENT = 8
+_MANY_TOKENS = 1 << 20
+"""Loads of so many tokens stand for the popularity of a law."""
 
 
 class Load(NamedTuple):
@@ -253,6 +256,12 @@ class Logged:
             )
             for first in range(0, model.experts, size)
         )
+
+
+def popularity(routing: Routing, model: Model, *, layer: int) -> list[Fraction]:
+    """Return the tokens of a whole law or log that go to each expert of *layer*."""
+    count = len(routing.routes[0]) if isinstance(routing, Logged) else _MANY_TOKENS
+    return [load.routed for load in routing.loads(model, count, layer=layer, ranks=model.experts)]
 
 
 def load_routing(text: str) -> Routing:

@@ -28,7 +28,7 @@ from numpy.random import PCG64
 
 from archsim import files
 from archsim.errors import InputError, Problem
-from archsim.workload.draws import Uniforms, from_words, gamma, weibull
+from archsim.workload.draws import Uniforms, from_words, gamma, uniforms, weibull
 from archsim.workload.request import NONE, Row, Rows
 
 __all__ = ["Clients", "is_servegen", "read_clients"]
@@ -87,7 +87,7 @@ class _Client:
             room = window.rate * room_s
             law = _LAWS[window.pattern](window.shape)
             if ahead == math.inf:
-                ahead = float(law(from_words(bits.random_raw(1)))[0])
+                ahead = float(law(uniforms(bits, 1))[0])
             while ahead < room:
                 words = bits.random_raw(3 * min(_MOST_AT_ONCE, int(room - ahead) + 16)).tolist()
                 for gap, first, second in zip(

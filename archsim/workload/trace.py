@@ -21,14 +21,13 @@ from archsim import files
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.units import PS_PER_S
 from archsim.workload.readers import open_requests
-from archsim.workload.request import NONE, Request, Row, Rows
+from archsim.workload.request import LONGEST_PS, NONE, Request, Row, Rows
 from archsim.workload.sampler import Sampler, read_sampler
 from archsim.workload.servegen import is_servegen, read_clients
 from archsim.workload.transforms import retimed
 
 __all__ = [
     "DEFAULT_TRACE",
-    "LONGEST_PS",
     "OpenTrace",
     "Request",
     "Trace",
@@ -40,8 +39,6 @@ __all__ = [
     "open_trace",
 ]
 
-LONGEST_PS = 2**63 - 1
-"""Latest arrival: 106 days."""
 
 DEFAULT_TRACE = "azure-conv"
 """The sampler that stands in where no trace is named."""

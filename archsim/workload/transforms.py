@@ -21,7 +21,7 @@ from fractions import Fraction
 from numpy.random import PCG64
 
 from archsim.errors import InputError, Problem
-from archsim.workload.draws import exponential, from_words
+from archsim.workload.draws import exponential, uniforms
 from archsim.workload.request import NONE, Row, Rows
 
 __all__ = ["Retrieval", "merged", "retimed", "scaled_lengths", "shared_out", "sliced", "with_retrieval"]
@@ -91,7 +91,7 @@ def retimed(rows: Rows, per_s: Fraction, seed: int) -> Rows:
     def timed() -> Iterator[Row]:
         bits, at_ns = PCG64(seed), 0
         while together := list(itertools.islice(rows.rows, _AT_ONCE)):
-            gaps = exponential(from_words(bits.random_raw(len(together)))) * 1e9 / float(per_s)
+            gaps = exponential(uniforms(bits, len(together))) * 1e9 / float(per_s)
             for gap_ns, row in zip(gaps.tolist(), together, strict=True):
                 at_ns += round(gap_ns)
                 yield (at_ns * 1000, *row[1:])
