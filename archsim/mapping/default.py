@@ -68,8 +68,8 @@ def _domain(system: SystemSpec) -> int:
     if network.topology == "two_level":
         return network.shape[0] - (1 if system.spares else 0)
     if network.topology == "dragonfly":
-        routers, chips, _, _ = dragonfly_shape(network.shape)
-        return routers * max(chips, 1)
+        shape = dragonfly_shape(network.shape)
+        return shape.routers * max(shape.chips, 1)
     return len(system.working_chips)
 
 

@@ -20,6 +20,7 @@ from archsim.errors import InputError, Problem
 __all__ = [
     "LAYOUTS",
     "MOST_WIRES",
+    "Dragonfly",
     "Layout",
     "Wire",
     "dragonfly_router",
@@ -54,6 +55,8 @@ class Layout:
     """Extents of a grid, or the parameters of a fat-tree or dragonfly."""
     wraps: bool = False
     """Whether the dimensions of a grid are closed to rings."""
+    node_chips: int = 0
+    """Neighbouring chips that share a switch of their own below the network between nodes; 0: there are no nodes."""
 
 
 def _refuse(key: str, value: object, expected: str) -> InputError:
@@ -128,7 +131,7 @@ def two_level(chips: int, shape: tuple[int, ...]) -> Layout:
     inside = tuple(Wire(f"chip{i}", f"switch{i // shape[0]}") for i in range(chips))
     outside = tuple(Wire(f"chip{i}", "spine0", tier=1, weight=2) for i in range(chips)) if nodes > 1 else ()
     switches = tuple(f"switch{i}" for i in range(nodes)) + (("spine0",) if nodes > 1 else ())
-    return Layout(inside + outside, "shortest", switches, shape)
+    return Layout(inside + outside, "shortest", switches, shape, node_chips=shape[0])
 
 
 def fat_tree(chips: int, shape: tuple[int, ...]) -> Layout:
@@ -176,16 +179,28 @@ def dragonfly(chips: int, shape: tuple[int, ...]) -> Layout:
     return Layout(tuple(wires), "minimal_dragonfly", switches, shape)
 
 
-def dragonfly_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return routers of a group, chips of a router (0: chips are the routers), global wires of a router, and groups."""
+class Dragonfly(NamedTuple):
+    """The parameters of a dragonfly."""
+
+    routers: int
+    """Of a group."""
+    chips: int
+    """Of a router; 0: chips are the routers."""
+    wires: int
+    """Global ones of a router."""
+    groups: int
+
+
+def dragonfly_shape(shape: tuple[int, ...]) -> Dragonfly:
+    """Return what *shape* says, with or without chips of a router."""
     a, *p, h, g = shape
-    return a, p[0] if p else 0, h, g
+    return Dragonfly(a, p[0] if p else 0, h, g)
 
 
 def dragonfly_router(shape: tuple[int, ...], group: int, router: int) -> str:
     """Return the name of a router."""
-    a, p, _, _ = dragonfly_shape(shape)
-    return f"router{group}_{router}" if p else f"chip{group * a + router}"
+    of = dragonfly_shape(shape)
+    return f"router{group}_{router}" if of.chips else f"chip{group * of.routers + router}"
 
 
 def grid_position(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -60,9 +60,8 @@ def in_network_all_reduce(network: Network, members: Sequence[int], size: int) -
 
 def node_size(network: Network, ranks: int) -> int:
     """Return how many of *ranks* share a node; 0 where the network has no nodes or they do not divide."""
-    if network.title.startswith("two_level") and ranks % network.layout.shape[0] == 0:
-        return network.layout.shape[0]
-    return 0
+    size = network.layout.node_chips
+    return size if size and ranks % size == 0 else 0
 
 
 def _has_nodes(network: Network, ranks: int) -> bool:
