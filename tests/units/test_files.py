@@ -216,7 +216,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         def fail(_handle: int, error: BaseException = error) -> None:
             raise error
 
-        monkeypatch.setattr("archsim.files.os.fsync", fail)
+        monkeypatch.setattr("archsim.files.writing.os.fsync", fail)
         with pytest.raises((InputError, KeyboardInterrupt)):
             write_atomically(path, b"new")
         assert path.read_bytes() == b"old"
