@@ -51,6 +51,16 @@ def test_rooms_are_the_packages_that_setup_cfg_ships() -> None:
     assert data < shipped
 
 
+@pytest.mark.parametrize("room", ["dram", "network", "workload", "hardware", "mapping", "step", "metrics"])
+def test_the_map_of_a_room_names_its_modules(room: str) -> None:
+    """A stranger finds every file of a room, and what it is for, in the docstring of the room."""
+    folder = ROOT / "archsim" / room
+    told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    known = set(re.findall(r"\w+", told))
+    modules = {path.stem.removeprefix("kernel_") for path in folder.glob("*.py")} - {"__init__"}
+    assert modules <= known, sorted(modules - known)
+
+
 def test_imports_go_one_way() -> None:
     """The contracts of setup.cfg hold: every module has its layer, and none imports from above or beside."""
     lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
