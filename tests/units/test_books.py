@@ -23,8 +23,16 @@ from archsim.metrics.columns import LedgerColumns, RequestColumns, polars_frame
 from archsim.metrics.ledger import CLASS_ACCOUNT
 from archsim.metrics.mixing import useful_share
 from archsim.report.style import GROUP_LABELS
-from archsim.step.assemble import _balanced, _check_rounding, link_scopes
-from archsim.step.books import account_of, beside_books, engine_books, level_books, link_books, near_books
+from archsim.step.assemble import _check_rounding, link_scopes
+from archsim.step.books import (
+    account_of,
+    beside_books,
+    closed_books,
+    engine_books,
+    level_books,
+    link_books,
+    near_books,
+)
 from archsim.step.channels import channel_amounts, channel_books
 from archsim.step.record import ChannelUse, Scope
 from archsim.step.stages import PIPELINES
@@ -243,10 +251,10 @@ def test_what_was_served_and_the_gaps_must_fill_a_scopes_time() -> None:
     """600 bytes and two gaps of 200 ps at a byte a picosecond are 1,000 ps, and no other time."""
     scope = Scope("chip0.hbm", "memory", "bytes", 1e12)
     served, gaps = {"useful_weights": 500.0, "latency": 100.0}, Counter(latency=200, host=200)
-    books = _balanced(scope, served, gaps, 1000)
+    books = closed_books(scope, served, gaps, 1000)
     assert books == {"useful_weights": 500.0, "latency": 300.0, "host": 200.0}
     with pytest.raises(SimulationError, match="does not balance"):
-        _balanced(scope, served, gaps, 1001)
+        closed_books(scope, served, gaps, 1001)
 
 
 @pytest.mark.parametrize(("chips", "links"), [(1, 0), (2, 4)])
