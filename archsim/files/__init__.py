@@ -26,23 +26,7 @@ from archsim.files.writing import (
 )
 
 __all__ = [
-    "bundled_names",
-    "bundled_path",
-    "check_values",
-    "digest_of",
-    "digest_of_lines",
-    "find",
-    "inside",
-    "open_binary",
-    "open_text_lines",
-    "parse_json",
-    "read_bytes",
-    "read_json",
-    "read_text",
-    "read_toml",
-    "refuse_existing",
-    "replaced_file",
-    "write_atomically",
-    "write_gzip_atomically",
-    "written_directory",
-]
+    "bundled_names", "bundled_path", "check_values", "digest_of", "digest_of_lines", "find", "inside", "open_binary",
+    "open_text_lines", "parse_json", "read_bytes", "read_json", "read_text", "read_toml", "refuse_existing",
+    "replaced_file", "write_atomically", "write_gzip_atomically", "written_directory",
+]  # fmt: skip

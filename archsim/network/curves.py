@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from archsim.errors import InputError, Problem
 from archsim.network.collectives import candidates, collective_facts
-from archsim.network.implementations import Implementation, implementation_names, load_implementation
+from archsim.network.implementations import implementation_names, load_implementation
 from archsim.network.schedules import Schedule, messages_between_all
 from archsim.network.timing import (
     CollectiveFacts,
@@ -96,43 +96,16 @@ def message_curve(
     know their own. A crossing between two sizes is found to the byte.
     """
     members = rank_nodes(network, ranks)
-    messages = {
-        name: _messages(network, members, kind, name, sizes[-1]) for name in algorithms_for(network, kind, len(members))
-    }
+    asked = _Asked(network, kind, members, software_ps, chip)
+    messages = {name: asked.messages(name, sizes[-1]) for name in algorithms_for(network, kind, len(members))}
     # Where all have more, the first of the fewest is timed.
-    names = tuple(name for name, count in messages.items() if count <= _MOST_MESSAGES) or (_fewest(messages),)
+    names = tuple(name for name, count in messages.items() if count <= _MOST_MESSAGES) or (_least(messages),)
     most = max(_MOST_MESSAGES, *(messages[name] for name in names))
-    needed = {
-        name: _needed(network, load_implementation(name, chip), kind, len(members), messages)
-        for name in measured_libraries(chip, kind)
-    }
+    needed = {name: asked.needed(name, messages) for name in measured_libraries(chip, kind)}
     libraries = [name for name, count in needed.items() if count <= most]
-
-    def facts(size: int, algorithm: str) -> CollectiveFacts:
-        return collective_facts(
-            network, kind=kind, ranks=members, bytes=size, algorithm=algorithm, software_ps=software_ps, chip=chip
-        )
-
-    def seconds(size: int, among: Iterable[str] = names) -> dict[str, float]:
-        schedules = {name: schedule_of(network, kind, members, size=size, algorithm=name) for name in among}
-        return {name: schedule_seconds(network, members, schedule, software_ps) for name, schedule in schedules.items()}
-
-    latencies: dict[Schedule, float] = {}
-    points = []
-    for size in sizes:
-        each = seconds(size)
-        fastest = _fewest(each)
-        schedule = schedule_of(network, kind, members, size=size, algorithm=fastest)
-        without = empty(schedule)
-        if without not in latencies:
-            latencies[without] = schedule_seconds(network, members, without, software_ps)
-        known = {name: found for name in libraries if (found := _facts_or_none(facts, size, name))}
-        own = timed_facts(
-            network, schedule, members=members, algorithm=fastest, seconds=each[fastest], latency_s=latencies[without]
-        )
-        points.append(Point(size, own, each, known))
+    points = [asked.point(size, names, libraries) for size in sizes]
     crossings = [
-        _crossing(seconds, before, after)
+        _crossing(asked, before, after)
         for before, after in itertools.pairwise(points)
         if before.fastest.algorithm != after.fastest.algorithm
     ]
@@ -141,38 +114,81 @@ def message_curve(
     return Curve(kind, len(members), tuple(points), tuple(crossings), left_out)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A collective to be timed at many sizes."""
+
+    network: Network
+    kind: str
+    members: tuple[int, ...]
+    software_ps: int
+    chip: str
+    latencies: dict[Schedule, float] = field(default_factory=dict)
+    """Seconds of the schedules of empty messages that are known."""
+
+    def schedule(self, algorithm: str, size: int) -> Schedule:
+        """Return the messages of *algorithm*."""
+        return schedule_of(self.network, self.kind, self.members, size=size, algorithm=algorithm)
+
+    def timed(self, schedule: Schedule) -> float:
+        """Return the seconds of *schedule*."""
+        return schedule_seconds(self.network, self.members, schedule, self.software_ps)
+
+    def seconds(self, size: int, names: Iterable[str]) -> dict[str, float]:
+        """Return the seconds of each algorithm of *names*."""
+        schedules = {name: self.schedule(name, size) for name in names}
+        return {name: self.timed(schedule) for name, schedule in schedules.items()}
+
+    def point(self, size: int, names: Iterable[str], libraries: Iterable[str]) -> Point:
+        """Return the algorithms *names* and the *libraries* at one size."""
+        each = self.seconds(size, names)
+        fastest = _least(each)
+        schedule = self.schedule(fastest, size)
+        without = empty(schedule)
+        if without not in self.latencies:
+            self.latencies[without] = self.timed(without)
+        known = {name: found for name in libraries if (found := self.library(name, size))}
+        own = timed_facts(
+            self.network, schedule, members=self.members, algorithm=fastest, seconds=each[fastest],
+            latency_s=self.latencies[without],
+        )  # fmt: skip
+        return Point(size, own, each, known)
+
+    def library(self, name: str, size: int) -> CollectiveFacts | None:
+        """Return the facts of a library's collective; None where it has no protocol for this size on this network."""
+        try:
+            return collective_facts(
+                self.network, kind=self.kind, ranks=self.members, bytes=size, algorithm=name,
+                software_ps=self.software_ps, chip=self.chip,
+            )  # fmt: skip
+        except InputError:
+            return None
+
+    def messages(self, algorithm: str, size: int) -> int:
+        """Return how many messages have to be solved; those between all of many chips are not even made."""
+        between_all = messages_between_all(self.kind, algorithm, len(self.members))
+        if between_all > _MOST_MADE:
+            return between_all
+        return solved_messages(self.network, self.members, self.schedule(algorithm, size))
+
+    def needed(self, library: str, messages: Mapping[str, int]) -> int:
+        """Return the messages of the largest schedule among a library's protocols."""
+        loaded = load_implementation(library, self.chip)
+        protocols = candidates(self.network, loaded, self.kind, len(self.members), size=1)
+        return max((messages[protocol.algorithm[self.kind]] for protocol in protocols), default=0)
+
+
 def bus_bytes_per_s(kind: str, ranks: int, size: int, duration_ps: int) -> float:
     """Return the bus bandwidth as nccl-tests defines it: bytes that a rank must send, over the time."""
     share = {"all_reduce": 2.0, "broadcast": ranks / (ranks - 1), "send_receive": ranks / (ranks - 1)}.get(kind, 1.0)
     return share * (ranks - 1) / ranks * size * 1e12 / duration_ps
 
 
-def _messages(network: Network, members: tuple[int, ...], kind: str, algorithm: str, size: int) -> int:
-    """Return how many messages of *algorithm* have to be solved; those between all of many chips are not even made."""
-    between_all = messages_between_all(kind, algorithm, len(members))
-    if between_all > _MOST_MADE:
-        return between_all
-    return solved_messages(network, members, schedule_of(network, kind, members, size=size, algorithm=algorithm))
-
-
-def _needed(network: Network, library: Implementation, kind: str, ranks: int, messages: dict[str, int]) -> int:
-    """Return the messages of the largest schedule among a library's protocols."""
-    protocols = candidates(network, library, kind, ranks, size=1)
-    return max((messages[protocol.algorithm[kind]] for protocol in protocols), default=0)
-
-
-def _fewest(amounts: Mapping[str, float]) -> str:
+def _least(amounts: Mapping[str, float]) -> str:
     return min(amounts, key=lambda name: amounts[name])
 
 
-def _facts_or_none(facts: Callable[[int, str], CollectiveFacts], size: int, name: str) -> CollectiveFacts | None:
-    try:
-        return facts(size, name)
-    except InputError:  # the library has no protocol for this size on this network
-        return None
-
-
-def _crossing(seconds: Callable[[int, Iterable[str]], dict[str, float]], first: Point, last: Point) -> Crossing:
+def _crossing(asked: _Asked, first: Point, last: Point) -> Crossing:
     """Bisect for the first size at which the fastest is no longer that of *first*.
 
     Times rise with the size, and at most double where it does: what is slower than twice the fastest at *first* is not
@@ -184,7 +200,7 @@ def _crossing(seconds: Callable[[int, Iterable[str]], dict[str, float]], first: 
     near = [name for name, taken in first.seconds.items() if taken <= 2 * least or name == after]
     while high - low > 1:
         middle = (low + high) // 2
-        name = _fewest(seconds(middle, near))
+        name = _least(asked.seconds(middle, near))
         if name == before:
             low = middle
         else:
