@@ -127,3 +127,5 @@ def test_a_single_replica_is_the_fleet() -> None:
     assert fleet.replicas == ()
     assert fleet.scaling is None
     assert (fleet.record.completed, fleet.record.tier) == (1, TierUse())
+    record = fleet.record
+    assert (record.observer, record.prefixes, record.draft_tokens, record.tally) == (None, None, None, None)

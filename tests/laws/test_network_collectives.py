@@ -9,13 +9,21 @@ from fractions import Fraction
 import pytest
 
 from archsim.errors import InputError
+from archsim.network import timing
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
 from archsim.network.curves import bus_bytes_per_s, measured_libraries, sizes_between
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
 from archsim.network.schedules import ALGORITHMS, messages_between_all
 from archsim.network.special import node_size
-from archsim.network.timing import algorithms_for, schedule_flows, schedule_of, schedule_seconds, solved_messages
+from archsim.network.timing import (
+    algorithms_for,
+    makeable,
+    schedule_flows,
+    schedule_of,
+    schedule_seconds,
+    solved_messages,
+)
 from archsim.network.topology import Network, NetworkOptions, build_network
 from archsim.units import PS_PER_S
 
@@ -322,6 +330,18 @@ def test_a_rank_of_a_hierarchy_sends_shards_inside_and_pieces_outside() -> None:
     facts = collective_facts(made, kind="all_reduce", ranks=16, bytes=1600, algorithm="hierarchical", software_ps=0)
     sent = [size for link, size in zip(made.links, facts.link_bytes, strict=True) if link.src == "chip3"]
     assert sum(sent) == 2 * 7 * 200 + 2 * 1 * 100
+    received = [0] * 16
+    heard = [{rank} for rank in range(16)]
+    for step in schedule_of(made, "all_reduce", tuple(range(16)), size=1600, algorithm="hierarchical"):
+        for _ in range(step.repeats):
+            before = [set(known) for known in heard]
+            for message in step.messages:
+                assert isinstance(message.src, int)
+                assert isinstance(message.dst, int)
+                received[message.dst] += message.bytes
+                heard[message.dst] |= before[message.src]
+    assert received == [2 * 7 * 200 + 2 * 1 * 100] * 16
+    assert heard == [set(range(16))] * 16
     assert node_size(made, 16) == 8
     assert node_size(made, 12) == node_size(network("ring", 8), 8) == 0
 
@@ -353,6 +373,18 @@ def test_wrong_collectives_are_refused_with_their_numbers(arguments: dict[str, o
     given = {"kind": "all_reduce", "ranks": 8, "bytes": 1024, "algorithm": "auto", "software_ps": 0} | arguments
     with pytest.raises(InputError, match=words):
         collective_facts(network("switch", 8), **given)  # type: ignore[arg-type]
+
+
+def test_as_many_messages_as_are_simulated_are_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight ranks send 8 x 7 messages at once; where 55 are the most, the message has both numbers."""
+    monkeypatch.setattr(timing, "MOST_MESSAGES", 56)
+    assert len(schedule_of(network("switch", 8), "all_reduce", tuple(range(8)), size=8, algorithm="one_shot")) == 1
+    assert makeable(("one_shot", "ring"), "all_reduce", 8) == ("one_shot", "ring")
+    monkeypatch.setattr(timing, "MOST_MESSAGES", 55)
+    with pytest.raises(InputError, match="all_reduce by one_shot is 56 messages, and at most 55"):
+        schedule_of(network("switch", 8), "all_reduce", tuple(range(8)), size=8, algorithm="one_shot")
+    assert makeable(("one_shot", "ring"), "all_reduce", 8) == ("ring",)
+    assert makeable(("one_shot", "two_shot"), "all_reduce", 8) == ("one_shot", "two_shot")
 
 
 @pytest.mark.parametrize("name", implementation_names())

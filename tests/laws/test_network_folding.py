@@ -17,7 +17,7 @@ from archsim.network.curves import message_curve
 from archsim.network.flows import solve_flows, solve_routed
 from archsim.network.folding import Fold, _mixed, fold_of, folded_finish_s
 from archsim.network.schedules import ALGORITHMS, Message, Step, messages_between_all
-from archsim.network.timing import messages_of, schedule_flows, schedule_of, whole_ps
+from archsim.network.timing import empty, messages_of, schedule_flows, schedule_of, whole_ps
 from archsim.network.topology import Edge, Network, NetworkOptions, build_network
 
 RATE = 50 * 10**9
@@ -149,6 +149,8 @@ def test_repetitions_of_an_hour_are_as_exact_as_those_of_a_microsecond() -> None
     made = build_network("ring", 3, link_bytes_per_s=1000, link_latency_ps=HOP_PS)
     schedule = schedule_of(made, "all_reduce", (0, 1, 2), size=3 * 10**6, algorithm="ring")
     assert makespan(made, (0, 1, 2), schedule, 0) == pytest.approx(4 * (1000 + HOP_PS * 1e-12), rel=1e-15)
+    nothing = build_network("ring", 3, link_bytes_per_s=1000, link_latency_ps=0)
+    assert makespan(nothing, (0, 1, 2), empty(schedule), 0) == 0.0
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), [(kind, name) for kind, names in ALGORITHMS.items() for name in names])

@@ -139,6 +139,24 @@ def test_one_node_has_no_spine() -> None:
     assert LAYOUTS["two_level"](16, (8,)).switches == ("switch0", "switch1", "spine0")
 
 
+def test_the_smallest_fat_tree_has_a_switch_of_each_level_for_each_chip_and_one_core() -> None:
+    """Of two ports: chip, edge and aggregation, twice, over one core; one more chip, or a port less, is refused."""
+    made = network("fat_tree", 2, (2,))
+    assert len(made.links) == 2 * 6
+    assert len(made.route(0, 1)) == 6
+    for chips, ports in ((3, 2), (1, 0), (1, 1), (1, 3)):
+        with pytest.raises(InputError, match=r"network\.shape"):
+            network("fat_tree", chips, (ports,))
+
+
+def test_nodes_of_free_edges_that_are_no_chips_are_switches() -> None:
+    """They reduce where switches do."""
+    ends = [("chip0", "hub"), ("hub", "chip0"), ("chip1", "hub"), ("hub", "chip1")]
+    made = network("edges", 2, edges=tuple(Edge(src, dst, RATE, 100) for src, dst in ends), reduces=True)
+    assert made.reducing_switches == ("hub",)
+    assert reduction_root(made, (0, 1)) == "hub"
+
+
 def test_of_switches_that_are_as_near_the_first_reduces() -> None:
     """Four chips of a pod are 1 + 1 + 3 + 3 hops from a lower switch of theirs and 4 x 2 from an upper one."""
     assert reduction_root(network("fat_tree", 16, (4,), reduces=True), range(4)) == "edge0_0"
@@ -174,6 +192,9 @@ def test_positions_and_indices_are_inverse() -> None:
     [
         (lambda: network("swich", 4), "did you mean 'switch'"),
         (lambda: network("none", 2), "connects 2 chips"),
+        (lambda: network("none", 1, (1,)), "no shape for the topology 'none'"),
+        (lambda: network("switch", 2, (2,)), "no shape for the topology 'switch'"),
+        (lambda: network("full_mesh", 2, (2,)), "no shape for the topology 'full_mesh'"),
         (lambda: network("torus", 9, (2, 4)), "a torus whose product is 9 chips"),
         (lambda: network("mesh", 9, (2, 4)), "a mesh whose product is 9 chips"),
         (lambda: network("wafer_mesh", 9, (2, 4, 1, 1)), "a wafer_mesh whose product is 9 chips"),
@@ -198,7 +219,10 @@ def test_positions_and_indices_are_inverse() -> None:
         (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 1, 0),)), "chip1 -> chip0"),
         (lambda: network("edges", 2, edges=(Edge("chip0", "chip1", 0, 0), Edge("chip1", "chip0", 1, -5))), "positive"),
         (lambda: network("switch", 4).route(0, 4), "rank from 0 to 3"),
-        (lambda: network("ring", 4, routes={("chip0", "chip2"): ("chip0", "chip2")}), "none chip0 -> chip2"),
+        (
+            lambda: network("ring", 4, routes={("chip0", "chip2"): ("chip0", "chip1", "chip3", "chip2")}),
+            "got 'chip0 -> chip1 -> chip3 -> chip2'.*none chip1 -> chip3",
+        ),
     ],
 )
 def test_wrong_networks_are_refused_with_their_numbers(build: object, words: str) -> None:

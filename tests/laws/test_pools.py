@@ -162,6 +162,16 @@ def test_users_who_ask_again_equal_single_iterations(
     assert seen[0].with_others(seen[1:]).gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
 
 
+def test_who_owes_nothing_gets_the_next_request() -> None:
+    """Five requests, each done before the next one comes: the first of equals gets all, before and behind the door."""
+    crew = Crew(COSTS, Limits(4, 100, 40, 4, 110), 2, router="least_tokens")
+    law = TransferLaw(bytes_per_s=10**9, latency_ps=0, kv_bits=8, layers=1)
+    arrivals = [Arrival(number * 10**12, 20 + number, 9) for number in range(5)]
+    records = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=law)
+    assert [[record.total.output_tokens for record in pool] for pool in records.pools] == [[5, 0], [5 * 8, 0]]
+    assert [[port.sent_bytes > 0 for port in pool] for pool in records.ports] == [[True, False], [True, False]]
+
+
 def test_a_loop_without_waiting_is_the_trace_of_its_arrivals() -> None:
     """The same requests, replayed as an open trace at the arrivals that the loop gave them, have the same times."""
     loop = ClosedLoop(5, 20, 12, 3)

@@ -74,6 +74,14 @@ def test_an_agent_calls_again_after_its_tool() -> None:
     assert table.arrival_ps.tolist() == [0, ends[0] + waits[1], ends[1] + waits[2]]
 
 
+def test_a_wait_counts_for_who_comes_after_the_one_before_is_done() -> None:
+    """Its session has long been idle when it might come, behind another request: its wait is longer, or is over."""
+    for wait, arrival in ((5 * 10**12, None), (10**12, 2 * 10**12 + 1)):
+        trace = trace_of([(0, 100, 2, 0, -1), (2 * 10**12, 100, 2, -1, -1), (2 * 10**12 + 1, 100, 2, 0, wait)])
+        table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+        assert table.arrival_ps.tolist()[2] == (arrival or table.finish_ps.tolist()[0] + wait)
+
+
 @LAWS
 @given(rows=ROWS)
 def test_without_waits_it_is_the_open_replay(rows: list[tuple[int, int, int, int, int]]) -> None:
