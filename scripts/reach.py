@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 from trial import forked, run_pytest
 
 __all__ = ["Reach"]
+
+_FIXTURE = "fixture "
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +99,32 @@ class Reach:
 
 
 class _Clock:
-    """A pytest plugin: notes each test's CPU time and, by coverage's contexts, its lines."""
+    """A pytest plugin: notes each test's CPU time and, by coverage's contexts, its lines.
+
+    What a fixture runs that several tests share is run by all of them, not by the first alone.
+    """
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
         self.seconds: dict[str, float] = {}
+        self.sharing: dict[str, list[str]] = {}
+        """Fixture -> the tests that ask for it."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> object:
+        if fixturedef.scope == "function":
+            return (yield)
+        self._measured.switch_context(_FIXTURE + fixturedef.argname)
+        try:
+            return (yield)
+        finally:
+            self._measured.switch_context(request._pyfuncitem.nodeid)  # noqa: SLF001 - a wider request knows no item
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
         del nextitem
+        for name in getattr(item, "fixturenames", ()):
+            self.sharing.setdefault(_FIXTURE + name, []).append(item.nodeid)
         self._measured.switch_context(item.nodeid)
         began = time.process_time()
         try:
@@ -149,7 +168,8 @@ def _measure(source: str, module: Path, modules: Sequence[str]) -> _Measured:
                 importlib.import_module(name)
             status = run_pytest([source], clock)
             measured.stop()
-            place.write_text(json.dumps({"seconds": clock.seconds, "lines": dict(_lines(measured))}))
+            lines = dict(_lines(measured, clock.sharing))
+            place.write_text(json.dumps({"seconds": clock.seconds, "lines": lines}))
             return status
 
         _, status = os.waitpid(forked(run, cpu_s=900, folder=folder, own_cache="dram" in module.parts), 0)
@@ -165,11 +185,13 @@ def _sources() -> list[str]:
     return [str(path) for path in sorted(Path("archsim").rglob("*.py"))]
 
 
-def _lines(measured: coverage.Coverage) -> Iterator[tuple[str, dict[str, list[int]]]]:
+def _lines(
+    measured: coverage.Coverage, sharing: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, dict[str, list[int]]]]:
     data = measured.get_data()
     for path in sorted(data.measured_files()):
         of_test: dict[str, list[int]] = {}
         for line, tests in sorted(data.contexts_by_lineno(path).items()):
-            for test in tests:
+            for test in {each for context in tests for each in sharing.get(context, [context])}:
                 of_test.setdefault(test, []).append(line)
         yield _name(Path(path)), of_test
