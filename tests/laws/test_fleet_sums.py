@@ -15,7 +15,7 @@ from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import PhaseUse, Window
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import Fleet, merged_windows, replay_fleet
-from archsim.serving.techniques import DraftRule, PrefixRule, Techniques, TierRule
+from archsim.serving.techniques import DraftRule, PrefixRule, ScaleRule, Techniques, TierRule
 from archsim.serving.tier import TierUse
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -118,6 +118,16 @@ def test_windows_of_replicas_merge_by_when_they_start_and_move_a_common_clock() 
     assert whole.phases["decode"] == PhaseUse(512 * 3, 512 * (unit - 2), {4: 512 * 3 << 32})
     assert merged[0].output_tokens == merged[-1].output_tokens
     assert merged_windows([[], []]) == ()
+
+
+def test_who_is_off_gets_nothing() -> None:
+    """Three of three replicas behind a router that takes them in turn, of which one runs and none has to start."""
+    rule = ScaleRule(least=1, most=3, scale=1, high=9, low=1, start_up_ps=5, cool_down_ps=10**12)
+    limits = replace(Limits(6, 200, 60, 4, 200), techniques=Techniques(scaling=rule))
+    fleet = replay_fleet([Arrival(at * 10**6, 9, 9) for at in range(6)], COSTS, limits=limits, replicas=3)
+    assert [record.completed for record in fleet.replicas] == [6, 0, 0]
+    assert fleet.scaling is not None
+    assert fleet.scaling.on_ps == (fleet.record.end_ps, 0, 0)
 
 
 def test_a_single_replica_is_the_fleet() -> None:

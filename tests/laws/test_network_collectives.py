@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -461,6 +462,15 @@ def test_a_step_measured_shorter_than_its_hop_does_not_undercut_the_wires() -> N
     """Software is never negative: what remains is the time on the graph, 2(N-1)(M/(N B) + 2 L) over a switch."""
     facts = _library_facts(_library(software_ps=0, step_ps=50_000, share=1.0))
     assert facts.duration_ps == 14 * (SIZE // 8 * PS_PER_S // RATE + 2 * HOP_PS)
+
+
+def test_of_protocols_that_take_as_long_the_first_is_taken() -> None:
+    """Two of one library, alike but for their names; and the one that is faster, wherever it stands."""
+    library = _library(software_ps=7_000_000, step_ps=900_000, share=0.5)
+    (one,) = library.protocols
+    alike, faster = replace(one, name="alike"), replace(one, name="faster", software_ps=6_000_000)
+    for protocols, taken in (((one, alike), "one"), ((alike, one), "alike"), ((one, faster, alike), "faster")):
+        assert _library_facts(replace(library, protocols=protocols)).protocol == f"lib {taken}"
 
 
 def test_a_library_without_ranks_or_bytes_takes_no_time() -> None:

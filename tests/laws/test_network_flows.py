@@ -60,6 +60,14 @@ def test_a_departure_gives_its_share_to_those_that_stay() -> None:
     assert times.finish_s == pytest.approx([2 * 10**8 / RATE, 4 * 10**8 / RATE], rel=1e-14)
 
 
+def test_who_takes_a_place_at_the_instant_it_is_left_ends_as_if_it_had_waited() -> None:
+    """M, then M at once, beside 10 M on one route: the rates stay as they are, B/2; the ends are 2, 4 and 12 M/B."""
+    size = 10**8
+    elsewhere = [Flow(3, 2, 20 * size), Flow(2, 3, 20 * size)]
+    times = solve_flows(star(4, 0), [*elsewhere, Flow(0, 1, size), Flow(0, 1, size, after=(2,)), Flow(0, 1, 10 * size)])
+    assert times.finish_s[2:] == pytest.approx([part * size / RATE for part in (2, 4, 12)], rel=1e-14, abs=0.0)
+
+
 def test_weights_divide_a_link() -> None:
     """Weights 1 and 3 on one link with equal sizes: rates B/4 and 3B/4."""
     times = solve_flows(star(3, 0), [Flow(1, 0, 3 * 10**8, weight=1.0), Flow(2, 0, 3 * 10**8, weight=3.0)])

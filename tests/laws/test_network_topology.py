@@ -124,6 +124,11 @@ def test_traffic_inside_a_node_stays_on_its_switch() -> None:
     made = network("two_level", 16, (8,), outer_bytes_per_s=RATE // 10, outer_latency_ps=1000)
     assert [made.links[i].dst for i in made.route(0, 7)] == ["switch0", "chip7"]
     assert [made.links[i].dst for i in made.route(0, 8)] == ["spine0", "chip8"]
+    spread = network("two_level", 16, (8,), routing="ecmp")
+    assert {spread.links[i].dst for a in range(8) for b in range(8) for i in spread.route(a, b)} == {
+        "switch0",
+        *(f"chip{chip}" for chip in range(8)),
+    }
 
 
 def test_a_static_table_goes_before_the_routing() -> None:
@@ -178,7 +183,7 @@ def test_wires_are_counted_before_they_are_made(
     monkeypatch.setattr(layouts, "MOST_WIRES", wires)
     assert len(LAYOUTS[topology](chips, shape).wires) == wires
     monkeypatch.setattr(layouts, "MOST_WIRES", wires - 1)
-    with pytest.raises(InputError, match="wires"):
+    with pytest.raises(InputError, match=f"at most {wires - 1} wires, not {wires}$"):
         LAYOUTS[topology](chips, shape)
 
 
