@@ -104,4 +104,4 @@ def steady(requests: RequestColumns, loop: ClosedLoop) -> npt.NDArray[np.bool_]:
     if loop.together:
         return np.ones(len(index), dtype=bool)
     last = len(index) - loop.users if loop.rounds > 1 else len(index)
-    return (index >= loop.users) & (index < max(last, loop.users + 1))
+    return (index >= loop.users) & (index < last)

@@ -120,6 +120,20 @@ def test_windows_of_replicas_merge_by_when_they_start_and_move_a_common_clock() 
     assert merged_windows([[], []]) == ()
 
 
+def test_progress_counts_the_requests_of_all_replicas() -> None:
+    """Every 256th that is done, whoever did it, and the clock with it; without a listener nobody is told."""
+    calls: list[tuple[int, int]] = []
+    limits = Limits(64, 4000, 400, 4, 200)
+
+    def note(done: int, now_ps: int) -> None:
+        calls.append((done, now_ps))
+
+    for progress in (None, note):
+        replay_fleet([Arrival(at, 3, 1) for at in range(600)], COSTS, limits=limits, replicas=2, progress=progress)
+    assert [done for done, _ in calls] == [256, 512]
+    assert 0 < calls[0][1] < calls[1][1]
+
+
 def test_who_is_off_gets_nothing() -> None:
     """Three of three replicas behind a router that takes them in turn, of which one runs and none has to start."""
     rule = ScaleRule(least=1, most=3, scale=1, high=9, low=1, start_up_ps=5, cool_down_ps=10**12)

@@ -222,6 +222,13 @@ def test_idle_time_is_cut_into_at_most_512_windows(beyond_ps: int, windows: int)
     assert record.total.idle_fine == sum(window.idle_fine for window in record.windows) == end_ps << 32
 
 
+def test_windows_of_a_short_run_are_a_microsecond_long() -> None:
+    """Three cells of 2**20 ps without a request, and a bit of a fourth."""
+    record = replay([Arrival((3 << 20) + 1, 10**6, 1)], COSTS, limits=ROOMY)
+    ends = [window.end_fine for window in record.windows]
+    assert ends == [(1 << 20) << 32, (2 << 20) << 32, (3 << 20) << 32, ((3 << 20) + 1) << 32]
+
+
 def test_arrivals_are_drawn_one_ahead_of_the_clock() -> None:
     """When request n is prefilled, no more than request n + 1 has been drawn from the iterator."""
     drawn: list[int] = []

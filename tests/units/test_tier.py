@@ -9,7 +9,7 @@ import numpy as np
 from archsim.serving.costs import fine_from_ps
 from archsim.serving.requests import Arrival, Limits, Sequence
 from archsim.serving.tally import ROW, Tally
-from archsim.serving.techniques import TierRule
+from archsim.serving.techniques import DraftRule, Techniques, TierRule
 from archsim.serving.tier import Tier
 
 LIMITS = Limits(4, 20, 100, 4, 10**6)
@@ -73,6 +73,17 @@ def test_who_finds_no_room_is_turned_away_and_room_comes_back() -> None:
     assert roomy.use.out_wait_fine == fine_from_ps(14)
 
 
+def test_who_comes_back_from_a_tier_takes_blocks_for_what_the_next_iteration_yields() -> None:
+    """Seven tokens in blocks of four: the eighth is in the second block, with a guess of two a third one is taken."""
+    drafting = Limits(4, 20, 100, 4, 10**6, techniques=Techniques(drafts=DraftRule((), 2)))
+    for tokens, stored, blocks, with_guesses in ((7, 5, 2, 3), (8, 5, 3, 4), (7, 0, 2, 3), (5, 0, 2, 2), (5, 5, 2, 3)):
+        sequence = _sequence(tokens)
+        sequence.stored_bytes = stored
+        assert (sequence.own_blocks(LIMITS), sequence.own_blocks(drafting)) == (blocks, with_guesses)
+    sequence.shared_blocks = 1
+    assert sequence.own_blocks(LIMITS) == 1
+
+
 def test_a_request_of_two_tokens_has_a_time_per_token_and_one_of_one_has_none() -> None:
     """Counted, not kept: who was rejected has no time at all, who has but a first token has the time to it."""
     columns = {
@@ -85,6 +96,10 @@ def test_a_request_of_two_tokens_has_a_time_per_token_and_one_of_one_has_none() 
     assert (tally.prompt_tokens, tally.output_tokens) == (11, 3)
     counted = [(bins.count, bins.total_fine) for bins in (tally.ttft, tally.tpot, tally.e2e)]
     assert counted == [(3, fine_from_ps(70)), (1, fine_from_ps(7)), (2, fine_from_ps(37))]
+    again = Tally()
+    for part in (rows[:1], rows[1:]):
+        again.take(part)
+    assert (again.prompt_tokens, again.output_tokens, again.e2e.total_fine) == (11, 3, fine_from_ps(37))
     twice = tally.with_others([tally])
     assert (twice.prompt_tokens, twice.output_tokens) == (22, 6)
     assert [(bins.count, bins.total_fine) for bins in (twice.ttft, twice.tpot, twice.e2e)] == [
