@@ -49,12 +49,12 @@ class Reach:
     ) -> dict[str, float]:
         """Return the tests of *sources* that run one of *lines* of *module*, the quickest first, and their CPU limits.
 
-        They end with the one that exceeds *budget_s*. Lines that no test runs but every import does meet all tests. A
-        test may take twice its CPU time and three seconds; as much as the longest of its file on top, in case it is
-        the one that sets up what they share.
+        They end with the one that exceeds *budget_s*. Lines that no test runs but every import does meet all tests,
+        those first that run other lines of the module. A test may take twice its CPU time and three seconds, and as
+        much as the longest of its file on top, in case it is the one that sets up what they share.
         """
         wanted = set(range(lines[0], lines[1] + 1))
-        found: list[tuple[float, str, float]] = []
+        found: list[tuple[bool, float, str, float]] = []
         for source in sources:
             measured = self._measured(source, module)
             of_module = measured.lines.get(_name(module), {})
@@ -62,12 +62,12 @@ class Reach:
             tests = measured.seconds if imported else of_module
             longest = max(measured.seconds.values(), default=0.0)
             found += [
-                (measured.seconds[test], test, 2 * (measured.seconds[test] + longest) + 3)
+                (test not in of_module, measured.seconds[test], test, 2 * (measured.seconds[test] + longest) + 3)
                 for test in tests
                 if test and (imported or not wanted.isdisjoint(of_module[test]))
             ]
         chosen, spent = {}, 0.0
-        for seconds, test, limit_s in sorted(found):
+        for _, seconds, test, limit_s in sorted(found):
             if spent > budget_s:
                 break
             chosen[test] = limit_s

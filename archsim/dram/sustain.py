@@ -160,7 +160,10 @@ def answer_of(run: ChannelRun, phase: Phase) -> dict[str, Any]:
 
 
 def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
-    """Return the phase in shares of 32nds and runs per channel in powers of two, without what is too small."""
+    """Return the phase in shares of 32nds and runs per channel in powers of two, without what is too small.
+
+    One at least is not: there are at most 34 such runs, to read and to write.
+    """
     total = sum(access.bytes for access in phase.accesses)
     if total <= 0 or phase.window_bytes <= 0:
         raise InputError(Problem("phase", "accesses", str(total), "accesses of at least one byte and a window"))
@@ -169,8 +172,6 @@ def canonical_phase(channel: MemoryChannel, phase: Phase) -> Phase:
         kind = _local_power(channel, access.run_bytes), access.write
         shares[kind] = shares.get(kind, Fraction(0)) + Fraction(access.bytes, total)
     parts = {kind: round(share * _SHARES) for kind, share in shares.items()}
-    if not any(parts.values()):
-        parts[max(shares, key=lambda kind: shares[kind])] = 1
     accesses = tuple(Access(part, run, write) for (run, write), part in sorted(parts.items()) if part)
     return replace(phase, accesses=accesses)
 

@@ -11,6 +11,7 @@ from archsim.dram.energy import (
     PARTS,
     average_fj_per_bit,
     bill_of,
+    bits_moved,
     command_femtojoules,
 )
 from archsim.dram.standards import STANDARDS
@@ -78,6 +79,15 @@ def test_commands_that_open_or_move_nothing_cost_nothing_of_their_own() -> None:
         assert command_femtojoules(ENERGY["HBM2"], command, HBM2) == {}
     with pytest.raises(ValueError, match="no such command"):
         command_femtojoules(ENERGY["HBM2"], "NOP", HBM2)
+
+
+def test_commands_that_close_their_row_cost_what_those_that_leave_it_open_cost() -> None:
+    """RDA and WRA move what RD and WR move; either kind of refresh is one part."""
+    for closing, plain, part in (("RDA", "RD", "read"), ("WRA", "WR", "write"), ("REFB", "REFA", "refresh")):
+        cost = command_femtojoules(ENERGY["HBM2"], plain, HBM2)
+        assert command_femtojoules(ENERGY["HBM2"], closing, HBM2) == cost
+        assert part in cost
+    assert bits_moved(HBM2, _counts(RD=1, RDA=2, WR=4, WRA=8, ACT=16)) == 15 * 32 * 8
 
 
 def test_unknown_names_are_refused_with_a_suggestion() -> None:

@@ -46,6 +46,20 @@ def test_without_a_writable_folder_nothing_is_kept(tmp_path: Path, monkeypatch: 
     assert clear() == 0
 
 
+def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative folder is none; a home is enough."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    assert memo.cache_folder() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    assert memo.cache_folder() is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".cache").mkdir()
+    assert memo.cache_folder() == tmp_path / ".cache" / "archsim"
+    assert (tmp_path / ".cache" / "archsim").stat().st_mode & 0o777 == 0o700
+
+
 def test_clearing_deletes_every_answer(cache: Path) -> None:
     """`archsim cache clear` leaves no file."""
     memo.remember("a", {}, {"parts": []})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,20 @@ def test_a_run_shorter_than_a_round_of_channels_lies_on_few_of_them() -> None:
     for run, local in runs.items():
         (access,) = on_one_channel((Access(1, run, write=False),), unit_bytes=4096, channels=16, granule_bytes=4096)
         assert access.run_bytes == local
+
+
+@pytest.mark.parametrize("text", ["seq", "write", "mix:2:1", "randmix:1:3", "copy:4KiB", "kv:4KiB:2", "append:2KiB:4"])
+def test_a_memory_without_rows_is_asked_for_as_many_writes_as_one_with_rows(text: str) -> None:
+    """The share of the bytes that are written is that of the stream's requests."""
+    accesses = plain_accesses(parse_pattern(text), 32, 1 << 40)
+    written = sum(access.bytes for access in accesses if access.write) / sum(access.bytes for access in accesses)
+    assert stream(text, 64 * 3 * 32).write.mean() == pytest.approx(written, abs=1e-3)
+
+
+def test_an_unknown_pattern_is_refused_with_all_that_there_are() -> None:
+    """The message lists them, and a granule that leaves the device names its end."""
+    with pytest.raises(InputError, match=re.escape(", ".join(PATTERNS))):
+        parse_pattern("zigzag")
 
 
 @pytest.mark.parametrize("text", ["stride:4KiB", "conflict"])

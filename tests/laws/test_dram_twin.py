@@ -46,6 +46,13 @@ def _booked(run: ChannelRun) -> dict[str, int]:
     return {name: ticks for name, ticks in zip(CLASSES, run.causes, strict=True) if ticks}
 
 
+def _places(draw: st.DrawFn, device: Device, count: int) -> list[int]:
+    """Return transactions all over the device, or all rows and columns of a few of its banks."""
+    most = draw(st.sampled_from([1, 2, 5, device.banks]))
+    places = draw(st.lists(st.integers(0, 16 * most - 1), min_size=count, max_size=count))
+    return [place % most + device.banks * (place // most) for place in places]
+
+
 @st.composite
 def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
     name = draw(st.sampled_from(["HBM2", "HBM3", "HBM4", "DDR5", "GDDR6", "LPDDR5", "GDDR7"]))
@@ -65,10 +72,8 @@ def _cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int, int]:
         idle_close=draw(st.sampled_from([0, 0, 1, 10, 40])),
         idle_adapts=draw(st.booleans()),
     )
-    domain = 1 << _map(device).bits
     count = draw(st.integers(10, 60))
-    near = draw(st.booleans())
-    index = draw(st.lists(st.integers(0, min(domain, 96 if near else domain) - 1), min_size=count, max_size=count))
+    index = _places(draw, device, count)
     write = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     window = draw(st.sampled_from([0, 0, 1, 3, 16]))
     stream = Stream(np.array(index, np.int64), np.array(write, np.uint8))
@@ -123,9 +128,8 @@ def _queued_cases(draw: st.DrawFn) -> tuple[Device, Profile, Stream, int]:
         drain_above=draw(st.sampled_from([1, 8])),
         refresh=draw(st.sampled_from(["none", "all_bank", "round_robin_bank"])),
     )
-    domain = min(1 << _map(device).bits, draw(st.sampled_from([24, 96, 4096])))
     count = draw(st.integers(10, 60))
-    index = draw(st.lists(st.integers(0, domain - 1), min_size=count, max_size=count))
+    index = _places(draw, device, count)
     write = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     return device, profile, Stream(np.array(index, np.int64), np.array(write, np.uint8)), draw(st.sampled_from([0, 3]))
 

@@ -173,6 +173,18 @@ def test_stated_constraints_are_kept_where_they_are_longest_and_of_known_command
     assert waits(device, sibling=True) == {(2, "RD", "CASR"): 6, (2, "RD", "CASW"): 6}
 
 
+def test_commands_of_every_standard_are_known_by_the_names_that_ramulator_gives_them() -> None:
+    """One bank or all of them, short bursts, activation in two steps, a data clock started for either direction."""
+    names = {
+        "ACT1": "ACT", "ACT2": "ACT2", "PREpb": "PRE", "PREab": "PREA", "RD_S": "RD", "WR_S": "WR", "RDA": "RDA",
+        "RDA_S": "RDA", "WRA": "WRA", "WRA_S": "WRA", "REFab": "REFA", "REFpb": "REFB", "CAS_RD": "CASR",
+        "CAS_WR": "CASW",
+    }  # fmt: skip
+    for name, ours in names.items():
+        parameters = stated() | {"commands": ["RD", name], "timing_constraints_ticks": [[3, [0], [1], 7]]}
+        assert waits(ramulator2_device("small", parameters)) == {(3, "RD", ours): 7}
+
+
 def test_stated_sizes_and_clocks_become_ticks() -> None:
     """Two ticks a clock; a level that the organisation leaves out has one node; 64 pins x 4 are 32 B."""
     device = ramulator2_device("small", stated())
