@@ -64,11 +64,11 @@ def walk(jobs: JobColumns, first: int, *, until: int, rank: int) -> list[Stretch
     while at > until:
         cause = arrivals[job][rank] if rank >= 0 and job in arrivals else predecessors[job]
         ended = ends[cause]
-        if ended != at:
-            if ended > at or job not in arrivals:
-                raise SimulationError(f"job {job} started at {at} ps, but its cause ended at {ended} ps")
+        if ended < at and job in arrivals:
             ended = max(ended, until)
             stretches.append(("bubble", ended, at))
+        elif ended != at:
+            raise SimulationError(f"job {job} started at {at} ps, but its cause ended at {ended} ps")
         began = max(starts[cause], until)
         if began < ended:
             stretches.append((CLASS_ACCOUNT[kinds[cause]], began, ended))
@@ -82,16 +82,16 @@ def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, ran
     *busy* are the pipe's jobs in order of time. The books close at *close*; the gap after the last busy job is walked
     from *last*, the rank's last job of all, and what lies between that and the close is a `bubble`.
     """
-    starts, ends, kinds, predecessors = jobs.start, jobs.end, jobs.kind, jobs.predecessor
+    starts, ends, predecessors = jobs.start, jobs.end, jobs.predecessor
     stretches: list[Stretch] = []
     free = 0
     for job in busy:
         start = starts[job]
         if start > free:
             cause = predecessors[job]
-            if starts[cause] <= free and ends[cause] == start and job not in jobs.arrivals:
+            if starts[cause] <= free and job not in jobs.arrivals:
                 # One job fills the gap: the whole walk, as in most of them.
-                stretches.append((CLASS_ACCOUNT[kinds[cause]], free, start))
+                stretches.append((CLASS_ACCOUNT[jobs.kind[cause]], free, start))
             else:
                 stretches += walk(jobs, job, until=free, rank=rank)
         free = ends[job]
@@ -99,10 +99,8 @@ def gaps_of(jobs: JobColumns, busy: Sequence[int], *, last: int, close: int, ran
     if close > ended:
         stretches.append(("bubble", ended, close))
     if ended > free:
-        began = max(jobs.start[last], free)
-        stretches.append((CLASS_ACCOUNT[jobs.kind[last]], began, ended))
-        if began > free:
-            stretches += walk(jobs, last, until=free, rank=rank)
+        stretches.append((CLASS_ACCOUNT[jobs.kind[last]], max(starts[last], free), ended))
+        stretches += walk(jobs, last, until=free, rank=rank)
     return stretches
 
 

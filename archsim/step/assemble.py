@@ -78,7 +78,7 @@ def assemble(
     for scope, place, accounts in served:
         books[scope.name] = closed_books(scope, accounts, timeline.gaps.get(place, Counter()), timeline.time_ps)
         _check_rounding(scope, books[scope.name], jobs=pieces)
-    books |= _link_books(links, [(facts, count) for _, facts, count in exchanged], timeline, jobs=pieces)
+    books |= _link_books(links, [(facts, count) for _, facts, count in exchanged], timeline)
     return StepRecord(
         phase=plan.phase,
         time_ps=timeline.time_ps,
@@ -190,9 +190,7 @@ def link_scopes(system: System) -> tuple[Scope, ...]:
     return tuple(Scope(link.name, "link", "bytes", float(link.bytes_per_s)) for link in links)
 
 
-def _link_books(
-    links: tuple[Scope, ...], exchanged: list[tuple[CollectiveFacts, int]], timeline: Timeline, *, jobs: int
-) -> Books:
+def _link_books(links: tuple[Scope, ...], exchanged: list[tuple[CollectiveFacts, int]], timeline: Timeline) -> Books:
     """Return the books of all links; those of one rate that carry the same bytes share one."""
     gaps = timeline.gaps.get((-1, "network"), Counter())
     known: dict[tuple[float, ...], Accounts] = {}
@@ -202,7 +200,6 @@ def _link_books(
         if key not in known:
             accounts = link_books(exchanged, index, int(scope.peak_per_s))
             known[key] = closed_books(scope, accounts, gaps, timeline.time_ps)
-            _check_rounding(scope, known[key], jobs=jobs)
         books[scope.name] = known[key]
     return books
 

@@ -34,7 +34,7 @@ def channel_amounts(book: Accounts, uses: Iterable[ChannelUse], level: Level, *,
     for use in uses:
         times = chips * use.count
         for account, amount in level_books(use.service, level).items():
-            gaps[account] = gaps.get(account, 0.0) - times * amount
+            gaps[account] -= times * amount
         _add_use(amounts, use, level, times)
     for account, amount in gaps.items():
         amounts[:, _COLUMN[account]] += amount / level.channels

@@ -111,8 +111,8 @@ def drained_runs(runs: Times, sends: Times) -> Drain:
     waits = []
     for stage, jobs in enumerate(line.stages):
         found = [*line.waits(stage, 0)]
-        if jobs[-1] != last and log.end[jobs[-1]] < log.end[last]:
-            free = log.end[jobs[-1]]
+        free = log.end[jobs[-1]]
+        if free < log.end[last]:
             began = max(log.start[last], free)
             found += [(CLASS_ACCOUNT["stage"], began, log.end[last]), *walk(log, last, until=free, rank=-1)]
         waits.append(found)

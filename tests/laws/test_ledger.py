@@ -94,6 +94,30 @@ def test_a_rank_that_is_done_before_the_books_close_waits_for_a_slower_one() -> 
     assert gaps_of(log, [multiply], last=multiply, close=17, rank=0) == [("memory", 0, 10), ("bubble", 16, 17)]
 
 
+def test_a_log_in_which_a_cause_did_not_end_when_its_job_began_is_refused() -> None:
+    """Whether it ended before or after: the walk would leave time out, or book some twice."""
+    for end in (9, 11):
+        log = JobLog()
+        host = log.add("host", rank=0, lap=0, start=0, end=10, predecessor=ROOT)
+        launch = log.add("launch", rank=0, lap=0, start=10, end=12, predecessor=host)
+        read = log.add("memory", rank=0, lap=0, start=12, end=20, predecessor=launch)
+        log.end[host] = end
+        with pytest.raises(SimulationError, match=f"started at 10 ps, but its cause ended at {end} ps"):
+            walk(log, read, until=0, rank=0)
+
+
+def test_an_arrival_after_the_collective_began_is_refused() -> None:
+    """A rank arrives before, or when, the collective begins."""
+    log = JobLog()
+    first = log.add("compute", rank=0, lap=0, start=0, end=10, predecessor=ROOT)
+    late = log.add("compute", rank=1, lap=0, start=0, end=11, predecessor=ROOT)
+    flow = log.add("flow", rank=-1, lap=0, start=10, end=15, predecessor=first)
+    log.arrivals[flow] = (first, late)
+    read = log.add("memory", rank=1, lap=0, start=15, end=16, predecessor=flow)
+    with pytest.raises(SimulationError, match="ended at 11 ps"):
+        walk(log, read, until=0, rank=1)
+
+
 def test_a_job_that_does_not_follow_its_predecessor_is_refused() -> None:
     """The log keeps the invariant that makes the walk a partition."""
     log = JobLog()
@@ -138,3 +162,15 @@ def test_a_mixture_of_balanced_books_balances() -> None:
     assert redone[0, ACCOUNTS.index("overfetch")] == 8.25
     assert np.sum(redone) == np.sum(amounts)
     assert Counter(redone[0].tolist())[8.25] == 1
+    with pytest.raises(SimulationError, match="does not balance"):
+        balanced_shares(columns, amounts, 7.0)
+
+
+def test_idle_time_and_recomputation_add_to_what_is_booked() -> None:
+    """Two seconds and one are three; what was overfetch stays so beside what becomes it."""
+    columns = BookColumns.of([{"m": {"useful_weights": 3.0, "useful": 2.0, "overfetch": 1.0}}], {"m": 2.0})
+    amounts = mixed(columns, {0: 1.0})
+    twice = with_idle(columns, with_idle(columns, amounts, 1.0), 2.0)
+    assert np.array_equal(twice, with_idle(columns, amounts, 3.0))
+    assert twice[0, ACCOUNTS.index("idle")] == 6.0
+    assert as_recomputed(amounts)[0, ACCOUNTS.index("overfetch")] == 6.0

@@ -19,7 +19,7 @@ from archsim.step import simulate
 from archsim.step.pipeline import simulate_pipeline
 from archsim.step.record import StepRecord
 from archsim.step.simulate import simulate_step, simulate_steps
-from archsim.step.stages import DRAINED, PIPELINES
+from archsim.step.stages import DRAINED, PIPELINES, drained_runs
 from archsim.units import PS_PER_S
 from archsim.workload.batch import Batch
 from archsim.workload.model import load_model
@@ -211,6 +211,29 @@ def test_any_pipeline_finds_its_period(data: st.DataObject, stages: int, micro_b
         for row, gaps in zip(runs, found.gaps, strict=True):
             assert sum(gaps.values()) == found.time_ps - sum(row)
             assert set(gaps) <= {"bubble", "network"}
+
+
+@pytest.mark.parametrize("name", list(PIPELINES))
+def test_one_stage_alone_runs_its_micro_batches_one_after_the_other(name: str) -> None:
+    """Nothing to wait for but, where one micro-batch follows itself, the way back."""
+    back = [] if name == DRAINED else [[1, 1]]
+    found = PIPELINES[name]([[5, 7]], back)
+    assert (found.time_ps, dict(found.gaps[0])) == (12, {})
+    alone = PIPELINES[name]([[5]], [] if name == DRAINED else [[3]])
+    assert (alone.time_ps, dict(alone.gaps[0])) == ((5, {}) if name == DRAINED else (8, {"network": 3}))
+
+
+def test_a_pipeline_that_drains_sends_nothing_back() -> None:
+    """A row of transfers behind the last stage is left out: starts, waits and time are those without it."""
+    runs, sends = [[5, 7], [4, 9]], [[1, 2], [8, 8]]
+    assert drained_runs(runs, sends) == drained_runs(runs, sends[:1])
+    assert drained_runs(runs, sends).sent == [[5, 12]]
+    assert drained_runs(runs, sends).starts == [[0, 5], [6, 14]]
+    assert drained_runs(runs, sends).time_ps == 23
+    assert sorted(drained_runs(runs, sends).waits[0]) == [("bubble", 14, 23), ("network", 12, 14)]
+    assert sorted(drained_runs(runs, sends).waits[1]) == [
+        ("bubble", 0, 5), ("bubble", 10, 12), ("network", 5, 6), ("network", 12, 14),
+    ]  # fmt: skip
 
 
 def test_iterations_that_differ_in_turns_count_as_their_mean() -> None:

@@ -267,12 +267,14 @@ def test_scopes_say_what_they_are_and_how_many_chips_and_channels_stand_behind_t
         scope, level = scopes[f"chip0-7.{name}"], parts.levels[pipe.level]
         assert (scope.kind, scope.unit, scope.channels, scope.chips) == (pipe.kind, "bytes", level.channels, 8)
     for name in ("matrix", "vector"):
-        scope = scopes.get(f"chip0-7.{name}", scopes["chip0-7.vector"])
+        scope = scopes[f"chip0-7.{name}"]
         assert (scope.kind, scope.unit, scope.channels, scope.chips) == ("engine", "flop", 1, 8)
     links = [scope for scope in record.scopes if scope.name.startswith("link.")]
     assert len(links) == 16
     assert {(scope.kind, scope.unit, scope.channels, scope.chips) for scope in links} == {("link", "bytes", 1, 1)}
     assert {use.scope for use in record.uses} == {"chip0-7.hbm"}
+    adding = simulate_step(lone(Task("read", (weights(100),))), parts)
+    assert not any(scope.name.endswith(".matrix") for scope in adding.scopes)
 
 
 @pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
@@ -291,8 +293,11 @@ def test_each_chunk_and_each_service_may_lose_a_picosecond() -> None:
     one = simulate_step(lone(task), parts)
     assert one.jobs == sum(use.service.pieces for use in one.uses) + 2
     assert simulate_step(lone(task, times=5), parts).jobs == 5 * one.jobs
-    folded = Plan("decode", (Segment("only", (task,)),), ranks=8)
-    assert simulate_step(folded, parts).jobs == 8 * one.jobs
+    other = replace(task, name="other")
+    folded = simulate_step(Plan("decode", (Segment("only", (task,) * 3), Segment("more", (other,))), ranks=8), parts)
+    assert folded.jobs == 8 * 4 * one.jobs
+    assert one.matrix_flops == (("bf16", 10**6),)
+    assert folded.matrix_flops == (("bf16", 8 * 4 * 10**6),)
 
 
 def test_renaming_the_parts_changes_nothing() -> None:

@@ -110,6 +110,14 @@ def test_repetition_is_exact_beside_a_host(layers: int, sizes: list[int], launch
     assert_equal(simulate_step(plan, parts), simulate_step(unrolled(plan), parts))
 
 
+@pytest.mark.parametrize("launch_us", [1, 12, 60])
+def test_layers_beside_a_host_that_leads_or_lags_cost_no_events(launch_us: int) -> None:
+    """Once the host's lead repeats, or grows and nothing waits for it, no further layer is simulated."""
+    parts = system(launch_us)
+    few, many = (simulate_step(layered(layers, [3_000_000, 20_000_000]), parts) for layers in (40, 900))
+    assert many.event_count == few.event_count
+
+
 @pytest.mark.parametrize("launch_us", [2, 12, 60])
 def test_folding_is_exact_beside_a_host(launch_us: int) -> None:
     """Every rank has a host of its own: eight simulated chips take what one multiplied takes."""

@@ -160,6 +160,7 @@ def test_channels_sum_to_the_book_and_gaps_are_gaps_of_all() -> None:
     for place, account in enumerate(ACCOUNTS):
         assert amounts[:, place].sum() == pytest.approx(book.get(account, 0.0), abs=1e-9)
     assert amounts[:, ACCOUNTS.index("network")].tolist() == [300.0] * 4
+    assert amounts[:, ACCOUNTS.index("useful_weights")].tolist() == [6 * 96, 6 * 76, 6 * 64, 6 * 64]
     assert amounts.sum(axis=1).tolist() == pytest.approx([6 * 250.0 + 300.0] * 4)
 
 
