@@ -300,7 +300,7 @@ def _move(s: Any, merged: Ints) -> bool:
 @kernel
 def _nothing_to_serve(s: Any) -> bool:
     """Return whether the device waits for the source: writes that are not being drained are not served."""
-    return s.queued[0] + s.waiting_commands == 0 and (s.draining == 0 or s.queued[1] == 0)
+    return s.queued[0] + s.waiting_commands + s.draining == 0
 
 
 @called

@@ -221,6 +221,30 @@ def test_refreshes_wait_for_hits_of_their_bank_until_too_many_are_owed(owed: int
     assert sum(command == "REFB" for _, command, _ in kernel_log) >= 10
 
 
+@pytest.mark.parametrize(("refresh", "lanes"), [("overlapped_bank", 2), ("all_bank", 1), ("round_robin_bank", 2)])
+def test_half_clocks_carry_a_precharge_beside_the_row_command_before_it_as_in_the_twin(
+    refresh: str, lanes: int
+) -> None:
+    """Rows that are left at once, asked for again and refreshed all the time: each kind of PRE on a falling edge."""
+    device = replace(
+        _small("HBM3", lanes, 1, split=False),
+        refresh_bank_interval_ticks=240,
+        refresh_bank_ticks=80,
+    )
+    profile = replace(PROFILES["archsim"], refresh=refresh, idle_close=2, read_queue=8, write_queue=4, cap=2)
+    place = np.arange(110, dtype=np.int64)
+    index = place * 7 % 11 + device.banks * (place * 5 % 13)
+    stream = Stream(index, (place % 7 == 3).astype(np.uint8))
+    twin = Twin(device, profile, window=6, return_ticks=8)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=6, return_ticks=8, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
+    falling = [command for tick, command, _ in twin.log if tick % 2 == 0]
+    assert set(falling) <= {"PRE", "PREA"}
+    assert len(falling) >= 10
+
+
 @pytest.mark.parametrize("profile", ["ramulator2", "dramsim3"])
 def test_the_latency_of_reads_is_the_mean_from_the_door_to_the_last_data(profile: str) -> None:
     """All reads come before the first clock, so that the mean is that of their completions."""
