@@ -18,6 +18,7 @@ from archsim.files.reading import (
     read_toml,
 )
 from archsim.files.writing import (
+    gzip_into,
     refuse_existing,
     replaced_file,
     write_atomically,
@@ -26,7 +27,7 @@ from archsim.files.writing import (
 )
 
 __all__ = [
-    "bundled_names", "bundled_path", "check_values", "digest_of", "digest_of_lines", "find", "inside", "open_binary",
-    "open_text_lines", "parse_json", "read_bytes", "read_json", "read_text", "read_toml", "refuse_existing",
-    "replaced_file", "write_atomically", "write_gzip_atomically", "written_directory",
+    "bundled_names", "bundled_path", "check_values", "digest_of", "digest_of_lines", "find", "gzip_into", "inside",
+    "open_binary", "open_text_lines", "parse_json", "read_bytes", "read_json", "read_text", "read_toml",
+    "refuse_existing", "replaced_file", "write_atomically", "write_gzip_atomically", "written_directory",
 ]  # fmt: skip

@@ -19,7 +19,9 @@ from typing import BinaryIO
 from archsim.errors import InputError, Problem
 from archsim.files.reading import reason_of
 
-__all__ = ["refuse_existing", "replaced_file", "write_atomically", "write_gzip_atomically", "written_directory"]
+__all__ = [
+    "gzip_into", "refuse_existing", "replaced_file", "write_atomically", "write_gzip_atomically", "written_directory",
+]  # fmt: skip
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -64,9 +66,14 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 def write_gzip_atomically(path: Path, content: bytes) -> None:
     """Write *content* to *path* as gzip whose bytes depend on the content alone (no name, no time)."""
     packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+    with gzip_into(packed) as file:
         file.write(content)
     write_atomically(path, packed.getvalue())
+
+
+def gzip_into(file: BinaryIO) -> gzip.GzipFile:
+    """Return what packs into *file*: no name, no time, and a stated level, since Python 3.15 has another default."""
+    return gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=9, mtime=0)
 
 
 @contextlib.contextmanager

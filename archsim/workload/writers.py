@@ -8,16 +8,16 @@ appears when it is whole, and equal rows give equal bytes.
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from gzip import GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from archsim.errors import InputError, Problem
-from archsim.files import replaced_file
+from archsim.files import gzip_into, replaced_file
 from archsim.units import PS_PER_S
 from archsim.workload.request import NONE, Row, Rows
 from archsim.workload.schemas import PLAIN
@@ -50,11 +50,11 @@ def write_requests(rows: Rows, path: Path) -> int:
     with replaced_file(path) as file:
         if path.suffix != ".gz":
             return _written(lines, file)
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+        with gzip_into(file) as packed:
             return _written(lines, packed)
 
 
-def _written(lines: Iterator[tuple[int, str]], file: BinaryIO | gzip.GzipFile) -> int:
+def _written(lines: Iterator[tuple[int, str]], file: BinaryIO | GzipFile) -> int:
     count = 0
     for requests, line in lines:
         file.write(line.encode() + b"\n")
