@@ -59,12 +59,15 @@ class Pools:
         for row in self.rows:
             self.senders[row.id % prefill.servers].pending.append(row)
         self.heap: list[tuple[int, int]] = []
+        self.due: set[tuple[int, int]] = set()
         self.gaps: list[int] = []
         self.run()
 
     def wake(self, machine: Machine, at_ps: int) -> None:
         """Let *machine* act at that instant."""
-        heappush(self.heap, (at_ps, machine.rank))
+        if (at_ps, machine.rank) not in self.due:
+            self.due.add((at_ps, machine.rank))
+            heappush(self.heap, (at_ps, machine.rank))
 
     def run(self) -> None:
         """Let every server act whenever something is due, in order of instants and ranks."""
@@ -73,6 +76,7 @@ class Pools:
             self.wake(machine, 0)
         while self.heap:
             now_ps, rank = heappop(self.heap)
+            self.due.remove((now_ps, rank))
             machine = machines[rank]
             due_ps = -(-machine.clock >> FINE_BITS)
             if machine.busy and due_ps > now_ps:
@@ -173,6 +177,8 @@ class Pools:
             self.wake(machine, max(now_ps + 1, machine.pending[0].arrival_ps))
         for at_ps, _ in machine.leaving if machine.waiting else []:
             self.wake(machine, at_ps)
+        for row in machine.waiting if ttft is not None else []:
+            self.wake(machine, row.arrival_ps + ttft + 1)
 
     def fitting(self, machine: Machine) -> list[Row]:
         """Return who joins the next prefill: in order, as many as have places, blocks and tokens."""

@@ -19,7 +19,7 @@ class Mate(Protocol):
     wakes_ps: int | None
     """When the server acts next; None when it never does again."""
     own_ps: int | None
-    """When it does whatever others do: an iteration ends, or a request arrives."""
+    """When it does whatever others do: an iteration ends, or a request arrives or has waited too long."""
     rests: bool
     """Whether it waits for something: no iteration is under way."""
 

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from archsim.serving.costs import check_clock, fine_from_ps, ps_from_fine
-from archsim.serving.handover import Receiver, TransferLaw
+from archsim.serving.handover import Receiver, Sender, TransferLaw
 from archsim.serving.pools import Crew, PoolRecords, Tally, Wiring, records_of
 from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrivals
@@ -44,7 +44,7 @@ class _Turns:
         """Servers in an iteration -> who joins at its end."""
         self._heap: list[tuple[int, int]] = []
 
-    def run(self, wiring: Wiring, doors: Sequence[Door]) -> None:
+    def run(self, wiring: Wiring) -> None:
         """Let the servers of *wiring* serve until nothing is due."""
         self.servers = wiring.servers
         self._due_ps = [None] * len(self.servers)
@@ -56,14 +56,14 @@ class _Turns:
                 continue
             check_clock(now_ps)
             self.now_ps, self.events = now_ps, self.events + 1
-            self._act(place, wiring, doors)
+            self._act(place, wiring)
 
     def others_ps(self, mate: Receiver) -> int | None:
         """Return when a server other than that of *mate* acts next."""
         mine = mate.rank - 1
         return min((at for place, at in enumerate(self._due_ps) if place != mine and at is not None), default=None)
 
-    def _act(self, place: int, wiring: Wiring, doors: Sequence[Door]) -> None:
+    def _act(self, place: int, wiring: Wiring) -> None:
         server, now_ps, sent = self.servers[place], self.now_ps, wiring.sums.count
         ended = place in self._busy
         if ended:
@@ -73,7 +73,7 @@ class _Turns:
         start_fine = server.now_fine
         joining = server.begin(now_ps)
         if joining is None:
-            self._rest(place, wiring, doors)
+            self._rest(place, wiring.mates[place])
         else:
             self._busy[place] = joining
             server.watch(start_fine, len(joining))
@@ -83,11 +83,9 @@ class _Turns:
                 if other != place and other not in self._busy and due_ps != now_ps:
                     self._wake(other, now_ps)
 
-    def _rest(self, place: int, wiring: Wiring, doors: Sequence[Door]) -> None:
+    def _rest(self, place: int, mate: Sender | Receiver) -> None:
         """Let an idle server act when it knows of something."""
-        known = [wiring.mates[place].timer_ps]
-        if place < len(doors):
-            known.append(doors[place].next_ps)
+        known = (mate.timer_ps, self.servers[place].due_ps)
         self._due_ps[place] = None
         if (at_ps := min((at for at in known if at is not None), default=None)) is not None:
             self._wake(place, max(at_ps, self.now_ps + 1))
@@ -120,5 +118,5 @@ def replay_handover_loop(
     for mate in wiring.receivers:
         if isinstance(mate, _LoopReceiver):
             mate.turns = turns
-    turns.run(wiring, doors)
+    turns.run(wiring)
     return records_of(wiring, tally, turns.events)

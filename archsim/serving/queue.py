@@ -2,9 +2,9 @@
 
 S6: classes are dealt to requests by their number in shares that a system states, through the multiples of the golden
 ratio: as evenly mixed as can be, without a seed. S7: where a bound on the time to the first token is stated, a request
-that has waited longer is turned away when the server next looks at the queue; one that has a token never is. S10: a
-cache of answers gives a stated share of requests theirs whole, a stated time after they arrive; others lose nothing by
-asking.
+that has waited longer is turned away between two iterations, or at once where none is under way; one that has waited
+for just the bound may begin, and one that has a token is never turned away. S10: a cache of answers gives a stated
+share of requests theirs whole, a stated time after they arrive; others lose nothing by asking.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Queue:
     def __init__(self, techniques: Techniques) -> None:
         self._answers = techniques.answers
         self._classes = techniques.classes
-        self._ttft_fine = None if techniques.ttft_ps is None else fine_from_ps(techniques.ttft_ps)
+        self._ttft_ps = techniques.ttft_ps
         self._waiting: deque[Sequence] = deque()
 
     def __len__(self) -> int:
@@ -95,18 +95,18 @@ class Queue:
         self._waiting.insert(place, sequence)
 
     @property
-    def next_late_fine(self) -> int | None:
+    def next_late_ps(self) -> int | None:
         """When the next of them will have waited too long; None where none can."""
-        if self._ttft_fine is None:
+        if self._ttft_ps is None:
             return None
         arrivals = [sequence.arrival_ps for sequence in self._waiting if sequence.first_token_ps < 0]
-        return fine_from_ps(min(arrivals)) + self._ttft_fine + 1 if arrivals else None
+        return min(arrivals) + self._ttft_ps + 1 if arrivals else None
 
     def late(self, now_fine: int) -> list[Sequence]:
         """Take out those who have waited too long for their first token."""
-        if self._ttft_fine is None or not self._waiting:
+        if self._ttft_ps is None or not self._waiting:
             return []
-        bound = now_fine - self._ttft_fine
+        bound = now_fine - fine_from_ps(self._ttft_ps)
         late = [s for s in self._waiting if s.first_token_ps < 0 and fine_from_ps(s.arrival_ps) < bound]
         if late:
             gone = {sequence.id for sequence in late}

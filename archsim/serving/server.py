@@ -78,7 +78,6 @@ class Server:
         self._tier = Tier(limits.techniques.tier, limits) if limits.techniques.tier else None
         self._levels = second_level(self._batch, self._tier, costs, limits)
         self._observer = Observer() if limits.techniques.watched else None
-        self._bounded = limits.techniques.ttft_ps is not None
         self._between: Callable[[], None] | None = None
 
     def call_between(self, act: Callable[[], None]) -> None:
@@ -103,7 +102,7 @@ class Server:
             check_clock(now_ps)
             if self._mate is not None:
                 self._mate.wakes_ps, rank = now_ps, self._mate.rank
-                self._mate.rests, self._mate.own_ps = rests, self._arrivals.next_ps if rests else now_ps
+                self._mate.rests, self._mate.own_ps = rests, self.due_ps if rests else now_ps
                 yield kernel.wait_in_turn_ps(now_ps - before_ps, rank) if rank else kernel.wait_ps(now_ps - before_ps)
             elif (wait := kernel.pass_ps(now_ps - before_ps)) is not None:
                 yield wait
@@ -114,9 +113,8 @@ class Server:
         """Do what is due and start what comes next; return who joins with it, None where nothing is to do."""
         if (next_ps := self._arrivals.next_ps) is not None and next_ps <= self._now_fine >> FINE_BITS:
             self._receive()
-        if self._bounded:
-            for sequence in self._waiting.late(self._now_fine):
-                self._books.reject(sequence, LATE)
+        for sequence in self._waiting.late(self._now_fine):
+            self._books.reject(sequence, LATE)
         if self._mate is not None:
             landed = self._mate.update(self._batch, now_ps, admitting=not (self._waiting or self._under_way))
             if self._observer is not None:
@@ -143,6 +141,12 @@ class Server:
     def has_work(self) -> bool:
         """Whether a request waits or runs here."""
         return bool(self._waiting or self._under_way or len(self._batch))
+
+    @property
+    def due_ps(self) -> int | None:
+        """When a request arrives, or has waited too long and makes way."""
+        known = (self._arrivals.next_ps, self._waiting.next_late_ps)
+        return min((at_ps for at_ps in known if at_ps is not None), default=None)
 
     @property
     def served(self) -> int:
@@ -346,8 +350,9 @@ class Server:
         if open_door and (next_ps := self._arrivals.next_ps) is not None:
             arrival_fine = next_ps << FINE_BITS
             limit_fine = min(limit_fine, arrival_fine)
-        if waiting and (late_fine := waiting.next_late_fine) is not None:
-            limit_fine = min(limit_fine, late_fine)
+        if waiting and (late_ps := waiting.next_late_ps) is not None:
+            # The first boundary past the bound, within its picosecond as well.
+            limit_fine = min(limit_fine, fine_from_ps(late_ps - 1) + 1)
         if self._mate is not None:
             mate_ps = self._mate.next_ps(ps_from_fine(self._now_fine), waiting=bool(waiting))
             # The first boundary whose whole picosecond is that one, not the first one at or after its end.
@@ -355,10 +360,8 @@ class Server:
         return limit_fine
 
     def _idle(self, now_ps: int) -> bool:
-        ahead = [self._arrivals.next_ps]
-        if self._mate is not None:
-            ahead.append(self._mate.next_ps(now_ps, waiting=bool(self._waiting)))
-        known = [at_ps for at_ps in ahead if at_ps is not None]
+        mate_ps = self._mate.next_ps(now_ps, waiting=bool(self._waiting)) if self._mate is not None else None
+        known = [at_ps for at_ps in (self.due_ps, mate_ps) if at_ps is not None]
         if not known:
             if self._mate is not None:
                 self._mate.rests, self._mate.wakes_ps, self._mate.own_ps = True, None, None

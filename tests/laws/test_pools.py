@@ -130,6 +130,40 @@ def test_classes_bounds_and_what_is_watched_equal_single_iterations(
     assert gaps.total_fine == sum(twin.gaps)
 
 
+def test_who_waited_too_long_makes_way_at_once() -> None:
+    """Of three, the first prefills for 1.06 s; its cache is sent until 7.06 s, and the second needs all the blocks.
+
+    The second is too late one picosecond after its bound, at 4 s, and the third, which fits beside the cache, begins
+    then: nothing else happens at that instant.
+    """
+    slow = toy.ToyCosts(lambda _batch, _kv: 10**9, lambda tokens, _pairs: 10**12 + 10**10 * tokens, spacing_bits=10)
+    room = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=6, block_tokens=4, context_tokens=100,
+                  techniques=Techniques(ttft_ps=4 * 10**12))  # fmt: skip
+    prefill, decode = Crew(slow, room, 1), Crew(slow, PLENTY, 1)
+    law = TransferLaw(bytes_per_s=1, latency_ps=0, kv_bits=7, layers=1)
+    arrivals = [Arrival(0, 6, 2), Arrival(1, 20, 1), Arrival(10**12, 4, 1)]
+    late_ps = 1 + 4 * 10**12 + 1
+    expected = [1060 * 10**9 + 6 * 10**12 + 10**9, -1, late_ps + 1040 * 10**9]
+    fast = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law).requests
+    assert fast.finish_ps.tolist() == expected
+    twin = pools_twin.Pools(arrivals, prefill, decode, law)
+    assert [-1 if row.rejected else row.finish_ps for row in twin.rows] == expected
+
+
+def test_who_has_waited_for_just_the_bound_is_served() -> None:
+    """A request that has waited 4 ms when the blocks it needs are free begins; a picosecond later it is turned away."""
+    slow = toy.ToyCosts(lambda _batch, _kv: 10**9, lambda _tokens, _pairs: 10**9, spacing_bits=10)
+    law = TransferLaw(bytes_per_s=1000, latency_ps=0, kv_bits=8, layers=1)
+    freed_ps = 10**9 + 8 * 10**9
+    for arrival_ps, served in ((freed_ps - 4 * 10**9, True), (freed_ps - 4 * 10**9 - 1, False)):
+        room = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=3, block_tokens=4, context_tokens=100,
+                      techniques=Techniques(ttft_ps=4 * 10**9))  # fmt: skip
+        arrivals = [Arrival(0, 8, 2), Arrival(arrival_ps, 8, 1)]
+        crews_of = {"prefill": Crew(slow, room, 1), "decode": Crew(slow, PLENTY, 1)}
+        found = replay_handover(iter(arrivals), **crews_of, law=law).requests
+        assert found.finish_ps.tolist() == [freed_ps + 10**9, freed_ps + 10**9 if served else -1]
+
+
 @LAWS
 @given(
     loop=st.builds(ClosedLoop, users=st.integers(1, 9), prompt_tokens=st.integers(1, 40),
