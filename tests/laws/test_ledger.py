@@ -83,6 +83,15 @@ def test_waiting_for_a_slower_rank_is_a_bubble_until_ones_own_arrival() -> None:
     assert walk(log, flow, until=0, rank=-1) == [("compute", 0, 25)]
 
 
+def test_a_job_that_takes_no_time_leaves_no_stretch() -> None:
+    """A launch gap of nothing is nobody's fault."""
+    log = JobLog()
+    host = log.add("host", rank=0, lap=0, start=0, end=5, predecessor=ROOT)
+    launch = log.add("launch", rank=0, lap=0, start=5, end=5, predecessor=host)
+    read = log.add("memory", rank=0, lap=0, start=5, end=6, predecessor=launch)
+    assert gaps_of(log, [read], last=read, close=6, rank=0) == [("host", 0, 5)]
+
+
 def test_a_rank_that_is_done_before_the_books_close_waits_for_a_slower_one() -> None:
     """Its last job of all is its own time; what is left until the close is a bubble, to the picosecond."""
     log = JobLog()

@@ -9,7 +9,7 @@ import pytest
 from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
-from archsim.mapping.plan import Plan
+from archsim.mapping.plan import Collective, Plan, Segment, Task, Transfer
 from archsim.mapping.sharding import plan_iteration
 from archsim.step.exchange import exchanges_of
 from archsim.step.record import StepRecord
@@ -125,6 +125,41 @@ def test_reduction_in_the_network_is_an_option_that_shows() -> None:
     before, after = simulate_step(plan, plain), simulate_step(plan, reducing)
     assert ("all_reduce", 8192 * 4096 * 2, "in_network") in after.collectives
     assert waited(after, "network") < 0.7 * waited(before, "network")
+
+
+def kernels(size: int, *, large: int = 0) -> Plan:
+    """Return a product of *size* bytes on two ranks, of *large* on the second, and an exchange behind it."""
+    reduce = Task("reduce", collective=Collective("all_reduce", 2**26))
+
+    def tasks(size: int) -> tuple[Task, ...]:
+        read = Transfer("hbm", "weights", size, size, write=False, run_bytes=size)
+        return Task(f"multiply {size}", (read,), matrix_flops=size * 4000), reduce
+
+    others = ((Segment("layer", tasks(large)),),) if large else ()
+    return Plan("prefill", (Segment("layer", tasks(size)),), ranks=2, identical_ranks=not large, others=others)
+
+
+def test_a_part_is_exchanged_once_its_share_of_the_product_is_there_and_not_before() -> None:
+    """Of four chunks two are half the tensor: an exchange that takes long ends its two parts after them."""
+    system = machine("overlap_parts=2")
+    plan = kernels(4 * system.stage_bytes)
+    (task, reduce), half = plan.segments[0].tasks, kernels(2 * system.stage_bytes).segments[0].tasks[:1]
+    first, second = (part.duration_ps for part in exchanges_of(plan, system)[reduce.collective].parts)
+    until_half = simulate_step(Plan("prefill", (Segment("half", half),), ranks=2), system).time_ps
+    whole = simulate_step(Plan("prefill", (Segment("whole", (task,)),), ranks=2), system).time_ps
+    assert whole < until_half + first
+    assert simulate_step(plan, system).time_ps == until_half + first + second
+
+
+def test_a_chip_that_waits_for_anothers_part_books_a_bubble_and_not_what_that_one_did() -> None:
+    """The faster of two chips has read its own bytes; the slower one's reads and products are no fault of its own."""
+    system = machine("overlap_parts=2")
+    record = simulate_step(kernels(system.stage_bytes, large=8 * system.stage_bytes), system)
+    fast, slow = record.books["chip0.hbm"], record.books["chip1.hbm"]
+    assert fast["bubble"] > 0.1 * sum(fast.values())
+    assert "bubble" not in slow
+    assert fast["compute"] < slow["compute"] / 4
+    assert fast["network"] == pytest.approx(slow["network"], rel=0.01)
 
 
 def test_ranks_that_differ_meet_part_by_part() -> None:

@@ -174,6 +174,23 @@ def test_repetition_is_exact(name: str, layers: int, sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
+def test_several_segments_repeat_each_by_itself_and_gaps_go_on_across_them(name: str) -> None:
+    """Engines that stand still for many laps book what the long way books, and however many, no more is simulated."""
+    parts = system(name)
+    read, more = Task("read", (weights(20_000_000),)), Task("more", (weights(31_000_000), weights(300)))
+    multiply = Task("multiply", (weights(9_000_000),), matrix_flops=10**10, vector_flops=10**7)
+    ends = Segment("end", (multiply,))
+
+    def plan(times: int) -> Plan:
+        layers = Segment("a", (read, more), 30 * times), Segment("b", (more,), 25 * times)
+        return Plan("decode", (ends, *layers, Segment("c", (multiply, read), 20 * times), ends), ranks=1)
+
+    once = simulate_step(plan(1), parts)
+    assert_equal(once, simulate_step(unrolled(plan(1)), parts))
+    assert simulate_step(plan(9), parts).event_count == once.event_count
+
+
+@pytest.mark.parametrize("name", [KERNEL_BY_KERNEL, STREAMING])
 @pytest.mark.parametrize("sizes", [[3_000_000, 500], [40_000_000, 11, 9_000_000]])
 def test_folding_is_exact(name: str, sizes: list[int]) -> None:
     """One of eight identical chips, multiplied, books what eight simulated chips book together."""
@@ -256,6 +273,27 @@ def test_channels_sum_to_their_memory() -> None:
     for account, total in zip(ACCOUNTS, channels.sum(axis=0), strict=True):
         assert total == pytest.approx(record.books[scope].get(account, 0.0), rel=1e-9, abs=1e-6 * peak)
     assert channels.sum(axis=1) == pytest.approx([peak] * len(channels), rel=1e-9)
+
+
+def test_ranks_that_differ_book_their_own_work_and_wait_for_each_other() -> None:
+    """The faster of two chips reads its own bytes and waits for the slower one: a bubble, whatever that one did."""
+    parts = system()
+    small, large = (Task(f"read {size}", (weights(size),)) for size in (10**6, 30 * 10**6))
+    meet = Task("meet", collective=Collective("all_reduce", 8192))
+    plan = Plan(
+        "decode", (Segment("only", (small, meet)),), ranks=2, identical_ranks=False,
+        others=((Segment("only", (large, meet)),),),
+    )  # fmt: skip
+    record = simulate_step(plan, parts)
+    books = record.books["chip0.hbm"], record.books["chip1.hbm"]
+    assert [book["useful_weights"] for book in books] == [10**6, 30 * 10**6]
+    alone = [simulate_step(lone(task), parts).time_ps for task in (small, large)]
+    peak = record.scopes[0].peak_per_s
+    waited = peak * (alone[1] - alone[0]) / PS_PER_S
+    assert books[0]["bubble"] == pytest.approx(waited, rel=1e-6)
+    assert "bubble" not in books[1]
+    assert "memory" not in {**books[0], **books[1]}
+    assert books[0]["network"] == pytest.approx(books[1]["network"])
 
 
 def test_scopes_say_what_they_are_and_how_many_chips_and_channels_stand_behind_them() -> None:
