@@ -67,6 +67,15 @@ def test_the_steady_part_leaves_out_first_and_last_requests() -> None:
         assert int(steady(requests, loop).sum()) == expected
 
 
+def test_progress_counts_every_request_that_is_done() -> None:
+    """Of six users on two replicas with two rounds: one to eighteen, as the clock rises."""
+    calls: list[tuple[int, int]] = []
+    loop = ClosedLoop(6, 10, 5, 2)
+    replay_closed_loop(loop, COSTS, limits=LIMITS, replicas=2, progress=lambda done, now: calls.append((done, now)))
+    assert [done for done, _ in calls] == [*range(1, 19)]
+    assert [now for _, now in calls] == sorted(now for _, now in calls)
+
+
 def test_an_impossible_loop_is_refused() -> None:
     """Nobody, and requests beyond the context, are told at the door."""
     with pytest.raises(InputError):

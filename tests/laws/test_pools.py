@@ -196,6 +196,17 @@ def test_users_who_ask_again_equal_single_iterations(
     assert seen[0].with_others(seen[1:]).gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
 
 
+def test_progress_of_pools_counts_every_256th_request() -> None:
+    """Of 600, wherever they end: those of one token with their prompts, the others behind the door."""
+    calls: list[int] = []
+    crew = Crew(COSTS, Limits(64, 4000, 400, 4, 110), 2)
+    law = TransferLaw(bytes_per_s=10**12, latency_ps=0, kv_bits=8, layers=1)
+    for progress in (None, lambda done, _: calls.append(done)):
+        arrivals = (Arrival(number, 2, 1 + number % 2) for number in range(600))
+        replay_handover(arrivals, prefill=crew, decode=crew, law=law, progress=progress)
+    assert calls == [256, 512]
+
+
 def test_who_owes_nothing_gets_the_next_request() -> None:
     """Five requests, each done before the next one comes: the first of equals gets all, before and behind the door."""
     crew = Crew(COSTS, Limits(4, 100, 40, 4, 110), 2, router="least_tokens")

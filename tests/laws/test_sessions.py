@@ -13,7 +13,7 @@ from archsim.serving.configure import sessions_of
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
 from archsim.serving.router import replay_fleet
-from archsim.serving.sessions import replay_sessions
+from archsim.serving.sessions import replay_sessions, stream_of
 from archsim.workload.trace import Trace
 
 LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -72,6 +72,13 @@ def test_an_agent_calls_again_after_its_tool() -> None:
     table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
     ends = table.finish_ps.tolist()
     assert table.arrival_ps.tolist() == [0, ends[0] + waits[1], ends[1] + waits[2]]
+
+
+def test_requests_are_numbered_as_they_arrive() -> None:
+    """From 0 on, whatever their sessions."""
+    stream = stream_of(trace_of([(number, 100, 2, number % 3 - 1, -1) for number in range(5)]))
+    assert [stream.take().id for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert stream.next_ps is None
 
 
 def test_a_wait_counts_for_who_comes_after_the_one_before_is_done() -> None:

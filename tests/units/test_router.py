@@ -53,6 +53,7 @@ def test_iterations_with_guesses_yield_their_shares_of_a_period(shares: tuple[Fr
     assert abs(pattern.period_tokens - PERIOD - sum(shares) * PERIOD) <= Fraction(len(shares), 2)
     assert pattern.tokens(0, 1000) == sum(pattern.tokens(number, 1) for number in range(1000))
     pace = Pace(pattern)
+    assert (pace.tokens_next, pace.decode_tokens, pace.drafted) == (pattern.tokens(0, 1), 0, 0)
     for number in range(2 * PERIOD):
         pace.iterations = number
         assert pace.tokens_next == pattern.tokens(number, 1)
