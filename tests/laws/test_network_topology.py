@@ -138,6 +138,13 @@ def test_a_static_table_goes_before_the_routing() -> None:
     assert len(made.route(1, 2)) == 1
 
 
+@pytest.mark.parametrize("topology", LAYOUTS)
+def test_links_are_alike_where_no_outer_rate_is_given(topology: str) -> None:
+    """Wires between nodes, groups and dies too."""
+    chips, shape, _ = EVERY[topology]
+    assert {(link.bytes_per_s, link.latency_ps) for link in network(topology, chips, shape).links} <= {(RATE, 100)}
+
+
 def test_one_node_has_no_spine() -> None:
     """Two levels of one node are a switch; of two, a spine joins them."""
     assert LAYOUTS["two_level"](8, (8,)).switches == ("switch0",)
