@@ -21,11 +21,12 @@ from archsim.serving.closed_loop import Users
 from archsim.serving.divide import Division, divided
 from archsim.serving.handover import TransferLaw
 from archsim.serving.observe import bin_of
-from archsim.serving.pools import Crew, replay_handover
+from archsim.serving.pools import Crew, ended_together, replay_handover, replay_side_by_side, serve_stage
 from archsim.serving.pools_loop import replay_handover_loop
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
+from archsim.serving.router import replay_fleet
 from archsim.serving.techniques import PLAIN, Techniques
 from archsim.simulate import load_trace, run
 from archsim.timeline import Ask, timeline_of_requests
@@ -194,6 +195,34 @@ def test_users_who_ask_again_equal_single_iterations(
         assert spent == record.total.end_fine
     seen = [record.observer for record in records if record.observer is not None]
     assert seen[0].with_others(seen[1:]).gaps.bins == Counter(bin_of(gap) for gap in twin.gaps)
+
+
+def test_pools_side_by_side_do_what_each_does_alone() -> None:
+    """Two crews with requests of their own: tables one after the other, and every server idle to the common end."""
+    limits = Limits(4, 100, 40, 4, 110)
+    crews = [Crew(COSTS, limits, 2, router="least_tokens"), Crew(COSTS, limits, 1)]
+    streams = [[Arrival(at * 10**9, 9 + at, 5 + at % 3) for at in range(count)] for count in (12, 7)]
+    calls: list[int] = []
+    both = replay_side_by_side(streams, crews, progress=lambda done, _: calls.append(done))
+    alone = [
+        replay_fleet(stream, COSTS, limits=limits, replicas=crew.servers, router=crew.router)
+        for stream, crew in zip(streams, crews, strict=True)
+    ]
+    for name in ("arrival_ps", "first_token_ps", "finish_ps", "prompt_tokens"):
+        apart = [value for fleet in alone for value in getattr(fleet.record.requests, name).tolist()]
+        assert getattr(both.requests, name).tolist() == apart
+    servers = [list(fleet.replicas) or [fleet.record] for fleet in alone]
+    for pool, records in zip(both.pools, servers, strict=True):
+        assert [phases_of(record) for record in pool] == [phases_of(record) for record in records]
+    assert {record.end_ps for pool in both.pools for record in pool} == {max(fleet.record.end_ps for fleet in alone)}
+    for stream, crew, fleet in zip(streams, crews, alone, strict=True):
+        stage = serve_stage(stream, crew)
+        assert stage.requests.finish_ps.tolist() == fleet.record.requests.finish_ps.tolist()
+        ((*ended,),) = ended_together([stage.servers], stage.event_count)
+        assert [phases_of(record) for record in ended] == [
+            phases_of(record) for record in (fleet.replicas or (fleet.record,))
+        ]
+    assert calls == []
 
 
 def test_progress_of_pools_counts_every_256th_request() -> None:
