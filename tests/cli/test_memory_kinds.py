@@ -85,6 +85,9 @@ def test_answers_as_json_have_the_keys_that_scripts_read(capsys: Capture, memory
     assert set(answer) - own - {"device"} == shared
     assert own <= set(answer)
     assert answer["kind"] in ("flash", "sram", "dram")
+    assert sum(answer["causes"].values()) == pytest.approx(1)
+    assert answer["causes"]["transfer"] == pytest.approx(answer["share_of_peak"], rel=0.05)
+    assert 1e-10 < answer["read_latency_s"] < 1e-3
     assert set(answer.get("endurance", [])) in (set(), {"writable_bytes", "write_bytes_per_s", "years_to_wear_out"})
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archsim.dram.facts import Access
 from archsim.dram.patterns import PATTERNS, on_one_channel, parse_pattern, plain_accesses
-from archsim.dram.streams import Domain, Stream
+from archsim.dram.streams import Domain, Stream, make_stream
 from archsim.errors import InputError
 
 DOMAIN = Domain(transactions=1 << 20, transaction_bytes=32, row_bit=10)
@@ -105,9 +105,37 @@ def test_a_memory_without_rows_is_asked_for_as_many_writes_as_one_with_rows(text
 
 
 def test_an_unknown_pattern_is_refused_with_all_that_there_are() -> None:
-    """The message lists them, and a granule that leaves the device names its end."""
+    """The message lists them, and a page that leaves the device names its end."""
     with pytest.raises(InputError, match=re.escape(", ".join(PATTERNS))):
         parse_pattern("zigzag")
+    with pytest.raises(InputError, match="at most 2048 B: the device ends there"):
+        stream("gather:4KiB", 10, Domain(64, 32, 4))
+
+
+@pytest.mark.parametrize("text", ["streams:x", "streams:0", "streams:1000001", "streams:12345678", "streams:²",
+                                  "chunk:0B", "chunk:0.5B", "chunk:2PiB"])  # fmt: skip
+def test_counts_and_sizes_that_are_none_are_refused(text: str) -> None:
+    """A count is 1 to a million in digits, a size whole bytes up to a pebibyte."""
+    with pytest.raises(InputError):
+        parse_pattern(text)
+
+
+def test_a_copy_reads_the_lower_half_and_writes_the_upper_in_turn() -> None:
+    """Transaction by transaction, or block by block."""
+    made = make_stream("copy", 0, requests=8, domain=Domain(64, 32, 4), place="test")
+    assert made.index.tolist() == [0, 32, 1, 33, 2, 34, 3, 35]
+    assert made.write.tolist() == [0, 1] * 4
+    blocks = stream("copy:64B", 8, Domain(64, 32, 4))
+    assert blocks.index.tolist() == [0, 1, 32, 33, 2, 3, 34, 35]
+    assert blocks.write.tolist() == [0, 0, 1, 1] * 2
+
+
+def test_a_stride_goes_on_one_further_each_time_it_has_passed_the_end() -> None:
+    """Every fourth transaction, then every fourth from the second on."""
+    made = stream("stride:128B", 48, Domain(64, 32, 4)).index.tolist()
+    assert made[:16] == list(range(0, 64, 4))
+    assert made[16:32] == list(range(1, 64, 4))
+    assert made[32:] == list(range(2, 64, 4))
 
 
 @pytest.mark.parametrize("text", ["stride:4KiB", "conflict"])

@@ -165,3 +165,27 @@ def test_a_bundled_stack_refreshes_as_long_as_its_table_says(name: str) -> None:
     gbit = Fraction(8 * memory.stack_bytes, memory.channels_per_stack * 2**30)
     stated = next(timing for most, timing in STANDARDS[memory.device.standard].refresh if gbit <= most)
     assert memory.device.refresh_cycle_ps == stated.ps
+
+
+def test_a_refresh_that_takes_longer_than_its_interval_is_refused_by_name() -> None:
+    """3 us fit into 3.9; into half of it, where it is hot, they do not."""
+    timings = {"tRFC": ns("3000", "test")}
+    assert build_device("HBM3", DeviceOptions(timings=timings)).refresh_ticks > 0
+    with pytest.raises(InputError, match="tRFC < tREFI: a refresh is due every"):
+        build_device("HBM3", DeviceOptions(timings=timings, hot=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes", "levels"),
+    [
+        ("LPDDR5", 1, ("ch", "ra", "bg", "ba")),
+        ("HBM2", 1, ("ch", "pc", "bg", "ba")),
+        ("HBM2", 2, ("ch", "pc", "bg", "ba")),
+        ("HBM3", 1, ("ch", "pc", "sid", "bg", "ba")),
+    ],
+)
+def test_a_channel_is_a_tree_of_lanes_or_of_one_rank(name: str, lanes: int, levels: tuple[str, ...]) -> None:
+    """Pseudochannels where the standard has them, be there one; stack ids of stacks."""
+    device = build_device(name, DeviceOptions(lanes=lanes))
+    assert device.levels == levels
+    assert device.lanes == lanes

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from archsim.dram import sustain as module
 from archsim.dram.address import default_map
-from archsim.dram.build import DeviceOptions, build_device
-from archsim.dram.facts import Access, Phase
+from archsim.dram.build import DeviceOptions, build_device, standard_named
+from archsim.dram.device import CLASSES
+from archsim.dram.facts import CAUSES, Access, Phase
 from archsim.dram.profile import PROFILES
 from archsim.dram.sustain import (
     MemoryChannel,
     answer_of,
     canonical_phase,
+    geometry_of,
     local_run,
     phase_stream,
     question_of,
     run_phase,
+    sustain,
 )
 from archsim.errors import InputError
 
@@ -55,6 +61,43 @@ def test_streams_take_turns_by_granules_and_each_walks_runs_of_its_own() -> None
     assert stream.write[::4].sum() == 50
 
 
+def test_eight_walkers_take_turns_and_stay_on_the_device() -> None:
+    """A long run's second granule follows after eight of eight runs (model.md); no index lies beyond the map."""
+    asked = channel(interleave_bytes=4 * UNIT)
+    index = phase_stream(asked, (Access(1, 2**16, write=False),), 4096).index
+    begun = index.reshape(-1, 4)[:, 0]
+    assert np.array_equal(begun[8:16], begun[:8] + 4)
+    assert len(set(begun[:8].tolist())) == 8
+    assert 0 <= index.min() <= index.max() < 1 << asked.address_map.bits
+
+
+def test_what_is_sustained_is_read_off_the_kept_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Transfer is its own part, and the causes are those of the facts, asked a first or a second time."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    short = partial(run_phase, requests=200)
+    monkeypatch.setattr(module, "run_phase", short)
+    asked, phase = channel(channels=2), Phase((READ, WRITE), 1000, 12_345)
+    found = sustain(asked, PROFILES["archsim"], phase)
+    run = short(asked, PROFILES["archsim"], canonical_phase(asked, phase))
+    assert found.transfer == run.steady_causes[CLASSES.index("transfer")] > 0
+    assert found.causes == tuple(run.steady_causes[CLASSES.index(cause)] for cause in CAUSES)
+    assert found.first_access_ps > 12_345
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("standard", "channel_bits", "expected"),
+    [("LPDDR5", 32, (1, 8)), ("HBM2", 128, (2, 4)), ("HBM2", 64, (1, 4)), ("HBM3", 64, (2, 4)), ("HBM3", 96, (1, 12))],
+)
+def test_a_wide_channel_is_several_in_lockstep_or_a_pair_of_lanes(
+    standard: str, channel_bits: int, expected: tuple[int, int]
+) -> None:
+    """Pseudochannels come in pairs where the width allows; other standards have one lane a channel."""
+    table = standard_named(standard, place="test")
+    lanes, channels, _ = geometry_of(table, channel_bits=channel_bits, channels=4, channel_bytes=2**30)
+    assert (lanes, channels) == expected
+
+
 def test_a_window_of_one_transaction_waits_for_each_to_come_back() -> None:
     """A read takes the device's read time and the way back, before the next is offered."""
     asked = channel()
@@ -82,6 +125,8 @@ def test_a_question_is_the_same_after_it_was_written_and_read() -> None:
     written = json.loads(json.dumps({**question, "phase": None, "profile": None}))
     assert written == {**question, "phase": None, "profile": None}
     assert question["device"]["name"] == "HBM2"
+    asked = {"device", "map", "channels", "interleave_bytes", "profile", "phase", "requests", "runs"}
+    assert set(question) == asked
 
 
 def test_a_phase_is_asked_in_32nds_and_powers_of_two() -> None:

@@ -18,7 +18,7 @@ from archsim.dram.channel import ChannelRun, simulate
 from archsim.dram.device import CLASSES, COMMANDS, Device
 from archsim.dram.profile import PROFILES, Profile
 from archsim.dram.streams import Stream
-from archsim.errors import InputError
+from archsim.errors import InputError, SimulationError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from dram_twin import Twin
@@ -243,6 +243,30 @@ def test_half_clocks_carry_a_precharge_beside_the_row_command_before_it_as_in_th
     falling = [command for tick, command, _ in twin.log if tick % 2 == 0]
     assert set(falling) <= {"PRE", "PREA"}
     assert len(falling) >= 10
+
+
+@pytest.mark.parametrize("refresh", ["none", "all_bank", "round_robin_bank"])
+def test_a_split_activation_among_conflicts_and_refreshes_is_as_in_the_twin(refresh: str) -> None:
+    """Rows closed for others, and at a cap, while another row opens and the data clock starts and stops."""
+    device = replace(_small("LPDDR5", 1, 1, split=True), refresh_bank_interval_ticks=400, refresh_bank_ticks=60)
+    profile = replace(PROFILES["ramulator2"], refresh=refresh, read_queue=6, write_queue=4, cap=3, protect="older_hit")
+    place = np.arange(110, dtype=np.int64)
+    index = place * 5 % 3 + device.banks * (place * 7 % 16)
+    stream = Stream(index, (place % 6 == 1).astype(np.uint8))
+    twin = Twin(device, profile, window=8, return_ticks=5)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=8, return_ticks=5, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
+    assert {"ACT2", "CASR", "CASW", "PRE"} <= {command for _, command, _ in twin.log}
+
+
+def test_refreshes_that_fall_due_faster_than_they_can_be_sent_are_an_error() -> None:
+    """The queue of refreshes overflows: the controller says so instead of dropping one."""
+    device = replace(_small("HBM2", 1, 1, split=False), refresh_bank_interval_ticks=1)
+    stream = Stream(np.arange(300, dtype=np.int64), np.zeros(300, np.uint8))
+    with pytest.raises(SimulationError, match="stopped after"):
+        simulate(device, _map(device), replace(PROFILES["ramulator2"], refresh="round_robin_bank"), stream)
 
 
 @pytest.mark.parametrize("profile", ["ramulator2", "dramsim3"])

@@ -64,6 +64,17 @@ def test_littles_law_holds_in_a_window(alone: Probe) -> None:
     assert asked("write").read_latency_ps is None
 
 
+def test_the_glance_lists_what_is_lost_the_largest_first(alone: Probe) -> None:
+    """All but transfer, and with it the whole; what bears on the answer has three names."""
+    glance = alone.glance()
+    lost = [share for _, share in glance.losses]
+    assert "transfer" not in dict(glance.losses)
+    assert lost == sorted(lost, reverse=True)
+    assert sum(lost) + glance.shares["transfer"] == 1
+    assert [name for name, _ in glance.facts] == ["asked for", "controller", "map"]
+    assert glance.device == "HBM2 at 2 Gb/s a pin"
+
+
 def test_blocks_go_to_the_channels_in_turn(three: Probe) -> None:
     """250 blocks of eight over three: 84, 83 and 83 of them; the slower ones' end is when all is moved."""
     assert three.loads == (84 * 8, 83 * 8, 83 * 8)
