@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,9 +71,11 @@ def test_eight_walkers_take_turns_and_stay_on_the_device() -> None:
     assert 0 <= index.min() <= index.max() < 1 << asked.address_map.bits
 
 
-def test_what_is_sustained_is_read_off_the_kept_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Transfer is its own part, and the causes are those of the facts, asked a first or a second time."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_what_is_sustained_is_read_off_the_answer_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transfer is its own part, and the causes are those of the facts."""
+    kept: list[dict[str, Any]] = []
+    monkeypatch.setattr(module, "recall", lambda _key, _question: None)
+    monkeypatch.setattr(module, "remember", lambda _key, _question, answer: kept.append(answer))
     short = partial(run_phase, requests=200)
     monkeypatch.setattr(module, "run_phase", short)
     asked, phase = channel(channels=2), Phase((READ, WRITE), 1000, 12_345)
@@ -82,7 +84,7 @@ def test_what_is_sustained_is_read_off_the_kept_answer(monkeypatch: pytest.Monke
     assert found.transfer == run.steady_causes[CLASSES.index("transfer")] > 0
     assert found.causes == tuple(run.steady_causes[CLASSES.index(cause)] for cause in CAUSES)
     assert found.first_access_ps > 12_345
-    assert len(list(tmp_path.rglob("*.json"))) == 1
+    assert kept == [answer_of(run, phase)]
 
 
 @pytest.mark.parametrize(
