@@ -5,8 +5,9 @@ stamps a cached function with the time of its own file alone, so an edited calle
 caller: kernels lie in a folder named by the digest of all of their sources, and any edit starts a new one. A damaged
 file would end in a traceback at best, and at worst in machine code that computes something else: each is written with
 the SHA-256 of its content before it, and one that does not match is taken for absent and written again, so that a
-flipped bit costs a compilation and no answer. Where a version of Numba keeps its files in another way, nothing is
-cached. Not here: what is compiled, and answers of the memory floor (`dram.memo`), which are checked JSON.
+flipped bit costs a compilation and no answer. Who can write a digest can write a pickle: the folder must be this user's
+own, and nobody else may write there. Where a version of Numba keeps its files in another way, nothing is cached. Not
+here: what is compiled, and answers of the memory floor (`dram.memo`), which are checked JSON.
 """
 
 from __future__ import annotations
@@ -28,13 +29,21 @@ _CLASS = "IndexDataCacheFile"
 
 
 def cache_folder() -> Path | None:
-    """Return archsim's private cache folder, created with mode 0700; `None` where it cannot be written."""
+    """Return archsim's own cache folder, created with mode 0700.
+
+    `None` where it cannot be written, or belongs to another user; others lose the right to write there.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME", "") and str(Path.home() / ".cache"))
     if not base or not Path(base).is_absolute():
         return None
     folder = Path(base) / "archsim"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+            return None
+        if status.st_mode & 0o022:
+            folder.chmod(status.st_mode & 0o755)
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None

@@ -7,12 +7,15 @@ file, so that a user mends them in one go. The command line maps `exit_code` to 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["ArchsimError", "CapacityError", "InputError", "Problem", "SimulationError", "did_you_mean"]
+__all__ = ["ArchsimError", "CapacityError", "InputError", "Problem", "SimulationError", "did_you_mean", "printable"]
 
 _LONGEST_VALUE = 80
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""What would steer a terminal or turn the direction of text, and halves of characters, which no stream can print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Problem:
         place = ": ".join(part for part in (self.file, self.key) if part)
         shown = self.value if len(self.value) <= _LONGEST_VALUE else self.value[: _LONGEST_VALUE - 3] + "..."
         text = f"got {shown!r}; expected {self.expected}" if shown else f"expected {self.expected}"
-        return f"{place}: {text}" if place else text
+        return printable(f"{place}: {text}" if place else text)
 
 
 class ArchsimError(Exception):
@@ -63,3 +66,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the nearest of *known*, or an empty string."""
     nearest = difflib.get_close_matches(word[:200], sorted(known), n=1, cutoff=0.6)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+
+
+def printable(text: str) -> str:
+    """Return *text* with control characters spelled out as escape sequences; tabs and ends of lines stay."""
+    return text if text.isprintable() else _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

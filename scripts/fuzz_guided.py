@@ -1,9 +1,10 @@
 """Give one reader of archsim what atheris makes, guided by the lines that inputs reach.
 
-`python scripts/fuzz_guided.py TARGET SECONDS FOLDER` begins at the target's good examples, which it writes into
-FOLDER/corpus, and keeps there what reached new lines; a further run goes on from it. Crashes go to
-FOLDER/crashes.jsonl, one of each place. `scripts/fuzz.py --engine atheris` starts a process for each target. Kernels
-that Numba compiles are not instrumented: it reads their bytecode.
+`python scripts/fuzz_guided.py TARGET INPUTS FOLDER` begins at the target's good examples, which it writes into
+FOLDER/corpus, and keeps there what reached new lines. Every input is judged as any other: what became of it goes to
+FOLDER/records, crashes go to FOLDER/crashes.jsonl, one of each place, and FOLDER/last holds what is being tried.
+`scripts/fuzz.py` starts a process for each reader. Kernels that Numba compiles are not instrumented: it reads their
+bytecode.
 """
 
 from __future__ import annotations
@@ -25,8 +26,18 @@ COMPILED = [
 
 atheris.instrument_imports(include=["archsim"], exclude=COMPILED).__enter__()  # lazy imports are instrumented, too
 
+from fuzz_damage import damaged  # noqa: E402
 from fuzz_targets import TARGETS  # noqa: E402
-from fuzzing import Target, bounded_memory, command_of, compile_kernels, damaged, tried  # noqa: E402
+from fuzzing import (  # noqa: E402
+    HANG_LIMIT_S,
+    Target,
+    bounded_memory,
+    command_of,
+    compile_exchanges,
+    compile_kernels,
+    judged,
+    recorded,
+)
 
 
 def seeded(target: Target, corpus: Path) -> list[bytes]:
@@ -39,20 +50,24 @@ def seeded(target: Target, corpus: Path) -> list[bytes]:
 
 
 def main() -> None:
-    """Fuzz until the time is over; atheris ends the process."""
-    name, seconds, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    """Fuzz until all inputs are tried; atheris ends the process."""
+    name, inputs, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     target = next(target for target in TARGETS if target.name == name)
     examples = seeded(target, folder / "corpus")
     found: set[str] = set()
     inside = Path(tempfile.mkdtemp(dir=folder))
+    records = (folder / "records").open("ab", buffering=0)
 
     def give(content: bytes) -> None:
         number = sum(content) if content else 0
-        crash = tried(target, content, command_of(target, number), inside)
+        (folder / "last").write_bytes(content)
+        result = judged(target, content, command_of(target, number), inside)
+        crash = result.crash
         if crash is not None and crash.place not in found:
             found.add(crash.place)
             with (folder / "crashes.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps([target.name, crash.command, crash.place, content.hex()]) + "\n")
+                file.write(json.dumps([crash.command, crash.place, content.hex()]) + "\n")
+        records.write(recorded(result, content))
 
     def mutate(content: bytes, most: int, seed: int) -> bytes:
         draw = random.Random(seed)
@@ -61,7 +76,8 @@ def main() -> None:
         return damaged(content, draw, examples)[:most]
 
     compile_kernels()
-    options = [f"-max_total_time={seconds}", "-max_len=65536", "-rss_limit_mb=4096", "-print_final_stats=1"]
+    compile_exchanges()
+    options = [f"-runs={inputs}", "-max_len=65536", "-rss_limit_mb=4096", f"-timeout={HANG_LIMIT_S:.0f}", "-seed=1"]
     atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], give, custom_mutator=mutate)
     with bounded_memory():
         atheris.Fuzz()

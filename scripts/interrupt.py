@@ -12,24 +12,27 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from interrupting import ACTS, JOBS, trials
+from interrupting import ACTS, JOBS, OTHER_JOBS, trials
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--trials", "number", default=200, help="Of each job, over all that may happen to it.")
 @click.option("--seed", default=0)
-def main(number: int, seed: int) -> None:
+@click.option("--others", is_flag=True, help="Not run, sweep and report, but every other command that writes.")
+@click.option("--job", "names", multiple=True, help="Only these.")
+def main(*, number: int, seed: int, others: bool, names: tuple[str, ...]) -> None:
     """Try, count, and exit with 1 where anything was wrong."""
     wrong: Counter[str] = Counter()
     codes: Counter[tuple[str, str, int]] = Counter()
+    jobs = [job for job in (OTHER_JOBS if others else JOBS) if not names or job.name in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        for trial in trials(folder, each=-(-number // len(ACTS)), seed=seed):
+        for trial in trials(folder, jobs, each=-(-number // len(ACTS)), seed=seed):
             codes[trial.job, trial.act, trial.code] += 1
             if trial.wrong:
                 wrong[f"{trial.job}, {trial.act}: {trial.wrong}"] += 1
-    for job in JOBS:
+    for job in jobs:
         click.echo(f"{job.name}: {sum(count for key, count in codes.items() if key[0] == job.name)} trials")
         for (_, act, code), count in sorted((key, count) for key, count in codes.items() if key[0] == job.name):
             click.echo(f"  {act:17} exit code {code:4} {count:4} times")

@@ -5,322 +5,28 @@ Also options that are a language of their own: settings, ways to divide a model,
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import importlib
-import io
-import json
-import sqlite3
-import tempfile
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
+from fuzz_samples import (
+    LINKED,
+    SAMPLES,
+    beside_run,
+    bundled,
+    described,
+    foreign,
+    of_run,
+    parquet,
+    resolved,
+    stores,
+    streams,
+    system_of,
+    text,
+)
+from fuzz_whole import WHOLE
 from fuzzing import Target
 
-from archsim import cli
-from archsim.files import bundled_path
-from archsim.hardware.library import load_system, resolved_toml
+__all__ = ["TARGETS"]
 
-__all__ = ["TARGETS", "quietly"]
-
-
-def quietly(*arguments: str) -> tuple[int, str]:
-    """Return the exit code of a command and all that it said."""
-    quiet = io.StringIO()
-    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        return cli.main(arguments), quiet.getvalue()
-
-
-def _bundled(kind: str, folder: str, most: int = 12) -> Callable[[], list[bytes]]:
-    @cache
-    def read() -> list[bytes]:
-        files = sorted((bundled_path(kind) / folder).iterdir())
-        return [file.read_bytes() for file in files[:: max(1, len(files) // most)]]
-
-    return read
-
-
-def _text(*examples: str) -> Callable[[], list[bytes]]:
-    return lambda: [example.encode() for example in examples]
-
-
-@cache
-def _resolved() -> list[bytes]:
-    """Return whole systems in one file: no name of another file in them."""
-    names = ("h100-sxm8", "tpu-v6e-8", "m4-max", "h100-sxm8-pnm", "sn40l-16", "groq-576", "cerebras-wse3", "h100-hbf")
-    techniques = load_system("h100-sxm8", [f"serving.{line}" for line in _TECHNIQUES])
-    return [resolved_toml(spec).encode() for spec in (*map(load_system, names), techniques)]
-
-
-_TECHNIQUES = (
-    "prefix_cache.eviction=lru", "speculation.method=eagle", "speculation.depth=3",
-    "speculation.acceptance=eagle3-llama-3.1-8b",
-)  # fmt: skip
-
-
-@cache
-def _foreign() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((Path(__file__).parent / "cli/inputs").iterdir())]
-
-
-@cache
-def _stores() -> list[bytes]:
-    """Return a store of two points, and a database of SQLite that is none."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "small.toml").write_text(_STUDY, encoding="utf-8")
-        code, said = quietly("sweep", str(folder / "small.toml"), "--store", str(folder / "s.db"), "--workers", "1")
-        assert code == 0, said
-        with contextlib.closing(sqlite3.connect(folder / "s.db")) as base:
-            whole = base.serialize()
-    with contextlib.closing(sqlite3.connect(":memory:")) as base:
-        base.execute("CREATE TABLE points (id INTEGER PRIMARY KEY, inputs TEXT, status TEXT)")
-        return [whole, base.serialize()]
-
-
-@cache
-def _run() -> dict[str, bytes]:
-    """Return the files of a run directory: file name -> content, tables unpacked."""
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "trace.csv").write_text(_CSV, encoding="utf-8")
-        trace, out = str(Path(name) / "trace.csv"), Path(name) / "given"
-        code, said = quietly("run", "m4-max", "--model", "qwen3-8b", "--precision", "w8a16kv16", "--trace", trace,
-                             "--economics", "default", "--metrics", "--out", str(out))  # fmt: skip
-        assert code == 0, said
-        return {file.name: file.read_bytes() for file in sorted(out.iterdir()) if file.is_file()}
-
-
-def _of_run(name: str) -> Callable[[], list[bytes]]:
-    """Return what gives the one file *name* of the run directory, unpacked."""
-
-    def read() -> list[bytes]:
-        content = _run()[name]
-        return [gzip.decompress(content) if name.endswith(".gz") else content]
-
-    return read
-
-
-def _beside_run() -> dict[str, bytes]:
-    return {f"given/{name}": content for name, content in _run().items()} | {"trace.csv": _CSV.encode()}
-
-
-@cache
-def _parquet() -> list[bytes]:
-    arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    found = []
-    for compression in ("none", "snappy"):
-        file = io.BytesIO()
-        table = arrow.table({"arrival_s": [0.0, 0.5, 1.5], "prompt_tokens": [100, 2000, 7], "output_tokens": [1, 2, 3],
-                             "blocks": [[1], [1, 2], []], "block_tokens": [512] * 3})  # fmt: skip
-        parquet.write_table(table, file, compression=compression)
-        found.append(file.getvalue())
-    return found
-
-
-_NETWORK_LINES = """[network]
-topology = "switch"
-link_bandwidth = "450 GB/s"
-link_latency = "350 ns"
-"""
-
-
-def _system_of(*lines: str) -> Callable[[], dict[str, bytes]]:
-    """Return what gives `system.toml`, a system of one chip that names its files by *lines*."""
-    head = ('kind = "system"', 'name = "s"', 'title = "t"', 'status = "hypothetical"', "chips = 1")
-    return lambda: {"system.toml": "\n".join((*head, *lines, _NETWORK_LINES)).encode()}
-
-
-_CSV = "arrival_s,prompt_tokens,output_tokens\n0.0,100,10\n0.5,2000,3\n1.5,7,700\n"
-_JSONL = "".join(f'{{"arrival_s": {n}.5, "prompt_tokens": {n + 1}, "output_tokens": 5}}\n' for n in range(4))
-_MOONCAKE = "".join(
-    f'{{"timestamp": {3000 * n}, "input_length": 1024, "output_length": 9, "hash_ids": [0, {n}]}}\n' for n in range(4)
-)
-_VLLM = json.dumps({"start_times": [7.5, 7.0, 8.25], "input_lens": [5, 6, 7], "output_lens": [3, 2, 0]})
-_DECODING = (
-    '{"format": "archsim-decode-trace", "version": 1, "model": "qwen3-8b"}\n{"ids": [0, 1], "contexts": [12, 9]}\n'
-    '{"ids": [0, 1], "contexts": [13, 10], "steps": 5, "replica": 0}\n{"ids": [1], "contexts": [15], "prefill": '
-    '{"sequences": 1, "tokens": 4, "pairs": 10, "kv_tokens": 4}}\n'
-)
-_GRAPH = json.dumps(
-    {
-        "workload_graph": [
-            {"Id": 3, "NodeType": 4, "data_deps": [], "num_ops": 10**9, "tensor_size": 10**6, "is_cpu_op": False},
-            {"Id": 4, "NodeType": 7, "data_deps": [3, 9], "comm_type": 0, "comm_size": 10**6, "runtime": 85},
-            {"Id": 5, "NodeType": 2, "data_deps": [4], "tensor_size": 4096, "runtime": 2},
-        ]
-    }
-)
-
-
-def _streams() -> list[bytes]:
-    """Return a Chakra trace as protobuf: metadata, a computation, an exchange that needs it."""
-    attribute = b"\x52\x0e\x0a\x07num_ops\x48\x80\xc2\xd7\x2f"
-    first = b"\x08\x03\x12\x01a\x18\x04" + attribute
-    second = b"\x08\x04\x12\x01b\x18\x07\x2a\x01\x03\x38\x55"
-    return [b"".join(bytes([len(part)]) + part for part in (b"\x12\x00", first, second))]
-
-
-_ROUTES = "seq,pos,l1,l2\n0,0,1 2,3 4\n0,1,5 6,7 0\n1,0,2 3,1 6\n"
-_NETWORK = json.dumps(
-    {
-        "topologies": {"pair": {"links": [[0, 1], [1, 0]], "routes": {"0,1": [0], "1,0": [1]}}},
-        "scenarios": [
-            {"name": "one flow", "topology": "pair", "link_bandwidth_Bps": 1e9, "link_latency_s": [1e-6, 2e-6],
-             "flows": [[0, 1, 1000], [1, 0, 5000, 1e-6, [0]]], "finish_s": [2e-6, 1e-5]},
-        ],
-    }
-)  # fmt: skip
-_FIFO = json.dumps(
-    {
-        "link_bandwidth_Bps": 50e9,
-        "results": [
-            {"topology": "ring", "npus": 4, "lat_ns": 500, "collective": "ring_allreduce_1MiB", "makespan_ns": 40000},
-        ],
-    }
-)
-_PARTS = "system,chips,model,precision,batch,input_len,output_len,metric,value,unit,kind,source,notes\n"
-_DECODE = (
-    _PARTS
-    + "H100 SXM,1,Llama-3-8B,bf16,1,128,128,decode_tokens_per_s,140,tok/s,x,y,vLLM\n"
-    + "A100-SXM4-80GB,2,Llama-2-7B,fp16,4,128,64,prefill_time,20,ms,x,y,\n"
-)
-_SERVING = (
-    "model,gpu_system,weight_precision,engine,engine_version,input_tokens,output_tokens,batch_per_attention_dp_rank,"
-    "concurrency,tensor_parallel,pipeline_parallel,attention_data_parallel,moe_tensor_parallel,moe_expert_parallel,"
-    "measured_ttft_ms,measured_tpot_ms,measured_on,source_label\n"
-    "meta-llama/Llama-3.1-8B,h100_sxm,fp8,trtllm,1.0,64,8,2,2,1,1,1,1,1,30,6,h100,x\n"
-)
-_COLLECTIVES = (
-    "system,fabric,collective,implementation,num_devices,dtype,message_size_bytes,latency_us,statistic,source\n"
-    "H100-SXM5-80GB,NVLink/NVSwitch intra-node,all_reduce,nccl-2.27.3 nccl-tests,8,half,4096,16,mean,x\n"
-)
-_PRODUCTS = (
-    "system,op,dtype,m_or_batch,n,k,q_heads,kv_heads,head_dim,kv_len,kv_dtype,latency_us,bytes_weights_or_kv,"
-    "achieved_GB_per_s,source\nH100-SXM5-80GB,gemm,bfloat16,1,4096,4096,,,,,,20,33554432,1600,x\n"
-    "H100-SXM5-80GB,decode_attention,bfloat16,8,,,32,8,128,4096,bfloat16,40,0,0,x\n"
-)
-_EXPERTS = (
-    "gpu_system,engine,kernel,element_type,tokens,hidden,expert_intermediate,top_k,num_experts,moe_tensor_parallel,"
-    "moe_expert_parallel,routing,latency_us\nh100_sxm,trtllm,x,bfloat16,8,4096,14336,2,8,1,1,uniform,300\n"
-)
-_STUDY = """kind = "study"
-name = "small"
-title = "Two batches"
-systems = ["m4-max"]
-model = "qwen3-8b"
-precision = "w8a16kv16"
-
-[[axis]]
-key = "context"
-values = [64]
-
-[[axis]]
-key = "batch"
-values = [1, 2]
-
-[[objective]]
-metric = "tokens_per_s"
-goal = "max"
-"""
-
-
-def _described() -> list[bytes]:
-    """Return parameters of two small memories as Ramulator and DRAMsim3 describe them; their numbers are made up."""
-    commands = ["ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab"]
-    first = {
-        "standard": "HBM3",
-        "tick_per_ck": 2,
-        "levels": ["ch", "pc", "bg", "ba", "ro", "co"],
-        "commands": commands,
-        "org": {"channel_width": 32, "pseudochannel": 2, "bankgroup": 4, "bank": 4, "row": 4096, "column": 256},
-        "timing_ck": {"nBL": 2, "nCWL": 10, "tCK_ps": 625, "nREFI": 6240},
-        "column_units_per_tx": 8,
-        "mapping_lsb_to_msb": [["pc", 1], ["bg", 2], ["co", 5], ["ba", 2], ["ro", 12]],
-        "read_latency_ticks": 44,
-        "timing_constraints_ticks": [
-            [1, [3], [3], 4],
-            [2, [3], [3], 8],
-            [1, [0], [0], 8],
-            [1, [0], [0], 48, 4],
-            [3, [0], [3], 63],
-            [3, [0], [0], 144],
-            [3, [0], [1], 92],
-            [3, [1], [0], 50],
-            [3, [3], [1], 19],
-            [1, [7], [0], 1118],
-            [1, [2], [7], 52],
-            [1, [0], [2], 92],
-            [1, [2], [0], 50],
-        ],
-        "controller": {
-            "read_queue": 32,
-            "write_queue": 32,
-            "refresh": "AllBank",
-            "scheduler": "FRFCFS",
-            "cap": None,
-            "wr_high_watermark": 0.8,
-            "wr_low_watermark": 0.2,
-        },
-    }
-    clocks = {
-        "tCK": "1",
-        "CL": "14",
-        "CWL": "4",
-        "tRCDRD": "14",
-        "tRCDWR": "14",
-        "tRP": "14",
-        "tRAS": "34",
-        "tRFC": "260",
-        "tREFI": "3900",
-        "tREFIb": "128",
-        "tRRD_S": "4",
-        "tRRD_L": "6",
-        "tWTR_S": "6",
-        "tWTR_L": "8",
-        "tFAW": "30",
-        "tWR": "16",
-        "tCCD_S": "1",
-        "tCCD_L": "2",
-    }
-    second = {
-        "ini": {"dram_structure": {"protocol": "HBM"}, "timing": clocks,
-                "system": {"trans_queue_size": "32", "cmd_queue_size": "8", "queue_structure": "PER_BANK",
-                           "row_buf_policy": "OPEN_PAGE"}},
-        "field_bits": {"ch": 0, "ra": 0, "bg": 2, "ba": 2, "ro": 12, "co": 5}, "burst_cycles": 2, "tx_bytes": 64,
-        "mapping_msb_to_lsb": "rorabgbachco",
-    }  # fmt: skip
-    return [json.dumps({"x": first, "y": second}).encode()]
-
-
-_DRAM = (
-    "simulator,config_id,pattern,param,n_requests,tx_bytes,util_steady\nramulator2.1,x,seq,0,1000,32,0.8\n"
-    "ramulator2.1,x,rand,0,1000,32,0.3\nramulator2.1,x,chunk,4096,1000,32,0.7\ndramsim3,y,seq,0,1000,64,0.9\n"
-)
-_ATTACC = (
-    "model,dtype,system,gpu,ngpu,pim,powerlimit,ffopt,pipeopt,batch,lin,lout,required_cap_GB,cap_GiB,decode_step_ms,decode_energy_per_step_nJ\n"
-    "GPT-175B,W16A16,dgx,A100a,8,,0,0,0,1,2048,128,358,640,31.0,1.2e10\n"
-    "GPT-175B,W16A16,dgx-attacc,A100a,8,bank,0,0,0,1,2048,128,358,640,29.0,1.1e10\n"
-)
-_VIDUR = (
-    "device,model,d_model,d_ff,n_head,n_kv_head,tp,num_tokens,op,median_ms,std_ms\n"
-    "a100,meta-llama/Llama-2-7b-hf,4096,11008,32,32,1,8,attn_pre_proj,0.1,0.001\n"
-)
-_LAYERS = (
-    "hardware,model,tp,n_decode,kv_decode,time_us\nRTXPRO6000,meta-llama/Llama-3.1-8B,1,4,1024,20.0\n"
-    "RTXPRO6000,meta-llama/Llama-3.1-8B,1,1,16,8.3\n"
-)
-_RATES = "client,t_s,rate_rps,cv,pattern,p1,p2\n17,0,2.9,31.7,Weibull,0.27,0.1\n18,600,0.1,1.0,Gamma,1.5,0.2\n"
-_LENGTHS = "".join(
-    json.dumps({"client": client, "window_s": 0, "input_tokens": {"13": 0.5, "14": 0.5}, "output_tokens": {"9": 1.0}})
-    + "\n"
-    for client in (17, 18)
-)
-_LINKED = (
-    b'kind = "pools"\nname = "p"\ntitle = "t"\nstatus = "hypothetical"\n[pools.prefill]\nsystem = "m4-max"\n'
-    b'replicas = 1\nserves = "prefill"\n[pools.decode]\nsystem = "m4-max"\nreplicas = 2\nserves = "decode"\n'
-    b'[link]\nbandwidth = "40 GB/s"\nlatency = "10 us"\noverlap = "layer"\n'
-)
 _SETTINGS = (
     "chip.memory.hbm.bandwidth=3 TB/s", "chips=4", "runtime.max_batch=8", "network.topology=ring",
     "runtime.prefetch=none", "chip.memory.hbm.stacks=6", 'serving.speculation.profile=["45 %", "30 %"]',
@@ -335,7 +41,7 @@ TARGETS = (
     Target(
         "system",
         "input.toml",
-        _resolved,
+        resolved,
         (
             ("show", "FILE"),
             ("show", "FILE", "--sources"),
@@ -345,79 +51,101 @@ TARGETS = (
             ("network", "FILE", "--bytes", "4KiB:4KiB"),
             ("near", "FILE", "--set", "chip=h100-sxm-pnm", "--model", "llama-3.1-8b", "--most", "2"),
         ),
-        weight=1,
+        form="toml",
+        weight=10,
     ),
     Target(
         "system with a trace",
         "input.toml",
-        _resolved,
+        resolved,
         (("run", "FILE", "--model", "llama-3.1-8b", "--precision", "w8a16kv16", "--trace", "HERE/trace.csv"),),
-        beside=lambda: {"trace.csv": _CSV.encode()},
-        weight=1,
+        beside=lambda: {"trace.csv": SAMPLES["csv"].encode()},
+        form="toml",
+        weight=10,
     ),
     Target(
         "bundled system",
         "input.toml",
-        _bundled("hwconfigs", "systems", 40),
+        bundled("hwconfigs", "systems", 40),
         (("show", "FILE"), ("run", "FILE", *_SHORT)),
-        weight=1,
+        form="toml",
+        weight=10,
     ),
-    Target("chip", "input.toml", _bundled("hwconfigs", "chips", 40), (("memory", "FILE"),)),
+    Target(
+        "chip",
+        "input.toml",
+        bundled("hwconfigs", "chips", 40),
+        (("memory", "FILE"),),
+        form="toml",
+    ),
     Target(
         "chip of a system",
         "input.toml",
-        _bundled("hwconfigs", "chips", 40),
+        bundled("hwconfigs", "chips", 40),
         (("show", "HERE/system.toml"), ("run", "HERE/system.toml", *_SHORT, "--assume-capacity")),
-        beside=_system_of('chip = "input.toml"', 'runtime = "vllm-2025"'),
-        weight=6,
+        beside=system_of('chip = "input.toml"', 'runtime = "vllm-2025"'),
+        form="toml",
+        weight=15,
     ),
     Target(
         "runtime",
         "input.toml",
-        _bundled("hwconfigs", "runtimes"),
+        bundled("hwconfigs", "runtimes"),
         (("show", "HERE/system.toml"), ("run", "HERE/system.toml", *_SHORT, "--assume-capacity")),
-        beside=_system_of('chip = "h100-sxm"', 'runtime = "input.toml"'),
-        weight=6,
+        beside=system_of('chip = "h100-sxm"', 'runtime = "input.toml"'),
+        form="toml",
+        weight=10,
     ),
-    Target("memory", "input.toml", _bundled("hwconfigs", "memories", 40), (("memory", "FILE"),)),
+    Target(
+        "memory",
+        "input.toml",
+        bundled("hwconfigs", "memories", 40),
+        (("memory", "FILE"),),
+        form="toml",
+    ),
     Target(
         "pools",
         "input.toml",
-        lambda: [*_bundled("hwconfigs", "pools")(), _LINKED, _LINKED],
+        lambda: [*bundled("hwconfigs", "pools")(), LINKED, LINKED],
         (("show", "FILE"), ("run", "FILE", "--model", "llama-3.1-8b", "--trace", "HERE/trace.csv")),
-        beside=lambda: {"trace.csv": _CSV.encode()},
-        weight=1,
+        beside=lambda: {"trace.csv": SAMPLES["csv"].encode()},
+        form="toml",
+        weight=10,
     ),
     Target(
         "model",
         "input.json",
-        _bundled("workloads", "models", 40),
+        bundled("workloads", "models", 40),
         (("run", "h100-sxm8", "--model", "FILE", *_STEP),),
-        weight=6,
+        form="json",
+        weight=15,
     ),
     Target(
         "settings",
         "text",
-        _text(*_SETTINGS),
+        text(*_SETTINGS),
         (("run", "h100-sxm8", *_SHORT, "--set", "TEXT"), ("show", "h100-sxm8", "--set", "TEXT")),
+        form="words",
     ),
     Target(
         "ways",
         "text",
-        _text(*_WAYS),
+        text(*_WAYS),
         (("run", "h100-sxm8", "--model", "mixtral-8x7b", *_STEP, "--parallel", "TEXT"),),
-        weight=1,
+        form="words",
+        weight=10,
     ),
     Target(
         "precision",
         "text",
-        _text("w8a16kv8", "w4g128a16kv8", "bf16", "fp8", "w4a8"),
+        text("w8a16kv8", "w4g128a16kv8", "bf16", "fp8", "w4a8"),
         (("run", "h100-sxm8", "--model", "llama-3.1-8b", *_STEP, "--precision", "TEXT"),),
+        form="words",
     ),
     Target(
         "quantities",
         "text",
-        _text("50 ms", "1KiB:1GiB", "10ms..20ms", "1000:1000000", "5 req/s", "512+3584", "10 %"),
+        text("50 ms", "1KiB:1GiB", "10ms..20ms", "1000:1000000", "5 req/s", "512+3584", "10 %"),
         (
             ("run", *_MAC, "--trace", "HERE/t.csv", "--metrics", "--slo-ttft", "TEXT"),
             ("network", "h100-sxm8", "--bytes", "TEXT"),
@@ -426,12 +154,13 @@ TARGETS = (
             ("trace", "convert", "HERE/t.csv", "OUT.csv", "--start", "TEXT"),
             ("run", *_MAC, *_STEP, "--timeline", "OUT.json.gz", "--timeline-window", "TEXT"),
         ),
-        beside=lambda: {"t.csv": _CSV.encode()},
+        beside=lambda: {"t.csv": SAMPLES["csv"].encode()},
+        form="words",
     ),
     Target(
         "names",
         "text",
-        _text("h100-sxm8", "../x", "llama-3.1-8b", "azure-conv", "a" * 5000),
+        text("h100-sxm8", "../x", "llama-3.1-8b", "azure-conv", "a" * 5000),
         (
             ("show", "TEXT"),
             ("run", "m4-max", "--model", "TEXT", *_STEP),
@@ -440,141 +169,182 @@ TARGETS = (
             ("sweep", "TEXT", "--limit", "1"),
             ("report", "TEXT", "--out", "OUT"),
         ),
-        weight=6,
+        form="words",
     ),
     Target(
         "trace",
         "input.csv",
-        _text(_CSV),
+        text(SAMPLES["csv"]),
         (
             ("trace", "inspect", "FILE"),
             ("run", *_MAC, "--trace", "FILE", "--limit", "3"),
             ("trace", "convert", "FILE", "OUT.jsonl", "--prompt-scale", "2", "--rate-scale", "3"),
         ),
-        weight=6,
+        form="csv",
+        weight=20,
     ),
     Target(
         "lines",
         "input.jsonl",
-        _text(_JSONL, _MOONCAKE),
+        text(SAMPLES["jsonl"], SAMPLES["mooncake"]),
         (("trace", "inspect", "FILE"), ("trace", "convert", "FILE", "OUT.csv", "--retrieve", "10+20")),
+        form="jsonl",
     ),
-    Target("parquet", "input.parquet", _parquet, (("trace", "inspect", "FILE"),), needs="pyarrow"),
-    Target("benchmark", "input.json", _text(_VLLM), (("trace", "show", "FILE"),)),
+    Target(
+        "parquet",
+        "input.parquet",
+        parquet,
+        (("trace", "inspect", "FILE"),),
+        needs="pyarrow",
+        form="parquet",
+    ),
+    Target(
+        "benchmark",
+        "input.json",
+        text(SAMPLES["vllm"]),
+        (("trace", "show", "FILE"),),
+        form="json",
+    ),
     Target(
         "rates of clients",
         "x_rates.csv",
-        _text(_RATES),
+        text(SAMPLES["rates"]),
         (("trace", "inspect", "FILE", "--limit", "9"),),
-        beside=lambda: {"x_lengths.jsonl": _LENGTHS.encode()},
+        beside=lambda: {"x_lengths.jsonl": SAMPLES["lengths"].encode()},
+        form="csv",
     ),
     Target(
         "lengths of clients",
         "x_lengths.jsonl",
-        _text(_LENGTHS),
+        text(SAMPLES["lengths"]),
         (("trace", "inspect", "HERE/x_rates.csv", "--limit", "9"),),
-        beside=lambda: {"x_rates.csv": _RATES.encode()},
+        beside=lambda: {"x_rates.csv": SAMPLES["rates"].encode()},
+        form="jsonl",
     ),
     Target(
         "decode trace",
         "input.jsonl",
-        _text(_DECODING),
+        text(SAMPLES["decoding"]),
         (("run", "m4-max", "--model", "qwen3-8b", "--decode-only", "FILE"),),
-        weight=6,
+        form="jsonl",
+        weight=10,
     ),
     Target(
         "operator graph",
         "input.et",
-        lambda: [*_streams(), _GRAPH.encode()],
+        lambda: [*streams(), SAMPLES["graph"].encode()],
         (("trace", "replay", "FILE", "h100-sxm8"),),
+        form="graph",
     ),
     Target(
-        "packed trace", "input.csv.gz", lambda: [gzip.compress(_CSV.encode(), mtime=0)], (("trace", "inspect", "FILE"),)
+        "packed trace",
+        "input.csv.gz",
+        lambda: [gzip.compress(SAMPLES["csv"].encode(), mtime=0)],
+        (("trace", "inspect", "FILE"),),
     ),
-    Target("sampler", "input.toml", _bundled("workloads", "samplers"), (("trace", "inspect", "FILE", "--limit", "9"),)),
+    Target(
+        "sampler",
+        "input.toml",
+        bundled("workloads", "samplers"),
+        (("trace", "inspect", "FILE", "--limit", "9"),),
+        form="toml",
+    ),
     Target(
         "routes",
         "input.csv",
-        _text(_ROUTES),
+        text(SAMPLES["routes"]),
         (("run", "h100-sxm8", "--model", "mixtral-8x7b", *_STEP, "--parallel", "ep=8,experts=FILE"),),
-        weight=1,
+        form="csv",
+        weight=10,
     ),
     Target(
         "study",
         "input.toml",
-        _bundled("workloads", "studies"),
+        bundled("workloads", "studies"),
         (("sweep", "FILE", "--limit", "1", "--workers", "1", "--store", "OUT"),),
+        form="toml",
         weight=6,
     ),
     Target(
         "store",
         "input.db",
-        _stores,
+        stores,
         (("study", "export", "FILE", "OUT.csv"), ("study", "merge", "FILE", "--into", "OUT.db")),
+        form="store",
     ),
     Target(
         "economics",
         "input.toml",
-        _bundled("hwconfigs", "economics"),
+        bundled("hwconfigs", "economics"),
         (("run", "m4-max", "--model", "qwen3-8b", *_STEP, "--economics", "FILE"),),
-        weight=6,
+        form="toml",
     ),
     Target(
         "result",
         "given/result.json",
-        _of_run("result.json"),
+        of_run("result.json"),
         (
             ("report", "FILE", "--out", "OUT"),
             ("whatif", "HERE/given", "--set", "chips=1", "--trace-file", "HERE/trace.csv"),
         ),
-        beside=_beside_run,
+        beside=beside_run,
+        form="json",
         weight=6,
     ),
     Target(
         "requests of a run",
         "given/requests.csv.gz",
-        _of_run("requests.csv.gz"),
+        of_run("requests.csv.gz"),
         (("report", "HERE/given", "--out", "OUT"),),
-        beside=_beside_run,
+        beside=beside_run,
         packed=True,
-        weight=1,
+        form="csv",
+        weight=6,
     ),
     Target(
         "ledger of a run",
         "given/ledger.csv.gz",
-        _of_run("ledger.csv.gz"),
+        of_run("ledger.csv.gz"),
         (("report", "HERE/given", "--out", "OUT"),),
-        beside=_beside_run,
+        beside=beside_run,
         packed=True,
-        weight=1,
+        form="csv",
+        weight=6,
     ),
     Target(
         "configuration of a run",
         "given/config.resolved.toml",
-        _of_run("config.resolved.toml"),
+        of_run("config.resolved.toml"),
         (
             ("report", "HERE/given", "--out", "OUT"),
             ("whatif", "HERE/given", "--set", "chips=1", "--trace-file", "HERE/trace.csv"),
         ),
-        beside=_beside_run,
+        beside=beside_run,
+        form="toml",
     ),
-    Target("other simulators", "input", _foreign, (("import", "FILE"), ("import", "FILE", "--json"))),
-    Target("network rows", "input.json", _text(_NETWORK, _FIFO), (("validate", "network", "--reference", "FILE"),)),
+    Target("other simulators", "input", foreign, (("import", "FILE"), ("import", "FILE", "--json"))),
+    Target(
+        "network rows",
+        "input.json",
+        text(SAMPLES["network"], SAMPLES["fifo"]),
+        (("validate", "network", "--reference", "FILE"),),
+        form="json",
+    ),
     Target(
         "decode rows",
         "input.csv",
-        _text(_DECODE),
+        text(SAMPLES["decode"]),
         (
             ("validate", "decode", "--reference", "FILE"),
             ("validate", "power", "--reference", "FILE"),
             ("validate", "intervals", "--reference", "FILE"),
         ),
-        weight=6,
+        form="csv",
     ),
     Target(
         "serving rows",
         "input.csv",
-        _text(_SERVING),
+        text(SAMPLES["serving"]),
         (
             ("validate", "serving", "--reference", "FILE"),
             (
@@ -589,13 +359,20 @@ TARGETS = (
                 "runtime.ramp",
             ),
         ),
-        weight=1,
+        form="csv",
+        weight=10,
     ),
-    Target("collective rows", "input.csv", _text(_COLLECTIVES), (("validate", "collectives", "--reference", "FILE"),)),
+    Target(
+        "collective rows",
+        "input.csv",
+        text(SAMPLES["collectives"]),
+        (("validate", "collectives", "--reference", "FILE"),),
+        form="csv",
+    ),
     Target(
         "kernel rows",
         "input.csv",
-        _text(_PRODUCTS, _EXPERTS, _VIDUR, _LAYERS),
+        text(SAMPLES["products"], SAMPLES["experts"], SAMPLES["vidur"], SAMPLES["layers"]),
         (
             ("validate", "kernels", "--reference", "FILE"),
             (
@@ -610,22 +387,40 @@ TARGETS = (
                 "runtime.ramp",
             ),
         ),
+        form="csv",
     ),
-    Target("attacc rows", "input.csv", _text(_ATTACC), (("validate", "attacc", "--reference", "FILE"),)),
+    Target(
+        "attacc rows",
+        "input.csv",
+        text(SAMPLES["attacc"]),
+        (("validate", "attacc", "--reference", "FILE"),),
+        form="csv",
+    ),
     Target(
         "dram rows",
         "input.csv",
-        _text(_DRAM),
+        text(SAMPLES["dram"]),
         (("validate", "dram", "--reference", "FILE", "--params", "HERE/params.json"),),
-        beside=lambda: {"params.json": _described()[0]},
-        weight=1,
+        beside=lambda: {"params.json": described()[0]},
+        form="csv",
+        weight=10,
     ),
     Target(
         "dram parameters",
         "params.json",
-        _described,
+        described,
         (("validate", "dram", "--reference", "HERE/rows.csv", "--params", "FILE"),),
-        beside=lambda: {"rows.csv": _DRAM.encode()},
+        beside=lambda: {"rows.csv": SAMPLES["dram"].encode()},
+        form="json",
     ),
+    Target(
+        "stage rows",
+        "input.csv",
+        text(SAMPLES["stages"]),
+        (("validate", "pim", "--reference", "FILE"),),
+        form="csv",
+        weight=10,
+    ),
+    *WHOLE,
 )
 """Every reader of user files."""

@@ -1,21 +1,21 @@
-"""Hostile files for every reader of archsim, made from good ones, and what becomes of them on the command line.
+"""What becomes of a hostile file on archsim's command line.
 
-A `Target` is one kind of file (`fuzz_targets` lists them): good examples, and the commands that read it. `damaged`
-turns an example into something a broken disk, a bad script or an enemy could have written; `tried` gives it to a
-command and tells a refusal (exit code 0, 1 or 2 with a message) from a `Crash`: a traceback, more than `CPU_LIMIT_S` of
-work, more than `MEMORY_LIMIT_BYTES`. `watched` does so in processes of their own, which may hang or die.
+A `Target` is one kind of file (`fuzz_targets` lists them): examples, what makes more of them, and the commands that
+read it. `judged` gives an input to a command and tells how far it came (a `Stage`) from a `Crash`: a traceback, an exit
+code that is not 0, 1 or 2, a control character in what is printed, more than `CPU_LIMIT_S` of work, more than
+`MEMORY_LIMIT_BYTES` of memory, both measured for every input. `watched` does so in a process of its own, which may hang
+or die. `fuzz_damage` and `fuzz_grammar` make the inputs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import gzip
+import hashlib
 import io
-import itertools
 import json
-import mmap
 import os
-import random
 import re
 import resource
 import shutil
@@ -23,42 +23,57 @@ import signal
 import struct
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from archsim import cli
 from archsim.errors import ArchsimError
+from archsim.network import flows, sharing
 
 __all__ = [
     "Crash",
+    "Judged",
+    "Stage",
     "Tally",
     "Target",
     "bounded_memory",
     "command_of",
+    "compile_exchanges",
     "compile_kernels",
-    "damaged",
-    "inputs_of",
+    "judged",
+    "packed_parts",
+    "recorded",
+    "tally_of",
     "tried",
     "watched",
 ]  # fmt: skip
 
 CPU_LIMIT_S = 5.0
-HANG_LIMIT_S = 60.0
-"""By the clock on the wall: a process that waits spends no CPU, and a busy machine makes all slow."""
+HANG_LIMIT_S = 600.0
+"""By the clock on the wall, of a process that sleeps: one that waits for a turn on a busy machine does not hang."""
 MEMORY_LIMIT_BYTES = 2**30
-LONGEST_BYTES = 1 << 16
-_HOSTILE = (
-    b"0", b"-1", b"1e308", b"-0.0", b"nan", b"inf", b"1e-320", b"9" * 70, b"true", b"null", b"[]", b"{}", b'""', b"''",
-    b'"\\u0000"', b"\xff\xfe", b"\xf0\x9f\x92\xa9", b"[" * 200, b"{" * 200, b'"0 GB/s"', b'"1e30 TB/s"', b'"-5 ns"',
-    b'"1 fs"', b'"999999 h"', b"2147483648", b"18446744073709551616", b"0x10", b"1_0", b"../../etc/passwd", b"\x00",
-    b"=SUM(A1)", b"<script>", b"%s%n", b"1e5", b"4096.5", b'"8"', b"[0]", b"[-1]", b'["a", 1]', b"\r\n", b"\t", b"#",
-)  # fmt: skip
-"""What stands in a file where something else is expected."""
-
-
 _STANDARDS = ("HBM2E", "HBM3", "HBM4", "LPDDR5X", "DDR5", "GDDR6", "GDDR7")
+_PARSERS = frozenset({"bundled.py", "reading.py", "wire.py"})
+"""Where a file ends that is not of its format at all: UTF-8, TOML, JSON, gzip, protobuf."""
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_PART = re.compile(rb"^%%% ([\w./]+)\n", re.MULTILINE)
+
+
+class Stage(enum.IntEnum):
+    """How far an input came."""
+
+    ACCEPTED = 0
+    """Exit code 0."""
+    FAILED = 1
+    """Exit code 1: a simulation or a check of its result failed, with a message."""
+    REFUSED = 2
+    """Parsed, and refused for what it says."""
+    UNREAD = 3
+    """Refused by the parser of its format or the command line."""
+    CRASHED = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,7 @@ class Target:
     """A kind of file: where it lies, good examples, and commands.
 
     In a command, `FILE` stands for the damaged file, `HERE` for its folder, `OUT` for a free path, and `TEXT` for the
-    content itself, where it is an option and no file.
+    content itself, where it is an option and no file. Content of several files begins each with a line `%%% NAME`.
     """
 
     name: str
@@ -82,6 +97,8 @@ class Target:
     """A module without which nothing can be tried."""
     weight: int = 30
     """Share of the inputs of a long run: a reader that is followed by a simulation gets few."""
+    form: str = ""
+    """How its content is written, a key of `fuzz_grammar.FORMS`: what parses is edited there. Empty: bytes."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +111,20 @@ class Crash:
     content: bytes
 
 
-_NUMBER = re.compile(rb"(?<![\w.])\d{1,15}(?:\.\d{1,15})?(?![\w.])")
+@dataclass(frozen=True)
+class Judged:
+    """What became of one input, and what it took."""
+
+    stage: Stage
+    cpu_s: float
+    """Of user and system."""
+    most_bytes: int
+    """Largest resident memory of the process while it was tried, interpreter and libraries included."""
+    crash: Crash | None
 
 
 class _TooLongError(BaseException):
     """The CPU limit is over; no `except Exception` swallows it."""
-
-
-def damaged(content: bytes, draw: random.Random, others: Sequence[bytes]) -> bytes:
-    """Return *content* with one to four things wrong, parts of *others* among them."""
-    for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 4))):
-        content = draw.choice(_WAYS)(content, draw, others)[:LONGEST_BYTES]
-    return content
 
 
 def compile_kernels() -> None:
@@ -118,97 +137,31 @@ def compile_kernels() -> None:
         assert code == 0, quiet.getvalue()
 
 
-def _flipped(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    if not content:
-        return b"\x00"
-    at = draw.randrange(len(content))
-    return content[:at] + bytes([content[at] ^ (1 << draw.randrange(8))]) + content[at + 1 :]
-
-
-def _cut(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    return content[: draw.randrange(len(content) + 1)]
-
-
-def _token_replaced(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    """Replace a number or a word, where one begins, by something hostile."""
-    starts = [at for at, (a, b) in enumerate(itertools.pairwise(content), 1) if a in b" =:,[\n\"'" and b > 32]
-    if not starts:
-        return draw.choice(_HOSTILE)
-    begin = draw.choice(starts)
-    end = begin
-    while end < len(content) and content[end] not in b',:\n]}"= ':
-        end += 1
-    return content[:begin] + draw.choice(_HOSTILE) + content[end:]
-
-
-def _lines_changed(content: bytes, draw: random.Random, others: Sequence[bytes]) -> bytes:
-    """Drop a line, repeat one, move one, or take one from another file."""
-    lines = content.split(b"\n")
-    at = draw.randrange(len(lines))
-    way = draw.randrange(4)
-    if way == 0:
-        del lines[at]
-    elif way == 1:
-        lines[at:at] = [lines[at]] * draw.choice((1, 1, 2, 50))
-    elif way == 2:
-        lines.insert(draw.randrange(len(lines)), lines.pop(at))
-    else:
-        lines.insert(at, draw.choice(draw.choice(others).split(b"\n")))
-    return b"\n".join(lines)
-
-
-def _inserted(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    at = draw.randrange(len(content) + 1)
-    return content[:at] + draw.choice(_HOSTILE) * draw.choice((1, 1, 1, 40)) + content[at:]
-
-
-def _digit_changed(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    """Change a digit: the file stays well formed, its meaning does not."""
-    places = [at for at, byte in enumerate(content) if 48 <= byte <= 57]
-    if not places:
-        return content
-    at = draw.choice(places)
-    return content[:at] + draw.choice((b"0", b"9", b"1", b"00", b"-1", b".", b"123456789")) + content[at + 1 :]
-
-
-def _scaled(content: bytes, draw: random.Random, _others: Sequence[bytes]) -> bytes:
-    """Multiply a number by up to a million, or divide by it: another valid machine, as far as a reader can tell."""
-    numbers = list(_NUMBER.finditer(content))
-    if not numbers:
-        return content
-    found = draw.choice(numbers)
-    value = float(found.group()) * 10 ** draw.uniform(-6, 6)
-    text = f"{value:.6g}" if b"." in found.group() else f"{round(value)}"
-    return content[: found.start()] + text.encode() + content[found.end() :]
-
-
-def _spliced(content: bytes, draw: random.Random, others: Sequence[bytes]) -> bytes:
-    other = draw.choice(others)
-    return content[: draw.randrange(len(content) + 1)] + other[draw.randrange(len(other) + 1) :]
-
-
-_WAYS = (_flipped, _cut, _token_replaced, _token_replaced, _token_replaced, _lines_changed, _lines_changed, _inserted,
-         _digit_changed, _digit_changed, _scaled, _scaled, _spliced)  # fmt: skip
-
-
-def inputs_of(target: Target, seed: int, count: int) -> Iterator[bytes]:
-    """Yield *count* damaged examples of *target*, the same for the same *seed*."""
-    draw = random.Random(f"{target.name}-{seed}")
-    examples = target.examples()
-    for _ in range(count):
-        yield damaged(draw.choice(examples), draw, examples)
+def compile_exchanges() -> None:
+    """The same for the kernel of exchanges, which only large networks need."""
+    flows._interpreted()[0] = 2**40  # as if enough had been interpreted for it to pay
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        code = cli.main(("network", "tpu-v4-64", "--collective", "all-to-all", "--bytes", "4KiB:4KiB", "--json"))
+    assert code == 0, quiet.getvalue()
+    assert sharing.compiled_share.cache_info().currsize == 1
 
 
 @contextlib.contextmanager
 def bounded_memory(limit: int = MEMORY_LIMIT_BYTES) -> Iterator[None]:
     """Let no more than *limit* bytes be allocated beyond what the process holds."""
-    held = int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmData:")[2].split()[0]) * 1024
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (held + limit, before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (_memory("VmData") + limit, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _memory(what: str) -> int:
+    """Return `VmData`, `VmRSS` or `VmHWM`, the highest so far, of this process in bytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition(f"{what}:")[2].split()[0]) * 1024
 
 
 def command_of(target: Target, number: int) -> tuple[str, ...]:
@@ -216,20 +169,47 @@ def command_of(target: Target, number: int) -> tuple[str, ...]:
     return target.commands[number % len(target.commands)]
 
 
+def packed_parts(parts: dict[str, bytes]) -> bytes:
+    """Return the content of several files as one."""
+    return b"".join(f"%%% {name}\n".encode() + content for name, content in parts.items())
+
+
 def tried(target: Target, content: bytes, command: tuple[str, ...], folder: Path) -> Crash | None:
     """Give *content* to *command* in *folder*; return how it crashed, or None. What was written is removed again."""
-    file = folder / target.place
-    file.parent.mkdir(exist_ok=True)
-    for name, other in target.beside().items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(other)
-    file.write_bytes(gzip.compress(content, 1, mtime=0) if target.packed else content)
+    return judged(target, content, command, folder).crash
+
+
+def judged(target: Target, content: bytes, command: tuple[str, ...], folder: Path) -> Judged:
+    """Give *content* to *command* in *folder* and judge what happens. What was written is removed again."""
+    _laid_out(target, content, folder)
     text = content.decode("utf-8", "surrogateescape").replace("\0", "")
-    words = {"FILE": str(file), "HERE": str(folder), "OUT": str(folder / "out"), "TEXT": text}
-    place = _place_of_crash([_filled_in(part, words) for part in command])
+    words = {"FILE": str(folder / target.place), "HERE": str(folder), "OUT": str(folder / "out"), "TEXT": text}
+    arguments = [_filled_in(part, words) for part in command]
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the highest so far begins anew
+    began = time.process_time()
+    stage, place = _outcome(arguments)
+    cpu_s, most_bytes = time.process_time() - began, _memory("VmHWM")
+    if not place and cpu_s > CPU_LIMIT_S:
+        place = f"{cpu_s:.1f} s of CPU"
+    if not place and most_bytes > MEMORY_LIMIT_BYTES:
+        place = f"{most_bytes / 1e6:.0f} MB of memory"
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return Crash(target.name, command, place, content) if place else None
+    crash = Crash(target.name, command, place, content) if place else None
+    return Judged(Stage.CRASHED if crash else stage, cpu_s, most_bytes, crash)
+
+
+def _laid_out(target: Target, content: bytes, folder: Path) -> None:
+    """Write *content*, and what lies beside it, into *folder*."""
+    names = _PART.split(content)
+    parts = dict(zip((name.decode() for name in names[1::2]), names[2::2], strict=True))
+    if not parts or not target.form.startswith("parts"):
+        parts = {target.place: gzip.compress(content, 1, mtime=0) if target.packed else content}
+    for name, part in {**target.beside(), **parts}.items():
+        file = folder / name.replace("..", "").lstrip("/")
+        with contextlib.suppress(OSError):  # damage may have made a name that no file can have
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(part)
 
 
 def _filled_in(part: str, words: dict[str, str]) -> str:
@@ -238,109 +218,42 @@ def _filled_in(part: str, words: dict[str, str]) -> str:
     return part if word is None else part.replace(word, words[word], 1)
 
 
-@dataclass
-class Tally:
-    """What became of the inputs of one target."""
-
-    inputs: int
-    crashes: list[Crash]
-    cpu_s: float
-    longest_s: float
-    """CPU time of the slowest input."""
-    most_bytes: int
-    """Resident memory of the largest process."""
-
-
-_PROGRESS = struct.Struct("qdq")
-"""Input that is tried, CPU seconds of the slowest, crashes so far: what a process shares with its watcher."""
-
-
-def watched(target: Target, contents: Sequence[bytes], folder: Path) -> Tally:
-    """Try all *contents* in a process of its own, and in a further one after each input that killed or hung it."""
-    found = Tally(0, [], 0.0, 0.0, 0)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    while found.inputs < len(contents):
-        shared = mmap.mmap(-1, _PROGRESS.size)
-        shared.write(_PROGRESS.pack(found.inputs, 0.0, 0))
-        kept = folder / "crashes.jsonl"
-        child = os.fork()
-        if not child:
-            _try_all(target, contents, folder, shared, kept)
-        ended, most_bytes = _waited(child, shared)
-        at, longest_s, _ = _PROGRESS.unpack(shared[:])
-        shared.close()
-        found.longest_s = max(found.longest_s, longest_s)
-        found.most_bytes = max(found.most_bytes, most_bytes)
-        if kept.is_file():
-            for line in kept.read_text(encoding="utf-8").splitlines():
-                number, place = json.loads(line)
-                found.crashes.append(Crash(target.name, command_of(target, number), place, contents[number]))
-            kept.unlink()
-        if ended:
-            found.crashes.append(Crash(target.name, command_of(target, at), ended, contents[at]))
-        found.inputs = at + 1 if ended else len(contents)
-    found.cpu_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    return found
-
-
-def _try_all(target: Target, contents: Sequence[bytes], folder: Path, shared: mmap.mmap, kept: Path) -> None:
-    """Be the process that tries: never return."""
-    try:
-        first, longest_s, crashes = _PROGRESS.unpack(shared[:])
-        inside = folder / "trial"
-        shutil.rmtree(inside, ignore_errors=True)
-        inside.mkdir()
-        with bounded_memory():
-            for number in range(first, len(contents)):
-                shared[:] = _PROGRESS.pack(number, longest_s, crashes)
-                began = time.process_time()
-                crash = tried(target, contents[number], command_of(target, number), inside)
-                longest_s = max(longest_s, time.process_time() - began)
-                if crash is not None:
-                    crashes += 1
-                    with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps([number, crash.place]) + "\n")
-        shared[:] = _PROGRESS.pack(len(contents), longest_s, crashes)
-        os._exit(0)
-    except BaseException:  # noqa: BLE001  # a fault of this script must not look like a good end
-        traceback.print_exc()
-    finally:
-        os._exit(1)
-
-
-def _waited(child: int, shared: mmap.mmap) -> tuple[str, int]:
-    """Wait for *child*; return how it ended, empty where well, and its largest resident memory."""
-    at, since = -1, time.monotonic()
-    while True:
-        ended, status, usage = os.wait4(child, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
-            return f"the process ended with {code}" if code else "", usage.ru_maxrss * 1024
-        now = _PROGRESS.unpack(shared[:])[0]
-        if now != at:
-            at, since = now, time.monotonic()
-        elif time.monotonic() - since > HANG_LIMIT_S:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "hangs", 0
-        time.sleep(0.02)
-
-
-def _place_of_crash(arguments: list[str]) -> str:
-    """Return the innermost place of archsim in the traceback; empty for an exit code of 0, 1 or 2."""
-    quiet = io.StringIO()
+def _outcome(arguments: list[str]) -> tuple[Stage, str]:
+    """Run a command; return how far it came, and where it crashed: empty for an exit code of 0, 1 or 2."""
+    written = io.BytesIO()
+    quiet = io.TextIOWrapper(written, encoding="utf-8", write_through=True)  # strict, as a terminal's stream is
+    message = ""
     try:
         with _bounded_time(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             code = cli.main(["--debug", *arguments])
+        stage = {0: Stage.ACCEPTED, 1: Stage.FAILED}.get(code, Stage.UNREAD)
     except ArchsimError as error:
-        code = error.exit_code
+        code, message = error.exit_code, str(error)
+        stage = Stage.FAILED if code == 1 else _refusal(error)
     except (_TooLongError, Exception) as error:  # noqa: BLE001  # whatever it is, it is the finding
         if isinstance(error, OSError) and error.filename is not None:
-            return ""  # a path that the system refuses: exit code 2
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/archsim/" in f.filename]
-        last = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno} {last.name}: {str(error)[:100]}"
-    return "" if code in (0, 1, 2) else f"exit code {code}"
+            return Stage.UNREAD, ""  # a path that the system refuses: exit code 2
+        return Stage.CRASHED, _place_of(error)
+    if code not in (0, 1, 2):
+        return Stage.CRASHED, f"exit code {code}"
+    said = message + written.getvalue().decode()
+    if not said.strip() or (code and len(said) > 100_000):
+        return Stage.CRASHED, f"a message of {len(said)} characters"
+    found = _CONTROLS.search(said)
+    return stage, f"{found[0]!r} in {arguments[0]}: {said[max(0, found.start() - 40) :][:80]!r}" if found else ""
+
+
+def _refusal(error: ArchsimError) -> Stage:
+    """Return whether the parser of a format refused, or what looks at the meaning."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return Stage.UNREAD if frames and Path(frames[-1].filename).name in _PARSERS else Stage.REFUSED
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the innermost place of archsim in the traceback."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/archsim/" in frame.filename]
+    last = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno} {last.name}: {str(error)[:100]}"
 
 
 @contextlib.contextmanager
@@ -348,10 +261,121 @@ def _bounded_time() -> Iterator[None]:
     def over(_signal: int, _frame: FrameType | None) -> None:
         raise _TooLongError
 
-    before = signal.signal(signal.SIGVTALRM, over)
-    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_LIMIT_S)
+    before = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@dataclass
+class Tally:
+    """What became of the inputs of one target."""
+
+    inputs: int = 0
+    stages: Counter[int] = field(default_factory=Counter)
+    crashes: list[Crash] = field(default_factory=list)
+    cpu_s: float = 0.0
+    longest_s: float = 0.0
+    """CPU time of the slowest input."""
+    most_bytes: int = 0
+    """Resident memory of the largest."""
+    different: set[str] = field(default_factory=set)
+    """First hexadecimal digits of the digest of each input."""
+
+
+_RECORD = struct.Struct("=Bdq8s")
+"""Stage, CPU seconds, bytes and digest of an input: what a process that tries leaves to its watcher."""
+
+
+def recorded(result: Judged, content: bytes) -> bytes:
+    """Return what is kept of *result*."""
+    return _RECORD.pack(result.stage, result.cpu_s, result.most_bytes, hashlib.sha256(content).digest()[:8])
+
+
+def tally_of(records: bytes) -> Tally:
+    """Return the sums of *records*, as `recorded` makes each; crashes are kept elsewhere."""
+    found = Tally()
+    for stage, cpu_s, most_bytes, digest in _RECORD.iter_unpack(records[: len(records) // _RECORD.size * _RECORD.size]):
+        found.inputs += 1
+        found.stages[stage] += 1
+        found.cpu_s += cpu_s
+        found.longest_s = max(found.longest_s, cpu_s)
+        found.most_bytes = max(found.most_bytes, most_bytes)
+        found.different.add(digest.hex())
+    return found
+
+
+def watched(target: Target, contents: Sequence[bytes], folder: Path) -> Tally:
+    """Try all *contents* in a process of its own, and in a further one after each input that killed or hung it."""
+    records, kept = folder / "records", folder / "crashes.jsonl"
+    records.write_bytes(b"")
+    ends: list[Crash] = []
+    while (at := records.stat().st_size // _RECORD.size) < len(contents):
+        child = os.fork()
+        if not child:
+            _try_all(target, contents, at, folder)
+        ended = _waited(child, records)
+        at = records.stat().st_size // _RECORD.size
+        if ended and at < len(contents):
+            ends.append(Crash(target.name, command_of(target, at), ended, contents[at]))
+            with records.open("ab") as file:
+                file.write(recorded(Judged(Stage.CRASHED, 0.0, 0, ends[-1]), contents[at]))
+    found = tally_of(records.read_bytes())
+    if kept.is_file():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            number, place = json.loads(line)
+            found.crashes.append(Crash(target.name, command_of(target, number), place, contents[number]))
+        kept.unlink()
+    found.crashes += ends
+    return found
+
+
+def _try_all(target: Target, contents: Sequence[bytes], first: int, folder: Path) -> None:
+    """Be the process that tries: never return."""
+    try:
+        inside = folder / "trial"
+        shutil.rmtree(inside, ignore_errors=True)
+        inside.mkdir()
+        with bounded_memory(), (folder / "records").open("ab", buffering=0) as records:
+            for number in range(first, len(contents)):
+                result = judged(target, contents[number], command_of(target, number), inside)
+                if result.crash is not None:
+                    with (folder / "crashes.jsonl").open("a", encoding="utf-8") as file:
+                        file.write(json.dumps([number, result.crash.place]) + "\n")
+                records.write(recorded(result, contents[number]))
+        os._exit(0)
+    except BaseException:  # noqa: BLE001  # a fault of this script must not look like a good end
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _waited(child: int, records: Path) -> str:
+    """Wait for *child*, which appends to *records*; return how it ended, empty where well.
+
+    It hangs where it works on an input for four times the limit, as code that no signal reaches may, or sleeps.
+    """
+    size, since, worked_s = -1, time.monotonic(), 0.0
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return f"the process ended with {code}" if code else ""
+        now = records.stat().st_size
+        asleep, cpu_s = _work_of(child)
+        if now != size:
+            size, since, worked_s = now, time.monotonic(), cpu_s
+        elif cpu_s - worked_s > 4 * CPU_LIMIT_S or (asleep and time.monotonic() - since > HANG_LIMIT_S):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hangs"
+        time.sleep(0.02)
+
+
+def _work_of(process: int) -> tuple[bool, float]:
+    """Return whether *process* sleeps, and the CPU seconds that it has spent."""
+    words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return words[0] in ("S", "D"), (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

@@ -18,14 +18,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
 from archsim import cli
 
-__all__ = ["ACTS", "JOBS", "Job", "Trial", "prepared", "trial_of", "trials", "uncut"]
+__all__ = ["ACTS", "JOBS", "OTHER_JOBS", "Job", "Trial", "prepared", "trial_of", "trials", "uncut"]
 
 _STUDY = """kind = "study"
 name = "small"
@@ -58,6 +58,13 @@ class Job:
     command: tuple[str, ...]
     product: str
     content: Callable[[Path], object]
+    grows: bool = False
+    """Whether a part of the product may lie under its name: a store takes row by row."""
+    kept: str = ""
+    """A checkpoint: where it lies after a cut, `resumed` goes on from it."""
+    resumed: tuple[str, ...] = ()
+    cold: bool = False
+    """Whether nothing that archsim keeps between runs is there before."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,63 @@ def _rows_of(path: Path) -> object:
 JOBS = (
     Job("run", ("run", "m4-max", "--model", "qwen3-8b", "--precision", "w8a16kv16", "--trace", "trace.csv", "--out",
                 "product"), "product", _bytes_of),
-    Job("sweep", ("sweep", "study.toml", "--store", "product.db", "--workers", "1"), "product.db", _rows_of),
+    Job("sweep", ("sweep", "study.toml", "--store", "product.db", "--workers", "1"), "product.db", _rows_of,
+        grows=True),
     Job("report", ("report", "given", "--out", "product.html"), "product.html", _bytes_of),
 )  # fmt: skip
+_REPLAY = ("run", "m4-max", "--model", "qwen3-8b", "--precision", "w8a16kv16", "--trace", "trace.csv")
+_KEPT = ("--checkpoint", "product.kept", "--checkpoint-every", "10", "--out", "product")
+_SMALL = ("m4-max", *_STEP)
+OTHER_JOBS = (
+    Job("run with checkpoints", (*_REPLAY, *_KEPT), "product", _bytes_of, kept="product.kept",
+        resumed=(*_REPLAY, "--resume", "product.kept", *_KEPT)),
+    Job("run with a timeline", ("run", *_SMALL, "--timeline", "product.json.gz"), "product.json.gz", _bytes_of),
+    Job("run with a decode trace", (*_REPLAY, "--decode-trace", "product.jsonl"), "product.jsonl", _bytes_of),
+    Job("compare", ("compare", *_REPLAY[1:], "--no-saturation", "--out", "product"), "product", _bytes_of),
+    Job("figure", ("figure", "ledger", "given", "product.pdf"), "product.pdf", _bytes_of),
+    Job("whatif", ("whatif", "given", "--set", "chip.memory.lpddr5x.bandwidth=273 GB/s", "--figure", "product.svg"),
+        "product.svg", _bytes_of),
+    Job("sensitivity", ("sensitivity", *_SMALL, "--figure", "product.svg"), "product.svg", _bytes_of),
+    Job("economics", ("economics", "m4-max", "--model", "qwen3-8b", "--precision", "w8a16kv16", "--trace", "trace.csv",
+                      "--limit", "10", "--out", "product"), "product", _bytes_of),
+    Job("near", ("near", "h100-sxm8-pnm", "--model", "llama-3.1-8b", "--most", "2", "--out", "product.svg"),
+        "product.svg", _bytes_of),
+    Job("network", ("network", "h100-sxm8", "--bytes", "4KiB:64KiB", "--out", "product.svg"), "product.svg", _bytes_of),
+    Job("show", ("show", "m4-max", "--out", "product.svg"), "product.svg", _bytes_of),
+    Job("memory with a cold cache", ("memory", "HBM3", "--queue", "24", "--bytes", "64KiB", "--out", "product.svg"),
+        "product.svg", _bytes_of, cold=True),
+    Job("new-system", ("new-system", "product"), "product.toml", _bytes_of),
+    Job("import", ("import", "given.ini", "-o", "product.toml"), "product.toml", _bytes_of),
+    Job("trace convert", ("trace", "convert", "trace.csv", "product.jsonl"), "product.jsonl", _bytes_of),
+    Job("trace sample", ("trace", "sample", "trace.csv", "product.csv", "--share", "50 %"), "product.csv", _bytes_of),
+    Job("trace merge", ("trace", "merge", "trace.csv", "trace.csv", "product.csv"), "product.csv", _bytes_of),
+    Job("validate", ("validate", "network", "claims", "--out", "product"), "product", _bytes_of),
+    Job("calibrate", ("calibrate", "--on", "kernels", "--reference", "kernels.csv", "--parameters", "runtime.ramp",
+                      "--out", "product.toml"), "product.toml", _bytes_of),
+    Job("study export", ("study", "export", "given.db", "product.csv"), "product.csv", _bytes_of),
+    Job("study merge", ("study", "merge", "given.db", "--into", "product.db"), "product.db", _rows_of, grows=True),
+    Job("report of a study", ("report", "given.db", "--out", "product.html"), "product.html", _bytes_of),
+)  # fmt: skip
+"""What else writes: with `JOBS` every command but `search`, which runs as a sweep does, `measure`, which needs a GPU,
+and `trace download`, which needs a network."""
+_KERNELS = (
+    "system,op,dtype,m_or_batch,n,k,q_heads,kv_heads,head_dim,kv_len,kv_dtype,latency_us,bytes_weights_or_kv,"
+    "achieved_GB_per_s,source\nH100-SXM5-80GB,gemm,bfloat16,1,4096,4096,,,,,,20,33554432,1600,x\n"
+)
+
+
+def prepared_others(folder: Path) -> None:
+    """Write what `OTHER_JOBS` read beside what `prepared` has written into *folder*."""
+    (folder / "kernels.csv").write_text(_KERNELS, encoding="utf-8")
+    inputs = Path(__file__).parent / "cli/inputs"
+    (folder / "given.ini").write_bytes(next(path for path in sorted(inputs.glob("*.ini"))).read_bytes())
+    with contextlib.chdir(folder):
+        code, said = _quiet(("sweep", "study.toml", "--store", "given.db", "--workers", "1"))
+        assert code == 0, said
 
 
 def prepared(folder: Path) -> None:
-    """Write the inputs of every job into *folder*, and load what a first command loads."""
+    """Write the inputs of every job of `JOBS` into *folder*, and load what a first command loads."""
     (folder / "trace.csv").write_text(_TRACE, encoding="utf-8")
     (folder / "study.toml").write_text(_STUDY, encoding="utf-8")
     with contextlib.chdir(folder):
@@ -152,9 +209,9 @@ def _signalled(number: signal.Signals) -> Callable[[int, random.Random, float], 
 
 def _removed(_child: int, draw: random.Random, seconds: float) -> None:
     time.sleep(draw.uniform(0, 1.1 * seconds))
-    Path("trace.csv").unlink()
-    Path("study.toml").unlink()
-    shutil.rmtree("given")
+    for path in Path().iterdir():
+        if not path.name.startswith((".", "product", "cache")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _nothing(_child: int, _draw: random.Random, _seconds: float) -> None:
@@ -218,16 +275,25 @@ def trial_of(job: Job, act: str, good: tuple[object, float], draw: random.Random
     """Cut *job* in *folder*, which `prepared` has filled, once; *good* is what `uncut` has returned."""
     outside, inside = ACTS[act]
     earlier = _tree(folder)
+    if job.cold:
+        _emptied(folder / "cache/archsim/dram")
     with contextlib.chdir(folder):
         child = _forked(job.command, lambda: inside(draw))
         outside(child, draw, good[1])
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         folder.chmod(0o755)
         if act == "vanished input":
-            prepared(folder)
+            for name, content in earlier.items():
+                Path(name).parent.mkdir(exist_ok=True)
+                Path(name).write_bytes(content)
         wrong = _wrong(job, act, code, earlier, good[0])
     _cleared(folder)
     return Trial(job.name, act, code, wrong)
+
+
+def _emptied(folder: Path) -> None:
+    """Remove what archsim keeps in *folder*."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
@@ -250,14 +316,14 @@ def _wrong(job: Job, act: str, code: int, earlier: dict[str, bytes], good: objec
         return f"exit code {code}"
     if _tree(Path()) != earlier:
         return "an earlier file changed"
-    if product.exists() and job.name != "sweep" and job.content(product) != good:
+    if product.exists() and not job.grows and job.content(product) != good:
         return "a partial product under its final name"
     if code == 0 and (not product.exists() or job.content(product) != good):
         return "exit code 0, and not the product"
     if act not in _ENDED and any(path.name.startswith(".") for path in Path().iterdir()):
         return f"left behind: {', '.join(sorted(path.name for path in Path().iterdir() if path.name.startswith('.')))}"
-    if not product.exists() or job.name == "sweep":
-        again, said = _quiet(job.command)
+    if not product.exists() or job.grows:
+        again, said = _quiet(job.resumed if job.kept and Path(job.kept).exists() else job.command)
         if again != 0:
             return f"run again, exit code {again}: {said[-200:]}"
         if job.content(product) != good:
@@ -282,10 +348,12 @@ def uncut(job: Job, folder: Path) -> tuple[object, float]:
     return content, took
 
 
-def trials(folder: Path, *, each: int, seed: int) -> Iterator[Trial]:
-    """Yield *each* trials of every job and act. Call it in a program of one thread: it forks."""
+def trials(folder: Path, jobs: Sequence[Job] = JOBS, *, each: int, seed: int) -> Iterator[Trial]:
+    """Yield *each* trials of every one of *jobs* and act. Call it in a program of one thread: it forks."""
     prepared(folder)
-    for job in JOBS:
+    if any(job in OTHER_JOBS for job in jobs):
+        prepared_others(folder)
+    for job in jobs:
         good = uncut(job, folder)
         for act in ACTS:
             draw = random.Random(f"{job.name} {act} {seed}")
@@ -293,7 +361,8 @@ def trials(folder: Path, *, each: int, seed: int) -> Iterator[Trial]:
                 yield trial_of(job, act, good, draw, folder)
 
 
-if __name__ == "__main__":  # tests: folder, trials of each job and act, seed
-    for trial in trials(Path(sys.argv[1]), each=int(sys.argv[2]), seed=int(sys.argv[3])):
+if __name__ == "__main__":  # tests: folder, trials of each job and act, seed, others or nothing
+    wanted = OTHER_JOBS if sys.argv[4:] == ["others"] else JOBS
+    for trial in trials(Path(sys.argv[1]), wanted, each=int(sys.argv[2]), seed=int(sys.argv[3])):
         sys.stdout.write(json.dumps(asdict(trial)) + "\n")
         sys.stdout.flush()

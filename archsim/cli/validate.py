@@ -52,13 +52,13 @@ def command(
     if out is not None:
         from archsim.report.parity_figure import write_parity
 
-        write_parity(results, out)
+        pages = {}
         for result in results:
             if result["suite"] == "claims":
-                from archsim.files import write_atomically
                 from archsim.validation.claims import claims_page
 
-                write_atomically(out / "claims.md", claims_page(result["rows"]).encode())
+                pages["claims.md"] = claims_page(result["rows"])
+        write_parity(results, out, pages)
     if as_json:
         import json
 

@@ -67,11 +67,15 @@ def find(name_or_path: str, *, kind: str, folder: str, suffixes: tuple[str, ...]
 def inside(folder: Path, name: str) -> Path:
     """Return the path that *name*, as a file in *folder* writes it, means: in that folder or below it.
 
-    Raises `InputError` for an absolute path and for one that leaves the folder: a file from elsewhere names no file of
-    this machine. What a user writes on the command line may lie anywhere.
+    Raises `InputError` for an absolute path and for one that leaves the folder, be it by a link: a file from elsewhere
+    names no file of this machine. What a user writes on the command line may lie anywhere.
     """
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts:
+    try:
+        leaves = ".." in path.parts or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long, NUL
+        leaves = True
+    if leaves or path.is_absolute():
         raise InputError(Problem("", "", name, "a path in the folder of the file that names it, or below"))
     return folder / path
 

@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import math
+import os
+import stat
 import tomllib
 import zlib
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from archsim.errors import InputError, Problem
+from archsim.errors import InputError, Problem, printable
 
 __all__ = [
     "check_values",
@@ -49,7 +51,7 @@ _DOTS_LIMIT = 128
 def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
     """Return the content of *path*, unpacked where its name ends in `.gz`; refuse more than *limit* bytes."""
     try:
-        with path.open("rb") as raw:
+        with _opened(path) as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=raw) as unpacked:
                     content = unpacked.read(limit + 1)
@@ -60,6 +62,16 @@ def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
     if len(content) > limit:
         raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes once unpacked"))
     return content
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file alone: a pipe may be silent for ever, a device endless."""
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # no wait for a pipe's writer
+    handle = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise OSError("it is a folder, a pipe or a device")
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
@@ -78,7 +90,7 @@ def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[t
     """
     seen = 0
     try:
-        with path.open("rb") as raw:
+        with _opened(path) as raw:
             stream: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             with io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None) as text:
                 number = 0
@@ -100,13 +112,12 @@ def open_text_lines(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[t
 def open_binary(path: Path, *, limit: int = TRACE_LIMIT_BYTES) -> Iterator[BinaryIO]:
     """Give the file at *path* to a reader of a binary format; refuse more than *limit* bytes."""
     try:
-        file = path.open("rb")
+        with _opened(path) as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes"))
+            yield file
     except OSError as error:
         raise _unreadable(path, error) from None
-    with file:
-        if path.stat().st_size > limit:
-            raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes"))
-        yield file
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -176,7 +187,7 @@ def _too_large_inside(path: Path, error: Exception) -> InputError:
 
 
 def check_values(path: Path, value: Any) -> None:
-    """Raise `InputError` where *value* of *path* nests too deep or holds a number that is none."""
+    """Raise `InputError` where *value* of *path* nests too deep, or holds a number or text that is none."""
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
     while pending:
         key, item, depth = pending.pop()
@@ -186,6 +197,8 @@ def check_values(path: Path, value: Any) -> None:
             raise InputError(Problem(str(path), key, str(item), "a finite number"))
         if isinstance(item, int) and item.bit_length() > 4 * _DIGITS_LIMIT:
             raise InputError(Problem(str(path), key, "", f"an integer of at most {_DIGITS_LIMIT} digits"))
+        if any(printable(text) != text for text in (key, item) if isinstance(text, str)):
+            raise InputError(Problem(str(path), key[:80], "", "text without control characters"))
         if isinstance(item, dict):
             pending += [(f"{key}.{name}" if key else str(name), inner, depth + 1) for name, inner in item.items()]
         elif isinstance(item, list):

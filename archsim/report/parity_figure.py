@@ -38,14 +38,19 @@ def write_parity_figure(panels: Sequence[tuple[str, Points]], path: Path) -> Non
     write_atomically(path, _WRITERS[path.suffix](parity_figure(panels)))
 
 
-def write_parity(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write parity.svg and the rows of each suite, SUITE.json, into the new *folder*; *results* as of `run_suite`."""
+def write_parity(results: Sequence[Mapping[str, Any]], folder: Path, pages: Mapping[str, str]) -> None:
+    """Write parity.svg, the rows of each suite, SUITE.json, and *pages* into the new *folder*.
+
+    *results* are as of `run_suite`; *pages* go from the name of a file to its text.
+    """
     panels = [(str(result["suite"]), points_of(result["rows"])) for result in results]
     with written_directory(folder) as made:
         write_parity_figure(panels, made / "parity.svg")
         for result in results:
             content = json.dumps(result, indent=1, allow_nan=False) + "\n"
             write_atomically(made / f"{result['suite']}.json", content.encode())
+        for name, text in pages.items():
+            write_atomically(made / name, text.encode())
 
 
 def points_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:

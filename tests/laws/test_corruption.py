@@ -171,3 +171,29 @@ def test_a_file_names_no_file_outside_of_its_folder(tmp_path: Path, name: str) -
     with pytest.raises(InputError, match="or below"):
         inside(tmp_path, name)
     assert inside(tmp_path, "parts/chip.toml") == tmp_path / "parts/chip.toml"
+
+
+@pytest.mark.parametrize("target", ["/etc", "..", "out"])
+def test_no_link_leads_out_of_a_folder(tmp_path: Path, target: str) -> None:
+    """An archive may bring its links along: to a folder, to the one above, to nowhere."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/parts").mkdir()
+    (tmp_path / "own/near").symlink_to("parts")
+    (tmp_path / "own/link").symlink_to({"out": tmp_path / "absent"}.get(target, Path(target)))
+    with pytest.raises(InputError, match="or below"):
+        inside(tmp_path / "own", "link/chip.toml")
+    assert inside(tmp_path / "own", "near/chip.toml") == tmp_path / "own/near/chip.toml"
+
+
+def test_nothing_is_unpickled_from_a_folder_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digest beside a pickle proves no author: another user's folder is left alone, one open to others is closed."""
+    open_to_all = tmp_path / "archsim"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.cache_folder() == open_to_all
+    assert open_to_all.stat().st_mode & 0o022 == 0
+    monkeypatch.setattr(cache.os, "geteuid", lambda: open_to_all.stat().st_uid + 1)
+    assert cache.cache_folder() is None
+    memo.remember(memo.key_of(QUESTION), QUESTION, ANSWER)
+    assert list(open_to_all.iterdir()) == []

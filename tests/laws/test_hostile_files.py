@@ -9,8 +9,9 @@ from pathlib import Path
 
 import fuzzing
 import pytest
+from fuzz_damage import inputs_of
 from fuzz_targets import TARGETS
-from fuzzing import Target, command_of, compile_kernels, inputs_of, tried, watched
+from fuzzing import Target, command_of, compile_kernels, tried, watched
 
 BY_NAME = {target.name: target for target in TARGETS}
 FLASH = next(at for at, example in enumerate(BY_NAME["memory"].examples()) if b"planes = 512" in example)
@@ -122,7 +123,7 @@ def test_what_dies_or_hangs_is_a_crash(
     end: Callable[[], object], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process of its own is watched from outside."""
-    monkeypatch.setattr(fuzzing, "tried", lambda *_: end())
+    monkeypatch.setattr(fuzzing, "judged", lambda *_: end())
     if place == "hangs":
         monkeypatch.setattr(fuzzing, "HANG_LIMIT_S", 0.1)  # it hangs for ever: slowness changes no outcome
     found = watched(Target("toy", "input", lambda: [b""], (("toy",),)), [b"x"], tmp_path)

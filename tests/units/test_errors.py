@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archsim.errors import ArchsimError, CapacityError, InputError, Problem, SimulationError, did_you_mean
+from archsim.errors import ArchsimError, CapacityError, InputError, Problem, SimulationError, did_you_mean, printable
 
 
 def test_a_problem_names_file_key_value_and_what_was_expected() -> None:
@@ -20,6 +20,13 @@ def test_parts_that_are_missing_leave_no_trace() -> None:
 def test_a_long_value_is_cut() -> None:
     """A value of 5,000 characters does not fill the screen."""
     assert len(str(Problem("f", "k", "9" * 5000, "less"))) < 130
+
+
+def test_a_message_does_not_steer_a_terminal() -> None:
+    """Keys and names of files are foreign text: escape sequences are shown, letters of any script stay."""
+    assert str(Problem("a\x1b[2J.toml", "k\x9by", "\x07", "x")) == r"a\x1b[2J.toml: k\x9by: got '\x07'; expected x"
+    assert printable("größe\t漢字\n") == "größe\t漢字\n"
+    assert printable("\u202egnp.exe \ud800") == r"\u202egnp.exe \ud800"
 
 
 def test_an_input_error_carries_every_problem_in_order() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from archsim.files import (
     bundled_names,
     digest_of,
     find,
+    open_binary,
     open_text_lines,
     read_bytes,
     read_json,
@@ -188,6 +190,30 @@ def test_a_missing_or_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="readable file"):
             read_bytes(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    """A pipe may be silent for ever and a device endless: neither is opened for reading."""
+    path = tmp_path / "input"
+    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda link: link.symlink_to("/dev/zero")}[kind](path)
+    for read in (read_bytes, lambda place: next(open_text_lines(place)), lambda place: open_binary(place).__enter__()):
+        with pytest.raises(InputError, match="readable file"):
+            read(path)
+
+
+@pytest.mark.parametrize("text", ['a = "\\u001b[31m"', '"a\\u009b" = 1', 'a = ["\\u202e"]', '[["\\u0007"]]'])
+def test_toml_does_not_steer_a_terminal(text: str, tmp_path: Path) -> None:
+    """What is shown of a file, a name or a title, is text and no command to whatever shows it."""
+    with pytest.raises(InputError, match="without control characters") as refused:
+        read_toml(_written(tmp_path, "x.toml", text))
+    assert str(refused.value).isprintable()
+
+
+def test_half_a_character_of_json_is_refused(tmp_path: Path) -> None:
+    """JSON can write a lone surrogate, which no stream and no file can."""
+    with pytest.raises(InputError, match="without control characters"):
+        read_json(_written(tmp_path, "x.json", '{"a": "\\ud800"}'))
 
 
 def test_a_digest_depends_on_the_content_alone() -> None:
