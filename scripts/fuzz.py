@@ -30,7 +30,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from fuzz_damage import inputs_of  # noqa: E402
 from fuzz_grammar import drawn_inputs_of  # noqa: E402
 from fuzz_targets import TARGETS  # noqa: E402
-from fuzzing import Crash, Stage, Tally, Target, compile_exchanges, compile_kernels, tally_of, watched  # noqa: E402
+from fuzzing import (  # noqa: E402
+    MEMORY_LIMIT_BYTES,
+    Crash,
+    Stage,
+    Tally,
+    Target,
+    compile_exchanges,
+    compile_kernels,
+    tally_of,
+    watched,
+)
 
 AT_ONCE = 250
 SHARES = {"damage": 40, "grammar": 40, "atheris": 20}
@@ -176,11 +186,14 @@ def finish(units: list[Unit], tallies: dict[str, Tally], out: Path | None) -> in
         out.mkdir(parents=True, exist_ok=True)
         (out / f"crash{number}.txt").write_text(f"{crash.target}\n{crash.command}\n{crash.place}\n", encoding="utf-8")
         (out / f"crash{number}.bin").write_bytes(crash.content)
+    largest = max((tally.most_bytes for tally in tallies.values()), default=0)
+    if largest > MEMORY_LIMIT_BYTES:
+        click.echo(f"  a process of {largest / 1e6:.0f} MB")
     tried = sum(tally.inputs for tally in tallies.values())
     missing = sum(unit.name not in tallies for unit in units)
     left = f"; {missing} of {len(units)} units are still to be tried" if missing else ""
     click.echo(f"{tried:,} inputs, {len(places)} places that crash{left}")
-    return 1 if places else 0
+    return 1 if places or largest > MEMORY_LIMIT_BYTES else 0
 
 
 def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:

@@ -113,6 +113,19 @@ def _words_written(tree: list[dict[str, Any]]) -> bytes:
     return "".join(str(next(iter(word.values()), "")) for word in tree).encode("utf-8", "surrogatepass")
 
 
+def _pairs(content: bytes) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in content.decode().split(","))
+
+
+def _pairs_written(tree: dict[str, Any]) -> bytes:
+    return ",".join(f"{key}={value}" for key, value in tree.items()).encode("utf-8", "surrogatepass")
+
+
+def _setting(content: bytes) -> dict[str, str]:
+    key, value = content.decode().split("=", 1)
+    return {key: value}
+
+
 def _parquet(content: bytes) -> Any:
     parquet = importlib.import_module("pyarrow.parquet")
     return parquet.read_table(io.BytesIO(content)).to_pylist()
@@ -232,6 +245,8 @@ FORMS = {
     "jsonl": Form(_lines, _lines_written),
     "csv": Form(_rows, _rows_written),
     "words": Form(_words, _words_written),
+    "pairs": Form(_pairs, _pairs_written),
+    "setting": Form(_setting, _pairs_written),
     "parquet": Form(_parquet, _parquet_written),
     "store": Form(_store, _store_written),
     "checkpoint": Form(_checkpoint, _checkpoint_written),

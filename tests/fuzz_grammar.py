@@ -33,7 +33,7 @@ _Words = dict[str, list[Any]]
 _NUMBER = re.compile(r"(?<![\w.])\d{1,15}(?:\.\d{1,15})?(?![\w.])")
 _HOSTILE: tuple[Any, ...] = (
     0, -1, 1, 2**31, 2**63, 2**64, 10**70, 0.0, -0.0, 1e308, 5e-324, 1e-9, float("nan"), float("inf"), True, False,
-    "", " ", "0", "-1", "0 GB/s", "1 fs", "1e30 TB/s", "999999 h", "nan", "\x00", "\x1b[31mred\x1b[0m", "\x9b2J",
+    "", " ", "0", "-1", "0 GB/s", "1 fs", "1e30 TB/s", "999999 h", "nan", "\x00", "\x07\x1b[31mred\x1b[0m", "\x9b2J",
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '" onload="x', "=SUM(A1)", "@x", "../../x",
     "/etc/passwd", "\\\\host\\share", "C:\\x", "%s%n", "é" * 300, "𝕏" * 70, "\u202egnp", "\ud800", "x" * 5000,
     [], {}, [[]], [0], ["a", 1], {"a": {"a": {}}}, [{}] * 50,

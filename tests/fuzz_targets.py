@@ -6,6 +6,8 @@ Also options that are a language of their own: settings, ways to divide a model,
 from __future__ import annotations
 
 import gzip
+import json
+import tomllib
 
 from fuzz_samples import (
     LINKED,
@@ -32,6 +34,22 @@ _SETTINGS = (
     "runtime.prefetch=none", "chip.memory.hbm.stacks=6", 'serving.speculation.profile=["45 %", "30 %"]',
     "runtime=vllm-2025", "chip=h200-sxm", "network.link_latency=1 us", "runtime.collective=nccl",
 )  # fmt: skip
+
+
+def _settings() -> list[bytes]:
+    """Return every key of a system with its value, as an option sets it."""
+    tables = tomllib.loads(resolved()[0].decode())
+    pending, found = [("", tables)], list(_SETTINGS)
+    while pending:
+        path, table = pending.pop()
+        for key, value in table.items():
+            if isinstance(value, dict):
+                pending.append((f"{path}{key}.", value))
+            else:
+                found.append(f"{path}{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return [text.encode() for text in found]
+
+
 _WAYS = ("tp=8", "tp=4,pp=2", "ep=8,dp=8", "tp=2,dp=4", "auto", "tp=8,sp=1", "cp=2,tp=4", "pp=8,microbatches=4")
 _STEP = ("--batch", "1", "--context", "16")
 _SHORT = ("--model", "llama-3.1-8b", "--precision", "w8a16kv16", *_STEP)
@@ -123,16 +141,16 @@ TARGETS = (
     Target(
         "settings",
         "text",
-        text(*_SETTINGS),
+        _settings,
         (("run", "h100-sxm8", *_SHORT, "--set", "TEXT"), ("show", "h100-sxm8", "--set", "TEXT")),
-        form="words",
+        form="setting",
     ),
     Target(
         "ways",
         "text",
         text(*_WAYS),
         (("run", "h100-sxm8", "--model", "mixtral-8x7b", *_STEP, "--parallel", "TEXT"),),
-        form="words",
+        form="pairs",
         weight=10,
     ),
     Target(

@@ -2,9 +2,9 @@
 
 A `Target` is one kind of file (`fuzz_targets` lists them): examples, what makes more of them, and the commands that
 read it. `judged` gives an input to a command and tells how far it came (a `Stage`) from a `Crash`: a traceback, an exit
-code that is not 0, 1 or 2, a control character in what is printed, more than `CPU_LIMIT_S` of work, more than
-`MEMORY_LIMIT_BYTES` of memory, both measured for every input. `watched` does so in a process of its own, which may hang
-or die. `fuzz_damage` and `fuzz_grammar` make the inputs.
+code that is not 0, 1 or 2, a control character in what is printed, more than `CPU_LIMIT_S` of work, or more than
+`MEMORY_LIMIT_BYTES` beyond what the process held, both measured for every input. `watched` does so in a process of its
+own, which may hang or die. `fuzz_damage` and `fuzz_grammar` make the inputs.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ MEMORY_LIMIT_BYTES = 2**30
 _STANDARDS = ("HBM2E", "HBM3", "HBM4", "LPDDR5X", "DDR5", "GDDR6", "GDDR7")
 _PARSERS = frozenset({"bundled.py", "reading.py", "wire.py"})
 """Where a file ends that is not of its format at all: UTF-8, TOML, JSON, gzip, protobuf."""
+# Click leaves escape sequences out where a stream is no terminal: what stands for them in inputs begins with a bell.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PART = re.compile(rb"^%%% ([\w./]+)\n", re.MULTILINE)
 
@@ -160,8 +161,20 @@ def bounded_memory(limit: int = MEMORY_LIMIT_BYTES) -> Iterator[None]:
 
 def _memory(what: str) -> int:
     """Return `VmData`, `VmRSS` or `VmHWM`, the highest so far, of this process in bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
+        return 0
     return int(status.partition(f"{what}:")[2].split()[0]) * 1024
+
+
+def _peak_begun() -> int:
+    """Let the highest resident memory so far begin anew; return what is resident, 0 where the system cannot tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _memory("VmRSS")
+    except OSError:
+        return 0
 
 
 def command_of(target: Target, number: int) -> tuple[str, ...]:
@@ -185,14 +198,14 @@ def judged(target: Target, content: bytes, command: tuple[str, ...], folder: Pat
     text = content.decode("utf-8", "surrogateescape").replace("\0", "")
     words = {"FILE": str(folder / target.place), "HERE": str(folder), "OUT": str(folder / "out"), "TEXT": text}
     arguments = [_filled_in(part, words) for part in command]
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the highest so far begins anew
+    before = _peak_begun()
     began = time.process_time()
     stage, place = _outcome(arguments)
     cpu_s, most_bytes = time.process_time() - began, _memory("VmHWM")
     if not place and cpu_s > CPU_LIMIT_S:
         place = f"{cpu_s:.1f} s of CPU"
-    if not place and most_bytes > MEMORY_LIMIT_BYTES:
-        place = f"{most_bytes / 1e6:.0f} MB of memory"
+    if not place and before and most_bytes - before > MEMORY_LIMIT_BYTES:
+        place = f"{(most_bytes - before) / 1e6:.0f} MB of memory"
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     crash = Crash(target.name, command, place, content) if place else None

@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import fuzzing
 import pytest
 from fuzz_damage import inputs_of
+from fuzz_forms import FORMS
+from fuzz_grammar import drawn_inputs_of
 from fuzz_targets import TARGETS
-from fuzzing import Target, command_of, compile_kernels, tried, watched
+from fuzzing import Judged, Stage, Target, command_of, compile_kernels, judged, tried, watched
 
 BY_NAME = {target.name: target for target in TARGETS}
 FLASH = next(at for at, example in enumerate(BY_NAME["memory"].examples()) if b"planes = 512" in example)
@@ -129,6 +132,65 @@ def test_what_dies_or_hangs_is_a_crash(
     found = watched(Target("toy", "input", lambda: [b""], (("toy",),)), [b"x"], tmp_path)
     assert [crash.place for crash in found.crashes] == [place]
     assert found.inputs == 1
+
+
+@pytest.mark.parametrize("target", [t for t in TARGETS if t.form in FORMS], ids=lambda target: target.name)
+def test_a_file_that_is_parsed_and_written_again_is_taken(target: Target, tmp_path: Path) -> None:
+    """What the grammar draws differs from a good file by its edits alone, digests included."""
+    form = FORMS[usable(target).form]
+    again = form.written(form.parsed(target.examples()[0]))
+    assert judged(target, again, target.commands[0], tmp_path).stage <= Stage.FAILED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_drawn_files_are_taken_or_refused(target: Target, tmp_path: Path) -> None:
+    """A hundred of each kind, well formed and mostly valid; the same again for the same seed."""
+    contents = drawn_inputs_of(usable(target), 3, 100)
+    assert contents == drawn_inputs_of(target, 3, 100)
+    found = watched(target, contents, tmp_path)
+    assert found.crashes == []
+    assert found.stages[Stage.ACCEPTED] + found.stages[Stage.REFUSED] > 0
+
+
+def _toy(monkeypatch: pytest.MonkeyPatch, folder: Path, act: Callable[[], object]) -> Judged:
+    """Return the verdict on a command that does *act* and prints something."""
+    monkeypatch.setattr(fuzzing.cli, "main", lambda _arguments: (act(), click.echo("said"), 0)[2])
+    return judged(Target("toy", "input", lambda: [b""], (("toy",),)), b"x", ("toy",), folder)
+
+
+def test_memory_is_that_of_one_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large input leaves no mark on the one after it."""
+    if not fuzzing._peak_begun():
+        pytest.skip("this system does not say how much memory was resident at most")
+    monkeypatch.setattr(fuzzing, "MEMORY_LIMIT_BYTES", 150_000_000)
+    large = _toy(monkeypatch, tmp_path, lambda: b"y" * 200_000_000)
+    small = _toy(monkeypatch, tmp_path, lambda: None)
+    assert large.crash is not None
+    assert large.crash.place.endswith("MB of memory")
+    assert small.crash is None
+    assert large.most_bytes > small.most_bytes + 150_000_000
+
+
+@pytest.mark.parametrize(
+    ("act", "place"),
+    [
+        (lambda: [None for _ in iter(int, 1)], "_TooLongError"),
+        (lambda: click.echo("\x07"), r"'\x07' in toy"),
+        (lambda: click.echo("\ud800"), "UnicodeEncodeError"),
+        (lambda: int("x"), "ValueError"),
+    ],
+    ids=["endless", "steers the terminal", "no text", "traceback"],
+)
+def test_a_bad_end_is_a_crash(
+    act: Callable[[], object], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work without end, control characters, text that no stream takes, an error of Python, too much memory."""
+    monkeypatch.setattr(fuzzing, "CPU_LIMIT_S", 0.2)  # of CPU time: an endless loop spends it on any machine
+    found = _toy(monkeypatch, tmp_path, act)
+    assert found.stage == Stage.CRASHED
+    assert found.crash is not None
+    assert place in found.crash.place
 
 
 def test_damage_is_the_same_for_the_same_seed() -> None:
