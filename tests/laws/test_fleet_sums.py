@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archsim.serving.observe import Series
+from archsim.serving.observe import CELLS, Series
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import PhaseUse, Window
 from archsim.serving.requests import Arrival, Limits
@@ -98,6 +98,17 @@ def test_series_of_unlike_cells_add_up_in_the_longer_ones() -> None:
     assert [both.cells[cell][1:] for cell in (1, 374)] == [[8 * unit, 16 * unit, 24 * unit]] * 2
     assert short.cells[0] == [unit, 5 * unit, 7 * unit, 11 * unit]
     assert [row[:2] for row in list(short.rows())[:2]] == [(0, 1 << 20), (1 << 20, 1 << 20)]
+
+
+def test_a_series_has_as_many_cells_as_are_kept_and_doubles_them_for_a_unit_more() -> None:
+    """512 cells of 2**20 ps to the last unit of the clock; with one more there are 257 twice as long."""
+    full, more = Series(), Series()
+    end = CELLS << full.shift
+    full.add(0, end, (1, 0, 0))
+    more.add(0, end + 1, (1, 0, 0))
+    assert (len(full.cells), full.shift) == (512, more.shift - 1)
+    assert len(more.cells) == 257
+    assert more.cells[256] == [1, 1, 0, 0]
 
 
 def test_windows_of_replicas_merge_by_when_they_start_and_move_a_common_clock() -> None:
