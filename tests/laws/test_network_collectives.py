@@ -10,12 +10,12 @@ from fractions import Fraction
 import pytest
 
 from archsim.errors import InputError
-from archsim.network import timing
+from archsim.network import curves, timing
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
-from archsim.network.curves import bus_bytes_per_s, measured_libraries, sizes_between
+from archsim.network.curves import bus_bytes_per_s, measured_libraries, message_curve, sizes_between
 from archsim.network.flows import solve_flows
 from archsim.network.implementations import Implementation, Protocol, implementation_names, load_implementation
-from archsim.network.schedules import ALGORITHMS, messages_between_all
+from archsim.network.schedules import ALGORITHMS, Message, Step, messages_between_all
 from archsim.network.special import node_size
 from archsim.network.timing import (
     algorithms_for,
@@ -347,6 +347,15 @@ def test_a_rank_of_a_hierarchy_sends_shards_inside_and_pieces_outside() -> None:
     assert node_size(made, 12) == node_size(network("ring", 8), 8) == 0
 
 
+def test_a_message_waits_for_the_last_step_in_which_its_sender_took_part() -> None:
+    """Though others had a step between; as sender or receiver, and in every repetition."""
+    steps = [[(0, 1)], [(2, 3)], [(0, 2), (1, 3)], [(3, 0)]]
+    schedule = tuple(Step(tuple(Message(src, dst, 8) for src, dst in step)) for step in steps)
+    assert [flow.after for flow in schedule_flows(range(4), schedule, 0)] == [(), (), (0,), (0,), (1 + 2,)]
+    twice = (Step(schedule[2].messages, 2), schedule[3])
+    assert [flow.after for flow in schedule_flows(range(4), twice, 0)] == [(), (), (0,), (1,), (3,)]
+
+
 def test_one_rank_and_no_bytes_cost_nothing() -> None:
     """Nothing to exchange."""
     made = network("switch", 8)
@@ -386,6 +395,32 @@ def test_as_many_messages_as_are_simulated_are_and_one_more_is_refused(monkeypat
         schedule_of(network("switch", 8), "all_reduce", tuple(range(8)), size=8, algorithm="one_shot")
     assert makeable(("one_shot", "ring"), "all_reduce", 8) == ("ring",)
     assert makeable(("one_shot", "two_shot"), "all_reduce", 8) == ("one_shot", "two_shot")
+
+
+@pytest.mark.parametrize(("most", "left_out"), [(112, ()), (111, ("two_shot", "vllm")), (55, ("one_shot", "trtllm"))])
+def test_a_curve_times_what_has_as_many_messages_as_may_be_solved(
+    most: int, left_out: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a mesh of eight one shot is 56 messages that share links and two are 112; libraries that use them as many."""
+    monkeypatch.setattr(curves, "_MOST_MESSAGES", most)
+    curve = message_curve(network("mesh", *GRAPHS["mesh"]), kind="all_reduce", ranks=8, sizes=(SIZE,), software_ps=0,
+                          chip="h100-sxm")  # fmt: skip
+    timed = {*curve.points[0].seconds, *curve.points[0].libraries}
+    assert timed.isdisjoint(dict(curve.left_out))
+    for name, count in (("one_shot", 56), ("trtllm", 56), ("two_shot", 112), ("vllm", 112)):
+        assert (name in timed) == (count <= most)
+        assert dict(curve.left_out).get(name, count) == count
+    assert set(left_out) <= set(dict(curve.left_out))
+
+
+def test_chips_that_fill_no_box_of_a_torus_take_a_ring() -> None:
+    """Three of a row of four, and a corner: by axes is by a ring there; of a whole row it is not."""
+    made = network("torus", 16, (4, 4))
+    for kind in ("all_reduce", "all_gather", "reduce_scatter"):
+        ring = ALGORITHMS[kind]["ring"](3, 96)
+        for members in ((0, 1, 2), (0, 1, 4)):
+            assert schedule_of(made, kind, members, size=96, algorithm="torus") == ring
+        assert schedule_of(made, kind, (0, 1, 2, 3), size=96, algorithm="torus") != ALGORITHMS[kind]["ring"](4, 96)
 
 
 @pytest.mark.parametrize("name", implementation_names())
