@@ -109,7 +109,7 @@ class Pattern:
 
     def _rounds_within(self, costs: Costs, span: Span, *, start: int, done: int, limit_fine: int, most: int) -> int:
         """Return how many whole periods end before *limit_fine*, as a power of two, or none."""
-        rounds = 1 << max((most // PERIOD).bit_length() - 1, 0) if most >= PERIOD else 0
+        rounds = 1 << (most // PERIOD).bit_length() >> 1
         while rounds:
             runs = self._rounds(costs, span, start=start, done=done, rounds=rounds)
             if sum(run.time_fine for run in runs) < limit_fine:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from archsim.errors import InputError
 from archsim.serving.observe import CELLS, Series
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import PhaseUse, Window
@@ -129,6 +130,15 @@ def test_windows_of_replicas_merge_by_when_they_start_and_move_a_common_clock() 
     assert whole.phases["decode"] == PhaseUse(512 * 3, 512 * (unit - 2), {4: 512 * 3 << 32})
     assert merged[0].output_tokens == merged[-1].output_tokens
     assert merged_windows([[], []]) == ()
+
+
+def test_an_unknown_router_or_policy_is_refused_by_what_it_is() -> None:
+    """Each with the name that was meant."""
+    limits = Limits(6, 200, 60, 4, 200)
+    with pytest.raises(InputError, match=r"^router: got 'rond_robin'.*did you mean 'round_robin'"):
+        replay_fleet([], COSTS, limits=limits, replicas=2, router="rond_robin")
+    with pytest.raises(InputError, match=r"^policy: got 'statc'.*did you mean 'static'"):
+        replay_fleet([], COSTS, limits=limits, replicas=2, policy="statc")
 
 
 def test_progress_counts_the_requests_of_all_replicas() -> None:

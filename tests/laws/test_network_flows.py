@@ -254,12 +254,12 @@ def test_a_fifo_flow_follows_the_last_of_its_predecessors_and_waits_its_software
 
 
 def test_a_fifo_link_serves_what_comes_at_one_instant_in_the_order_in_which_it_was_sent() -> None:
-    """The second flow starts when the third ends, as does the first, which waits for it: the second was sent before."""
+    """The third flow starts when the second ends, as does the first, which waits for it: the third was sent before."""
     busy = 10**6 * 10**12 // RATE
     ends = 2 * (busy + HOP_PS)
-    flows = [Flow(0, 1, 10**6, after=(2,)), Flow(0, 1, 10**6, start_s=ends * 1e-12), Flow(2, 3, 10**6)]
+    flows = [Flow(0, 1, 10**6, after=(1,)), Flow(2, 3, 10**6), Flow(0, 1, 10**6, start_s=ends * 1e-12)]
     times = solve_fifo(star(4), flows, chunk_bytes=None, tick_ps=1)
-    assert times.finish_ps == [2 * ends + busy, 2 * ends, ends]
+    assert times.finish_ps == [2 * ends + busy, ends, 2 * ends]
 
 
 def test_a_fifo_link_serves_in_whole_ticks() -> None:

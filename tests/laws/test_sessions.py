@@ -74,6 +74,13 @@ def test_an_agent_calls_again_after_its_tool() -> None:
     assert table.arrival_ps.tolist() == [0, ends[0] + waits[1], ends[1] + waits[2]]
 
 
+def test_requests_without_a_session_are_dealt_to_replicas_in_turn() -> None:
+    """The first, the third and the fifth to the one, the others to the other."""
+    trace = trace_of([(number * 1000, 50 + number, 5, -1, -1) for number in range(5)])
+    fleet = replay_sessions(trace, COSTS, limits=LIMITS, replicas=2)
+    assert [record.requests.prompt_tokens.tolist() for record in fleet.replicas] == [[50, 52, 54], [51, 53]]
+
+
 def test_requests_are_numbered_as_they_arrive() -> None:
     """From 0 on, whatever their sessions."""
     stream = stream_of(trace_of([(number, 100, 2, number % 3 - 1, -1) for number in range(5)]))
