@@ -77,7 +77,7 @@ def command(  # noqa: PLR0913  # one parameter an option
     from archsim.report import table, writers
     from archsim.simulate import load_model, load_trace, run
 
-    path = out or writers.free_directory("archsim-compare")
+    path = out or writers.free_place("archsim-compare")
     refuse_existing(path)
     prices = economics.prices()
     designs = [design_of(name, layout.overrides, assume=assume) for name in systems]

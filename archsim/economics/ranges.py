@@ -7,10 +7,10 @@ together allow, not a confidence interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["ENDS", "Range", "by_end", "total"]
+__all__ = ["ENDS", "Range", "total"]
 
 ENDS = ("low", "mid", "high")
 
@@ -43,8 +43,3 @@ def total(ranges: Iterable[Range]) -> Range:
     """Return the exact sum of *ranges*, end by end."""
     columns = list(zip(*ranges, strict=True))
     return Range(*(math.fsum(column) for column in columns)) if columns else Range(0.0, 0.0, 0.0)
-
-
-def by_end(function: Callable[[int], float]) -> Range:
-    """Return *function* of 0, 1 and 2: low, mid and high."""
-    return Range(function(0), function(1), function(2))

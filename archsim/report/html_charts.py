@@ -26,7 +26,18 @@ from archsim.report.style import ACCOUNT_COLOURS, LINE_COLOURS, PHASE_COLOURS
 from archsim.result import Result, ScopeLedger
 from archsim.units import format_quantity
 
-__all__ = ["Drawing", "bandwidth", "ceilings", "decades", "latency", "peaks", "picture", "roofline", "whole_scopes"]
+__all__ = [
+    "Drawing",
+    "bandwidth",
+    "ceilings",
+    "decades",
+    "latency",
+    "peaks",
+    "picture",
+    "roofline",
+    "roofs",
+    "whole_scopes",
+]
 
 _SHAPES = {"decode": "circle", "mixed": "diamond", "prefill": "square"}
 _DASHES = ("none", "8 4", "2 3", "8 3 2 3")
@@ -88,12 +99,7 @@ def roofline(result: Result) -> Drawing | None:
     bottom = 10.0 ** math.floor(math.log10(min(mark.at[1] for mark in marks) / 2))
     x = Axis("useful FLOP per byte moved at the level", low, high, decades(low, high, ""), logarithmic=True)
     y = Axis("FLOP/s", bottom, roof * 2, decades(bottom, roof * 2, "flop/s"), logarithmic=True)
-    lines = ceilings(bytes_peaks, roof, x, y)
-    lines += [
-        Line(f"{name} engine, {format_quantity(peak, 'flop/s', digits=3)}", "currentColor",
-             [(low, peak), (high, peak)], _DASHES[index % len(_DASHES)])
-        for index, (name, peak) in enumerate(flop_peaks.items())
-    ]  # fmt: skip
+    lines = [*ceilings(bytes_peaks, roof, x, y), *roofs(flop_peaks, x, y)]
     keys = [(swatch(line.colour, dash=line.dash), line.name) for line in lines]
     phases = [name for name in _SHAPES if any(mark.shape == _SHAPES[name] for mark in marks)]
     keys += [(swatch("currentColor", shape=_SHAPES[phase]), f"attained in {phase}") for phase in phases]
@@ -110,6 +116,16 @@ def ceilings(levels: Mapping[str, float], roof: float, x: Axis, y: Axis) -> list
                  [(start, start * peak), (roof / peak, roof)], _DASHES[index % len(_DASHES)])
         )  # fmt: skip
     return lines
+
+
+def roofs(engines: Mapping[str, float], x: Axis, y: Axis) -> list[Line]:
+    """Return the line of every engine, name -> peak FLOP/s, that lies above the foot of the chart."""
+    return [
+        Line(f"{name} engine, {format_quantity(peak, 'flop/s', digits=3)}", "currentColor",
+             [(x.low, peak), (x.high, peak)], _DASHES[index % len(_DASHES)])
+        for index, (name, peak) in enumerate(engines.items())
+        if peak >= y.low
+    ]  # fmt: skip
 
 
 def peaks(ledger: Mapping[str, ScopeLedger], unit: str) -> dict[str, float]:

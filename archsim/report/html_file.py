@@ -9,6 +9,7 @@ from archsim.errors import InputError, Problem
 from archsim.files import write_atomically
 from archsim.report.html_input import read_run
 from archsim.report.html_page import report_html
+from archsim.report.writers import free_place
 
 __all__ = ["page_place", "write_page", "write_report"]
 
@@ -26,7 +27,7 @@ def write_report(runs: Sequence[Path], out: Path | None) -> tuple[Path, int]:
 
 def page_place(out: Path | None) -> Path:
     """Return where a page goes: *out*, or a free name here. Raises `InputError` where *out* is taken."""
-    return _free_file() if out is None else _checked(out)
+    return free_place(_STEM, ".html") if out is None else _checked(out)
 
 
 def write_page(path: Path, page: str) -> int:
@@ -34,13 +35,6 @@ def write_page(path: Path, page: str) -> int:
     content = page.encode()
     write_atomically(path, content)
     return len(content)
-
-
-def _free_file() -> Path:
-    number = 1
-    while (path := Path(f"{_STEM}-{number}.html")).exists() or path.is_symlink():
-        number += 1
-    return path
 
 
 def _checked(out: Path) -> Path:

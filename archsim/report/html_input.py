@@ -24,7 +24,7 @@ from archsim.metrics.operators import OperatorUse
 from archsim.report.html_tables import Times, Windows, read_ledger, read_operators, read_requests
 from archsim.result import SCHEMA, Cost, Result
 
-__all__ = ["ReportRun", "read_run"]
+__all__ = ["ReportRun", "read_result", "read_run"]
 
 _RESULT_LIMIT_BYTES = 256 * 2**20
 _MOST_PROBLEMS = 5
@@ -92,7 +92,7 @@ def read_run(path: Path) -> ReportRun:
 def _found(path: Path) -> tuple[Result, dict[str, Path]]:
     """Return the result of *path*, and name -> path of the files beside it that a report reads."""
     if path.is_dir():
-        result = _read_result(path / _RESULT)
+        result = read_result(path / _RESULT)
         replayed = () if result.provenance.trace_name is None else (_REQUESTS,)
         wanted = (_CONFIG, _LEDGER, _OPERATORS, *replayed)
         if missing := [name for name in wanted if not (path / name).is_file()]:
@@ -101,10 +101,11 @@ def _found(path: Path) -> tuple[Result, dict[str, Path]]:
         return result, {name: path / name for name in wanted}
     around = path.parent if path.name == _RESULT else path  # nothing lies in a file
     beside = {name: around / name for name in (_CONFIG, _LEDGER, _REQUESTS, _OPERATORS) if (around / name).is_file()}
-    return _read_result(path), beside
+    return read_result(path), beside
 
 
-def _read_result(path: Path) -> Result:
+def read_result(path: Path) -> Result:
+    """Return the result in the file *path*. Raises `InputError` where there is none, or one of another schema."""
     if not path.is_file():
         raise InputError(Problem(str(path), "", "", "a run directory of `archsim run --out DIR`, or its result.json"))
     text = read_text(path, limit=_RESULT_LIMIT_BYTES)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archsim.metrics.operators import OperatorUse
-from archsim.report.html_charts import Drawing, ceilings, decades, peaks
+from archsim.report.html_charts import Drawing, ceilings, decades, peaks, roofs
 from archsim.report.html_svg import Axis, Chart, Line, Mark, chart, swatch
 from archsim.report.operator_marks import OperatorMark, Pair, labels_of, pairs_of
 from archsim.report.style import LINE_COLOURS
@@ -20,7 +20,6 @@ __all__ = ["OperatorPage", "operator_page"]
 _DASH = "-"
 _NEAR = (0.04, 0.06)
 """Shares of the axes within which labels would lie on each other."""
-_DASHES = ("none", "8 4", "2 3", "8 3 2 3")
 
 Cell = tuple[str, float | None]
 
@@ -72,13 +71,7 @@ def _drawing(result: Result, pairs: Sequence[Pair], marked: Sequence[OperatorMar
     bottom = 10.0 ** math.floor(math.log10(min(mark.attained for mark in marked) / 2))
     x = Axis("useful FLOP per byte moved at the binding level", low, high, decades(low, high, ""), logarithmic=True)
     y = Axis("FLOP/s", bottom, roof * 2, decades(bottom, roof * 2, "flop/s"), logarithmic=True)
-    lines = ceilings(levels, roof, x, y)
-    lines += [
-        Line(f"{name} engine, {format_quantity(peak, 'flop/s', digits=3)}", "currentColor",
-             [(low, peak), (high, peak)], _DASHES[index % len(_DASHES)])
-        for index, (name, peak) in enumerate(engines.items())
-        if peak >= bottom
-    ]  # fmt: skip
+    lines = [*ceilings(levels, roof, x, y), *roofs(engines, x, y)]
     keys = [(swatch(line.colour, dash=line.dash), line.name) for line in lines]
     marks = []
     labelled = [(pair.number, pair.after or pair.before) for pair in pairs]

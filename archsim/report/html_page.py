@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from archsim.hardware.spec import SystemSpec
+from archsim.metrics.mixing import useful_share
 from archsim.report import html_charts as charts
 from archsim.report import html_rows as rows
 from archsim.report.html_charts import Drawing
@@ -115,7 +116,7 @@ def _pictures(run: ReportRun) -> list[Markup]:
         start = f"link.{pool}"
         heats = [
             {
-                name.removeprefix(start): rows.useful_share(book)
+                name.removeprefix(start): useful_share(book.accounts)
                 for name, book in ledger.items()
                 if name.startswith(start)
             }
@@ -151,7 +152,11 @@ def _books(run: ReportRun) -> list[_Book]:
     memories.sort(key=lambda name: (name != result.system.main_memory, name))
     return [
         _Book(
-            scope, phase, percent(rows.useful_share(ledger[scope])), rows.waterfall(ledger[scope]), phase == named[0][0]
+            scope,
+            phase,
+            percent(useful_share(ledger[scope].accounts)),
+            rows.waterfall(ledger[scope]),
+            phase == named[0][0],
         )
         for scope in memories
         for phase, ledger in named
@@ -169,7 +174,7 @@ def _bandwidth(run: ReportRun) -> list[tuple[str, Drawing]]:
 
 def _served(run: ReportRun, scope: str) -> float:
     book = run.result.ledger.get(scope)
-    return 0.0 if book is None else rows.useful_share(book)
+    return 0.0 if book is None else useful_share(book.accounts)
 
 
 def _latencies(labels: Sequence[str], runs: Sequence[ReportRun]) -> list[tuple[str, Drawing]]:

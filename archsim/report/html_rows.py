@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from archsim.metrics.accounts import ACCOUNTS, USEFUL
+from archsim.metrics.mixing import useful_share
 from archsim.report.html_recovery import recovery
 from archsim.report.html_svg import bar
 from archsim.report.interval_text import bar_cell, first_cell
@@ -24,7 +25,6 @@ __all__ = [
     "energy_rows",
     "headline_rows",
     "other_rows",
-    "useful_share",
     "waterfall",
 ]
 
@@ -221,11 +221,6 @@ def _rate(book: ScopeLedger, share: float) -> str:
     return format_quantity(share * book.peak_per_s, dimension, digits=3)
 
 
-def useful_share(book: ScopeLedger) -> float:
-    """Return the share of the peak of *book* that served the model."""
-    return math.fsum(book.accounts.get(account, 0.0) for account in USEFUL)
-
-
 def other_rows(ledger: Mapping[str, ScopeLedger]) -> list[tuple[str, int, str, float, float, str]]:
     """Return the rows of links and engines; those with equal books are one.
 
@@ -243,7 +238,14 @@ def other_rows(ledger: Mapping[str, ScopeLedger]) -> list[tuple[str, int, str, f
         lost = ", ".join(f"{account_label(name)} {percent(share)}" for name, share in largest_losses(accounts, 3))
         more = f" and {len(scopes) - 1:,} with the same book" if len(scopes) > 1 else ""
         rows.append(
-            (scopes[0] + more, len(scopes), _rate(book, 1.0), book.peak_per_s, useful_share(book), lost or _DASH)
+            (
+                scopes[0] + more,
+                len(scopes),
+                _rate(book, 1.0),
+                book.peak_per_s,
+                useful_share(book.accounts),
+                lost or _DASH,
+            )
         )
     return rows
 

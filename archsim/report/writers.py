@@ -25,7 +25,7 @@ from archsim.report.views import ranked
 from archsim.result import LedgerColumns, RequestColumns, Result
 from archsim.units import PS_PER_S
 
-__all__ = ["check_folder_names", "comparison_json", "free_directory", "write_comparison", "write_run"]
+__all__ = ["check_folder_names", "comparison_json", "free_place", "write_comparison", "write_run"]
 
 _REQUEST_HEADER = (
     "request,arrival_s,prompt_tokens,output_tokens,first_token_s,finish_s,preemptions,status,reason,origin"
@@ -37,10 +37,10 @@ _SERIES_HEADER = "start_s,end_s,waiting,running,kv_blocks"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-def free_directory(stem: str) -> Path:
-    """Return `STEM-N` in the working directory with the smallest N from 1 that nothing has."""
+def free_place(stem: str, suffix: str = "") -> Path:
+    """Return `STEM-N`, with *suffix*, in the working directory with the smallest N from 1 that nothing has."""
     number = 1
-    while (path := Path(f"{stem}-{number}")).exists() or path.is_symlink():
+    while (path := Path(f"{stem}-{number}{suffix}")).exists() or path.is_symlink():
         number += 1
     return path
 

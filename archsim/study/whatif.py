@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from archsim.economics.spec import Economics, economics_with
 from archsim.errors import InputError, Problem
-from archsim.files import digest_of, read_bytes
+from archsim.files import digest_of
 from archsim.hardware.library import load_system, resolved_toml
 from archsim.hardware.spec import SystemSpec
 from archsim.metrics.accounts import ACCOUNTS
+from archsim.report.html_input import read_result
 from archsim.result import Result
 from archsim.simulate import ClosedLoop, evaluate_step, load_model, load_trace, run
 from archsim.units import parse_quantity
@@ -65,10 +64,6 @@ class LedgerChange:
         """Accounts of either, in the order of the ledger."""
         return [account for account in ACCOUNTS if account in self.before_s or account in self.after_s]
 
-    def change_s(self, account: str) -> float:
-        """Return what *account* costs more."""
-        return self.after_s.get(account, 0.0) - self.before_s.get(account, 0.0)
-
     @property
     def total_s(self) -> tuple[float, float]:
         """All accounts before and after."""
@@ -77,14 +72,7 @@ class LedgerChange:
 
 def load_run(path: Path) -> Result:
     """Return the result in *path*, a run directory or a result.json; raises `InputError` where it is none."""
-    file = path / "result.json" if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(Problem(str(path), "", "", "a run directory or a result.json; there is none"))
-    try:
-        return Result.from_json(read_bytes(file).decode())
-    except (ValidationError, ValueError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise InputError(Problem(str(file), "", "", f"a result.json of this version ({reason})")) from None
+    return read_result(path / "result.json" if path.is_dir() else path)
 
 
 def asked_of(result: Result, path: Path) -> Asked:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from archsim.files import write_atomically, written_directory
 from archsim.hardware.library import load_system, resolved_toml
-from archsim.report.writers import free_directory
+from archsim.report.writers import free_place
 from archsim.validation.calibrated_file import annotated
 from archsim.validation.device import Device
 from archsim.validation.measure import Measured, measure, predicted_lines, settings_of, write_measured
@@ -20,7 +20,7 @@ def measure_into(
     device: Device, system: str, *, out: Path | None, tell: Callable[[str], None] | None = None
 ) -> list[str]:
     """Measure *device* beside *system*, write the folder *out* (a free one by default), and return what to print."""
-    path = out or free_directory("archsim-measure")
+    path = out or free_place("archsim-measure")
     with written_directory(path) as folder:
         found = measure(device, system, progress=tell)
         table = write_measured(found, folder)

@@ -166,12 +166,12 @@ def test_names_that_cannot_be_folders_are_refused(names: list[str]) -> None:
         writers.check_folder_names(names)
 
 
-def test_free_directory_counts_up_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_place_counts_up_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first N that nothing has: 1 and 2 are taken, by a folder and by a dangling link."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stem-1").mkdir()
     (tmp_path / "stem-2").symlink_to("nowhere")
-    assert writers.free_directory("stem") == Path("stem-3")
+    assert writers.free_place("stem") == Path("stem-3")
 
 
 def test_bars_of_the_ledger_fill_the_whole_axis() -> None:
