@@ -15,26 +15,28 @@ from archsim.files import digest_of
 from archsim.hardware.capacity import lent
 from archsim.hardware.pools import design_toml
 from archsim.hardware.pools_spec import PoolsSpec
-from archsim.placed import Placed, Traffic
+from archsim.placed import Placed
 from archsim.result import ARCHSIM_VERSION, Provenance, Result
+from archsim.serving.affinity import AFFINITY
 from archsim.serving.cascade import replay_cascade
 from archsim.serving.closed_loop import Users, steady
 from archsim.serving.configure import arrivals_of
 from archsim.serving.divide import divided, returned
+from archsim.serving.fleet import Source
 from archsim.serving.handover import TransferLaw
 from archsim.serving.pool_techniques import check_techniques
-from archsim.serving.pools import Crew, PoolRecords, replay_handover, replay_side_by_side
-from archsim.serving.pools_loop import Source, replay_handover_loop
+from archsim.serving.pools import PoolRecords, replay_handover, replay_side_by_side
+from archsim.serving.pools_loop import replay_handover_loop
 from archsim.serving.record import Record
-from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival
-from archsim.serving.router import DEALT
 from archsim.serving.saturation import SLICE_REQUESTS, Saturation, saturate, steady_part
+from archsim.serving.servers import Progress, ServerGroup
 from archsim.serving.sessions import stream_of
 from archsim.single import Options
 from archsim.summary.costs import costs_of_pools
 from archsim.summary.facts import Served, fidelity_of
 from archsim.summary.pooled import Pool, record_of_pool, result_of_pools
+from archsim.traffic import Traffic
 from archsim.units import format_quantity
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
@@ -71,12 +73,13 @@ class _Pools:
             _share_steps(spec, *setups.values())
         return cls(spec, setups, options.seed)
 
-    def crew(self, name: str) -> Crew:
+    def servers(self, name: str) -> ServerGroup:
         """Return the servers of a pool."""
-        setup, pool = self.setups[name], self.spec.pools[name]
-        servers = pool.replicas * (len(setup.replicas) or 1)
-        router = pool.router or setup.spread.router or DEALT
-        return Crew(setup.costs, setup.limits, servers, setup.scheduler, router)
+        pool = self.spec.pools[name]
+        group = self.setups[name].servers(copies=pool.replicas, router=pool.router)
+        if group.router == AFFINITY:
+            raise InputError(Problem("router", "", AFFINITY, "another one: a pool's router knows no prefixes"))
+        return group
 
     @property
     def law(self) -> TransferLaw:
@@ -98,19 +101,19 @@ class _Pools:
         if self.spec.hands_over:
             prefill, decode = self.spec.pool_that("prefill"), self.spec.pool_that("decode")
             return replay_handover(
-                arrivals, prefill=self.crew(prefill), decode=self.crew(decode), law=self.law, progress=progress
+                arrivals, prefill=self.servers(prefill), decode=self.servers(decode), law=self.law, progress=progress
             )
         if self.spec.cascade is not None:
-            crews = {name: self.crew(name) for name in self.setups}
-            return replay_cascade(arrivals, self.spec, crews, seed=self.seed, progress=progress)
+            groups = {name: self.servers(name) for name in self.setups}
+            return replay_cascade(arrivals, self.spec, groups, seed=self.seed, progress=progress)
         division = divided(arrivals, self.spec, seed=self.seed)
-        records = replay_side_by_side(division.streams, [self.crew(name) for name in self.setups], progress=progress)
+        records = replay_side_by_side(division.streams, [self.servers(name) for name in self.setups], progress=progress)
         return replace(records, requests=returned(records.requests, division))
 
     def replay_loop(self, trace: Trace | ClosedLoop, *, progress: Progress | None = None) -> PoolRecords:
         """Serve users, or sessions, who wait for their answers."""
         source: Source = Users(trace) if isinstance(trace, ClosedLoop) else stream_of(trace)
-        prefill, decode = (self.crew(self.spec.pool_that(serves)) for serves in ("prefill", "decode"))
+        prefill, decode = (self.servers(self.spec.pool_that(serves)) for serves in ("prefill", "decode"))
         return replay_handover_loop(source, prefill=prefill, decode=decode, law=self.law, progress=progress)
 
     def pools(self, replayed: PoolRecords) -> list[Pool]:

@@ -13,11 +13,11 @@ from archsim.hardware.library import load_system
 from archsim.hardware.pools import Design, load_design, load_pools
 from archsim.hardware.pools_spec import PoolSpec, PoolsSpec
 from archsim.hardware.spec import SystemSpec
-from archsim.placed import Traffic
 from archsim.pools import replay_on_pools
 from archsim.result import Result
 from archsim.single import AUTO, Bench, Options, Progress, replay_on_system, search_parallelism
 from archsim.summary.costs import costs_of_pools
+from archsim.traffic import Traffic
 from archsim.workload.closed_loop import ClosedLoop
 from archsim.workload.model import Model, load_model
 from archsim.workload.stream import open_traffic

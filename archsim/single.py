@@ -16,13 +16,15 @@ from archsim.hardware.shelf import Shelf
 from archsim.hardware.spec import SystemSpec
 from archsim.mapping.search import candidates
 from archsim.mapping.shares import split_evenly
-from archsim.placed import Checkpointed, Placed, Recorded, Traffic
+from archsim.placed import Placed
 from archsim.result import Result
+from archsim.serve import saturated, serve
 from archsim.serving.closed_loop import steady
 from archsim.serving.saturation import SLICE_REQUESTS
 from archsim.serving.speculation import pattern_of
 from archsim.summary.assemble import result_of_replay, result_of_step
 from archsim.summary.facts import Served
+from archsim.traffic import Traffic, requests_of
 from archsim.uncertainty.interval import with_interval
 from archsim.workload.batch import Batch
 from archsim.workload.closed_loop import ClosedLoop
@@ -73,20 +75,20 @@ class Options:
 def replay_on_system(system: SystemSpec, model: Model, traffic: Traffic, options: Options) -> Result:
     """Return the result of serving *traffic* with *model* on *system*. Raises as `archsim.run` does."""
     options.check(traffic)
-    requests = traffic.traffic if isinstance(traffic, Recorded | Checkpointed) else traffic
+    requests = requests_of(traffic)
     if options.parallelism == AUTO:
         trials = search_parallelism(system, model, batch=SEARCH_BATCH, context=mean_context(requests),
                                     precision=options.precision, progress=options.progress)  # fmt: skip
         options = replace(options, parallelism=trials[0].parallelism)
     setup = Placed.of(system, model, options.precision, options.parallelism, trace=traffic)
-    fleet = setup.replayed(traffic, progress=options.counter(traffic.count))
+    fleet = serve(setup, traffic, progress=options.counter(traffic.count))
     if not fleet.record.offered:
         raise InputError(Problem(requests.name, "", "", "at least one request"))
     setup.name_scopes()
     search = None
     if options.slo_s and isinstance(requests, Trace | Stream):
         options.tell("saturation", 0.0)
-        search = setup.saturated(requests, options.slo_s)
+        search = saturated(setup, requests, options.slo_s)
     served = Served(
         record=fleet.record,
         steps=setup.costs.records,

@@ -284,9 +284,9 @@ def _watched(bench: Bench, traffic: Trace | ClosedLoop, window: Span) -> Watch:
     costs = WatchedCosts(setup.costs, watch)
     try:
         if isinstance(traffic, ClosedLoop):
-            replay_closed_loop(traffic, costs, limits=setup.limits, policy=setup.scheduler, log=watch)
+            replay_closed_loop(traffic, replace(setup.servers(), costs=costs), log=watch)
         elif traffic.closed:
-            replay_sessions(traffic, costs, limits=setup.limits, policy=setup.scheduler, log=watch)
+            replay_sessions(traffic, replace(setup.servers(), costs=costs), log=watch)
         else:
             replay(arrivals_of(traffic), costs, limits=setup.limits, policy=setup.scheduler, log=watch)
     except WindowPassed:

@@ -53,11 +53,11 @@ class Pools:
         """(prompt, output, how many more) of the requests that follow completions."""
         self.left = again[2] if again else 0
         self.rows = [Row(number, *arrival[:3]) for number, arrival in enumerate(arrivals)]
-        self.senders = [Machine(1 + k, prefill.limits, prefill.costs, sends=True) for k in range(prefill.servers)]
-        first = 1 + prefill.servers
-        self.receivers = [Machine(first + k, decode.limits, decode.costs, sends=False) for k in range(decode.servers)]
+        self.senders = [Machine(1 + k, prefill.limits, prefill.costs, sends=True) for k in range(prefill.count)]
+        first = 1 + prefill.count
+        self.receivers = [Machine(first + k, decode.limits, decode.costs, sends=False) for k in range(decode.count)]
         for row in self.rows:
-            self.senders[row.id % prefill.servers].pending.append(row)
+            self.senders[row.id % prefill.count].pending.append(row)
         self.heap: list[tuple[int, int]] = []
         self.due: set[tuple[int, int]] = set()
         self.gaps: list[int] = []

@@ -10,7 +10,7 @@ import click
 from archsim.cli.groups import grouped
 
 if TYPE_CHECKING:
-    from archsim.placed import Traffic
+    from archsim.traffic import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
@@ -35,9 +35,9 @@ class CheckpointOptions(NamedTuple):
     def kept(self, traffic: Trace | Stream | ClosedLoop) -> Traffic:
         """Return *traffic*, requests, with the files. Raises `InputError` for one to write that exists."""
         from archsim.files import refuse_existing
-        from archsim.placed import Checkpointed
         from archsim.serving.checkpoint import EVERY, Wanted
         from archsim.simulate import ClosedLoop
+        from archsim.traffic import Checkpointed
 
         if isinstance(traffic, ClosedLoop):
             raise click.UsageError("--checkpoint and --resume are of a run on a trace")

@@ -10,7 +10,7 @@ import click
 from archsim.cli.groups import grouped
 
 if TYPE_CHECKING:
-    from archsim.placed import Traffic
+    from archsim.traffic import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.stream import Stream
     from archsim.workload.trace import Trace
@@ -31,7 +31,7 @@ class DecodingOptions(NamedTuple):
         if self.decode_trace is None:
             return traffic
         from archsim.errors import InputError, Problem
-        from archsim.placed import Recorded
+        from archsim.traffic import Recorded
         from archsim.workload.stream import Stream
 
         if isinstance(traffic, Stream):

@@ -39,8 +39,8 @@ from archsim.cli.ways import AUTO, chosen
 
 if TYPE_CHECKING:
     from archsim.hardware.pools import Design
-    from archsim.placed import Traffic
     from archsim.result import Result
+    from archsim.traffic import Traffic
     from archsim.workload.closed_loop import ClosedLoop
     from archsim.workload.decode_trace import DecodeTrace
     from archsim.workload.model import Model

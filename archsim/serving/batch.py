@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import ClassVar
 
-from archsim.serving.narrow import Narrow
 from archsim.serving.prefix import PrefixCache
 from archsim.serving.requests import Limits, Sequence
+from archsim.serving.sliding_windows import SlidingWindows
 
 __all__ = ["Batch"]
 
@@ -29,7 +29,7 @@ class Batch:
         "_members",
         "_finishes",
         "_offsets",
-        "_narrow",
+        "_windows",
         "_crossings",
         "prefixes",
         "step",
@@ -43,7 +43,7 @@ class Batch:
         self._members: dict[int, Sequence] = {}
         self._finishes: list[tuple[int, int]] = []
         self._offsets = 0
-        self._narrow = Narrow(limits) if limits.reach.windowed else None
+        self._windows = SlidingWindows(limits) if limits.reach.windowed else None
         self._crossings = [0] * (2 * limits.block_tokens)
         rule = limits.techniques.prefix
         self.prefixes = PrefixCache(rule, limits) if rule else None
@@ -62,16 +62,16 @@ class Batch:
     def kv_tokens(self) -> int:
         """Tokens of context that the next decode iteration reads, counted as `Reach.attended` does."""
         tokens = self._offsets + self.step * len(self._members)
-        if self._narrow is None:
+        if self._windows is None:
             return tokens
-        return self._limits.reach.full * tokens + self._narrow.kv_tokens(self.step, len(self._members))
+        return self._limits.reach.full * tokens + self._windows.kv_tokens(self.step, len(self._members))
 
     @property
     def growth(self) -> int:
         """Tokens that each further token of every sequence makes an iteration read more."""
-        if self._narrow is None:
+        if self._windows is None:
             return len(self._members)
-        return self._limits.reach.full * len(self._members) + self._narrow.growth
+        return self._limits.reach.full * len(self._members) + self._windows.growth
 
     @property
     def free_blocks(self) -> int:
@@ -133,8 +133,8 @@ class Batch:
         sequence.finish_step = self.step + sequence.output_tokens - sequence.generated
         self._members[sequence.id] = sequence
         self._offsets += sequence.length_offset
-        if self._narrow is not None:
-            self._narrow.join(sequence, self.step)
+        if self._windows is not None:
+            self._windows.join(sequence, self.step)
         self._count(sequence, self._weight(sequence))
         heappush(self._finishes, (sequence.finish_step, sequence.id))
 
@@ -189,11 +189,11 @@ class Batch:
         answer shorter than it need be, never longer.
         """
         ahead = self._finishes[0][0] - self.step
-        return ahead if self._narrow is None else min(ahead, self._narrow.steps_to_change(self.step, ahead))
+        return ahead if self._windows is None else min(ahead, self._windows.steps_to_change(self.step, ahead))
 
     def demand(self, steps: int) -> int:
         """Return the blocks that the next *steps* tokens of every sequence need beyond those held."""
-        if self._narrow is not None and self._limits.ahead:
+        if self._windows is not None and self._limits.ahead:
             # An iteration of many tokens may pass the end of a window, up to which alone the demand is even.
             return sum(self._rise(sequence, steps) for sequence in self._members.values())
         rounds, rest = divmod(steps, self._limits.block_tokens)
@@ -204,7 +204,7 @@ class Batch:
         """Return whether the free blocks hold the next *steps* tokens of every sequence."""
         free = self._limits.kv_blocks - self.used_blocks
         # A bound that takes no sum: in a round of tokens every sequence fills a block.
-        if self._narrow is None and len(self._members) * -(-steps // self._limits.block_tokens) <= free:
+        if self._windows is None and len(self._members) * -(-steps // self._limits.block_tokens) <= free:
             return True
         return self.demand(steps) <= free
 
@@ -215,9 +215,9 @@ class Batch:
     @property
     def _round(self) -> int:
         """Blocks that as many iterations as a block has tokens need."""
-        if self._narrow is None:
+        if self._windows is None:
             return len(self._members)
-        return self._limits.reach.full * len(self._members) + self._narrow.round_blocks
+        return self._limits.reach.full * len(self._members) + self._windows.round_blocks
 
     def steps_within_blocks(self, most: int) -> int:
         """Return how many iterations of one token, at most *most*, the free blocks allow."""
@@ -237,8 +237,8 @@ class Batch:
         """Let every sequence decode *steps* tokens."""
         self._take(self.demand(steps))
         self.step += steps
-        if self._narrow is not None:
-            for sequence in self._narrow.pass_to(self.step):
+        if self._windows is not None:
+            for sequence in self._windows.pass_to(self.step):
                 self._count(sequence, -self._limits.reach.windowed)
 
     def _take(self, blocks: int) -> None:
@@ -251,15 +251,15 @@ class Batch:
         del self._members[sequence.id]
         self._offsets -= sequence.length_offset
         self._count(sequence, -self._weight(sequence))
-        if self._narrow is not None:
-            self._narrow.leave(sequence, self.step)
+        if self._windows is not None:
+            self._windows.leave(sequence, self.step)
         sequence.generated = sequence.output_tokens - (sequence.finish_step - self.step)
         self.release(sequence)
 
     def _weight(self, sequence: Sequence) -> int:
         """Return the blocks that *sequence* takes when it fills those that it has."""
         reach = self._limits.reach
-        return reach.full + (reach.windowed if reach.windowed and sequence.kinks[1] > self.step else 0)
+        return reach.full + (reach.windowed if reach.windowed and sequence.window_blocks_full_step > self.step else 0)
 
     def _count(self, sequence: Sequence, change: int) -> None:
         # Written twice, one block size apart: any run of up to block_tokens steps is then one slice.

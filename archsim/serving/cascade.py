@@ -26,13 +26,13 @@ import numpy.typing as npt
 from archsim.hardware.pools_spec import PoolsSpec
 from archsim.result import RequestColumns
 from archsim.serving.divide import held_for, up_to
-from archsim.serving.in_turns import Machine
-from archsim.serving.pools import Crew, PoolRecords, Stage, Trial, ended_together, serve_stage
+from archsim.serving.merging import merged_requests
+from archsim.serving.pools import PoolRecords, Stage, Trial, ended_together, serve_stage
 from archsim.serving.record import Record, Window
-from archsim.serving.replay import Progress
 from archsim.serving.requests import Arrival, refusal
 from archsim.serving.requests import Sequence as Served
-from archsim.serving.router import merged_requests
+from archsim.serving.servers import Counter, Progress, ServerGroup
+from archsim.serving.shared_chips import SharedChips
 
 __all__ = ["ACCEPTED", "ESCALATED", "SKIPPED", "replay_cascade"]
 
@@ -44,19 +44,21 @@ ACCEPTED, ESCALATED, SKIPPED = 0, 1, 2
 class _Plan:
     """Who goes on, and what of each request either model gets."""
 
-    def __init__(self, requests: Sequence[Arrival], spec: PoolsSpec, crews: Mapping[str, Crew], *, seed: int) -> None:
+    def __init__(
+        self, requests: Sequence[Arrival], spec: PoolsSpec, groups: Mapping[str, ServerGroup], *, seed: int
+    ) -> None:
         law = spec.cascade
         if law is None:
             raise AssertionError(f"{spec.name} is no cascade")
         self.law, self.requests = law, requests
         self.names = (law.first, next(name for name in spec.pools if name != law.first))
-        self.crews = tuple(crews[name] for name in self.names)
+        self.groups = tuple(groups[name] for name in self.names)
         self._ways = tuple(spec.pools[name].wide_area for name in self.names)
         held = held_for(requests, law, seed=seed)
         goes_on = held if law.law in {"share", "difficulty"} else ~held
         outcome = np.where(goes_on, ESCALATED, ACCEPTED).astype(np.int64)
         for number in range(len(requests)):
-            if refusal(Served(number, self._trial(number, outcome)), self.crews[0].limits):
+            if refusal(Served(number, self._trial(number, outcome)), self.groups[0].limits):
                 outcome[number] = SKIPPED
         self.outcome = outcome
 
@@ -132,22 +134,22 @@ def _order(entry: tuple[int, Arrival]) -> tuple[int, int]:
 def replay_cascade(
     arrivals: Iterable[Arrival],
     spec: PoolsSpec,
-    crews: Mapping[str, Crew],
+    groups: Mapping[str, ServerGroup],
     *,
     seed: int,
     progress: Progress | None = None,
 ) -> PoolRecords:
-    """Serve *arrivals* by the models of *spec*, whose servers are *crews*, until all are completed or rejected."""
-    plan = _Plan(list(arrivals), spec, crews, seed=seed)
+    """Serve *arrivals* by the models of *spec*, whose servers are *groups*, until all are completed or rejected."""
+    plan = _Plan(list(arrivals), spec, groups, seed=seed)
     return _on_shared_chips(plan, progress) if spec.shares_chips else _one_after_the_other(plan, spec, progress)
 
 
 def _one_after_the_other(plan: _Plan, spec: PoolsSpec, progress: Progress | None) -> PoolRecords:
     tried, stages, trials = plan.tried, list[Stage](), list[Trial]()
-    stages.append(serve_stage(plan.trials, plan.crews[0], progress=progress))
+    stages.append(serve_stage(plan.trials, plan.groups[0], progress=progress))
     finish_ps = dict(zip(tried, stages[0].requests.finish_ps.tolist(), strict=True))
     second = plan.second(finish_ps)
-    stages.append(serve_stage([request for _, request in second], plan.crews[1], progress=progress))
+    stages.append(serve_stage([request for _, request in second], plan.groups[1], progress=progress))
     of_pools = ended_together([stage.servers for stage in stages], sum(stage.event_count for stage in stages))
     for stage, numbers in zip(stages, (tried, [number for number, _ in second]), strict=True):
         trials.append(_trial(stage.requests, numbers, [server.total for server in of_pools[len(trials)]]))
@@ -164,7 +166,7 @@ def _trial(requests: RequestColumns, numbers: Sequence[int], totals: Iterable[Wi
 
 
 class _Coming:
-    """Requests of one model on one machine, as they become known."""
+    """Requests of one model on one copy of the chips, as they become known."""
 
     def __init__(self, known: Iterable[tuple[int, Arrival]]) -> None:
         self._heap = [(request.arrival_ps, number, request) for number, request in known]
@@ -188,60 +190,40 @@ class _Coming:
         return Served(len(self.numbers) - 1, request)
 
 
-class _Told:
-    """Counts the requests that are done, and says so now and then."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress, self._count = progress, 0
-
-    def __call__(self, now_ps: int) -> None:
-        self._count += 1
-        if self._progress is not None and self._count % _PROGRESS_EVERY == 0:
-            self._progress(self._count, now_ps)
-
-
-_PROGRESS_EVERY = 256
-
-
 def _on_shared_chips(plan: _Plan, progress: Progress | None) -> PoolRecords:
-    copies, told = plan.crews[0].servers, _Told(progress)
+    count, counter = plan.groups[0].count, Counter(progress)
     first = list(zip(plan.tried, plan.trials, strict=True))
     # Both models are equally far away, so that only what skips the first one has a way before it.
     second = plan.second(dict.fromkeys(plan.tried, -1))
-    machines, queues = [], []
-    for copy in range(copies):
-        mine = [_Coming([entry for entry in known if entry[0] % copies == copy]) for known in (first, second)]
-        done = (partial(_tried, plan, mine, told), partial(_answered, told))
-        machine = Machine(plan.crews, mine, done)
-        machine.run()
-        machines.append(machine)
+    copies, queues = [], []
+    for place in range(count):
+        mine = [_Coming([entry for entry in known if entry[0] % count == place]) for known in (first, second)]
+        done = (partial(_tried, plan, mine, counter), counter.count)
+        copies.append(SharedChips(plan.groups, mine, done))
+        copies[-1].run()
         queues.append(mine)
-    end_fine = max(machine.now_fine for machine in machines)
-    for machine in machines:
-        machine.idle_until(end_fine)
-    events = sum(machine.iterations for machine in machines)
-    of_models = [[machine.servers[model].record(events) for machine in machines] for model in (0, 1)]
+    end_fine = max(copy.now_fine for copy in copies)
+    for copy in copies:
+        copy.idle_until(end_fine)
+    events = sum(copy.iterations for copy in copies)
+    of_models = [[copy.servers[model].record(events) for copy in copies] for model in (0, 1)]
     trials = [
-        _joined(records, [queue[model].numbers for queue in queues], [machine.total(model) for machine in machines])
+        _joined(records, [queue[model].numbers for queue in queues], [copy.total(model) for copy in copies])
         for model, records in enumerate(of_models)
     ]
-    together = tuple(_of_machine(*pair) for pair in zip(*of_models, strict=True))
+    together = tuple(_of_copy(*pair) for pair in zip(*of_models, strict=True))
     return PoolRecords(plan.seen(*trials), (together,), outcome=plan.outcome, trials=tuple(trials))
 
 
-def _tried(plan: _Plan, queues: Sequence[_Coming], told: _Told, sequence: Served, now_ps: int) -> None:
+def _tried(plan: _Plan, queues: Sequence[_Coming], counter: Counter, sequence: Served, now_ps: int) -> None:
     number = queues[0].numbers[sequence.id]
-    told(now_ps)
+    counter.count(sequence, now_ps)
     if plan.outcome[number] == ESCALATED and sequence.generated >= sequence.output_tokens:
         queues[1].add(number, plan.onward(number, now_ps))
 
 
-def _answered(told: _Told, _sequence: Served, now_ps: int) -> None:
-    told(now_ps)
-
-
 def _joined(records: Sequence[Record], numbers: Sequence[Sequence[int]], totals: Sequence[Window]) -> Trial:
-    """Return what one model did on all machines, its requests in the order of the trace."""
+    """Return what one model did on all copies, its requests in the order of the trace."""
     flat = [number for own in numbers for number in own]
     sent = np.array([place for place, own in enumerate(numbers) for _ in own], dtype=np.int64)
     table = merged_requests([record.requests for record in records], sent)
@@ -251,8 +233,8 @@ def _joined(records: Sequence[Record], numbers: Sequence[Sequence[int]], totals:
     return _trial(ordered, sorted(flat), totals)
 
 
-def _of_machine(first: Record, second: Record) -> Record:
-    """Return what both servers of a machine did as one; windows are the machine's in either record."""
+def _of_copy(first: Record, second: Record) -> Record:
+    """Return what both servers of a copy did as one; windows are the copy's in either record."""
     return replace(
         second,
         completed=first.completed + second.completed,

@@ -13,14 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archsim.errors import InputError, Problem
-from archsim.kernel import Kernel
 from archsim.result import RequestColumns
-from archsim.serving.costs import Costs
-from archsim.serving.policies import POLICIES
-from archsim.serving.replay import Progress
-from archsim.serving.requests import Arrival, Limits, Sequence
-from archsim.serving.router import Fleet, fleet_of
-from archsim.serving.server import Server
+from archsim.serving.fleet import Fleet, replay_sources
+from archsim.serving.requests import Arrival, Sequence
+from archsim.serving.servers import Progress, ServerGroup
 from archsim.serving.windows import WindowLog
 from archsim.workload.closed_loop import ClosedLoop
 
@@ -56,43 +52,21 @@ class Users:
 
 
 def replay_closed_loop(
-    loop: ClosedLoop,
-    costs: Costs,
-    *,
-    limits: Limits,
-    replicas: int = 1,
-    policy: str = "prefill_first",
-    progress: Progress | None = None,
-    log: WindowLog | None = None,
+    loop: ClosedLoop, group: ServerGroup, *, progress: Progress | None = None, log: WindowLog | None = None
 ) -> Fleet:
-    """Serve *loop* on *replicas* equal servers until every user has sent all its requests; *log* is that of one alone.
+    """Serve *loop* on *group* until every user has sent all its requests; *log* is that of a server alone.
 
-    Raises `InputError` where no request can ever be served, or a replica would have no user.
+    Raises `InputError` where no request can ever be served, or a server would have no user.
     """
-    tokens = loop.prompt_tokens + loop.output_tokens
+    limits, tokens = group.limits, loop.prompt_tokens + loop.output_tokens
     most = min(limits.context_tokens, limits.kv_blocks * limits.block_tokens)
     if tokens > most:
         raise InputError(Problem("closed loop", "tokens", str(tokens), f"prompt and output of at most {most} tokens"))
-    if loop.users < replicas:
-        raise InputError(
-            Problem("closed loop", "users", str(loop.users), f"at least one for each of {replicas} replicas")
-        )
-    kernel, servers, served = Kernel(), [], 0
-
-    def server_of(users: Users) -> Server:
-        def done(sequence: Sequence, now_ps: int) -> None:
-            nonlocal served
-            served += 1
-            users.done(sequence, now_ps)
-            if progress is not None:
-                progress(served, now_ps)
-
-        return Server(users, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
-
-    servers = [server_of(Users(loop, first=replica, step=replicas)) for replica in range(replicas)]
-    processes = [kernel.process(server.serve(kernel)) for server in servers]
-    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    return fleet_of(servers, event_count=kernel.event_count)
+    if loop.users < group.count:
+        expected = f"at least one for each of {group.count} replicas"
+        raise InputError(Problem("closed loop", "users", str(loop.users), expected))
+    sources = [Users(loop, first=replica, step=group.count) for replica in range(group.count)]
+    return replay_sources(sources, group, progress=progress, log=log)
 
 
 def steady(requests: RequestColumns, loop: ClosedLoop) -> npt.NDArray[np.bool_]:

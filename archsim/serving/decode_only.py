@@ -21,9 +21,9 @@ from archsim.result import RequestColumns
 from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks
 from archsim.serving.costs import Costs, Run, ps_from_fine
+from archsim.serving.fleet import Fleet, fleet_of
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Limits
-from archsim.serving.router import Fleet, fleet_of
 from archsim.serving.windows import WindowLog
 from archsim.workload.decode_trace import FORMAT, VERSION, DecodeStep, DecodeTrace
 

@@ -12,27 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel
 from archsim.metrics.columns import IntColumn
 from archsim.result import RequestColumns
-from archsim.serving.affinity import AFFINITY
-from archsim.serving.costs import Costs
 from archsim.serving.handover import Port, Receiver, Sender, TransferLaw, Transfers
-from archsim.serving.mate import Mate
-from archsim.serving.policies import POLICIES, Policy
+from archsim.serving.merging import merged_requests, records_at_end
 from archsim.serving.record import Record, Window
-from archsim.serving.replay import Progress
-from archsim.serving.requests import Arrival, Limits
+from archsim.serving.requests import Arrival
 from archsim.serving.requests import Sequence as Served
-from archsim.serving.router import DEALT, ROUTERS, Desk, Door, Offer, merged_requests
+from archsim.serving.router import ROUTERS, Dispatcher, Offer, ReplicaQueue
 from archsim.serving.server import Server
+from archsim.serving.servers import Counter, Progress, ServerGroup, run_servers
 
 __all__ = [
-    "Crew",
+    "Completions",
     "PoolRecords",
     "Stage",
-    "Tally",
     "Trial",
     "Wiring",
     "ended_together",
@@ -41,31 +36,6 @@ __all__ = [
     "replay_side_by_side",
     "serve_stage",
 ]
-
-_PROGRESS_EVERY = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """The servers of one pool."""
-
-    costs: Costs
-    limits: Limits
-    servers: int
-    policy: str = "prefill_first"
-    router: str = DEALT
-
-    def __post_init__(self) -> None:
-        for kind, name, known in (("router", self.router, list(ROUTERS)), ("policy", self.policy, list(POLICIES))):
-            if name not in known:
-                raise InputError(Problem(kind, "", name, f"one of {', '.join(known)}{did_you_mean(name, known)}"))
-        if self.router == AFFINITY:
-            raise InputError(Problem("router", "", AFFINITY, "another one: a pool's router knows no prefixes"))
-
-    @property
-    def rule(self) -> Policy:
-        """The policy itself."""
-        return POLICIES[self.policy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +67,12 @@ class PoolRecords:
     """Of a cascade: of its first model and of its second."""
 
 
-class Tally:
-    """Who ended which request."""
+class Completions:
+    """Which server ended which request."""
 
     def __init__(self, progress: Progress | None, *, told: Callable[[Served, int], None] | None = None) -> None:
         self.ended_by: dict[int, int] = {}
-        self._progress, self._told = progress, told
+        self._counter, self._told = Counter(progress), told
 
     def of(self, server: int, also: Callable[[Served], None], first: int = 0) -> Callable[[Served, int], None]:
         """Return what *server* calls when a sequence is done; its numbers count from *first*."""
@@ -112,8 +82,7 @@ class Tally:
             also(sequence)
             if self._told is not None:
                 self._told(sequence, now_ps)
-            if self._progress is not None and len(self.ended_by) % _PROGRESS_EVERY == 0:
-                self._progress(len(self.ended_by), now_ps)
+            self._counter.count(sequence, now_ps)
 
         return done
 
@@ -128,47 +97,47 @@ class Wiring:
 
     def __init__(
         self,
-        prefill: Crew,
-        decode: Crew,
+        prefill: ServerGroup,
+        decode: ServerGroup,
         law: TransferLaw,
         *,
-        desk: Desk,
-        doors: Sequence[Door],
-        tally: Tally,
+        dispatcher: Dispatcher,
+        queues: Sequence[ReplicaQueue],
+        completions: Completions,
         receiver: type[Receiver] = Receiver,
     ) -> None:
         self.sums = Transfers()
-        self._desk, self._router = desk, ROUTERS[decode.router]
-        self._owed = [0] * decode.servers
+        self._dispatcher, self._router = dispatcher, ROUTERS[decode.router]
+        self._owed = [0] * decode.count
         self._went: dict[int, int] = {}
         self.senders = [
             Sender(rank=1 + place, limits=prefill.limits, beyond=decode.limits, choose=self._choose, port=Port())
-            for place in range(prefill.servers)
+            for place in range(prefill.count)
         ]
-        first = 1 + prefill.servers
+        first = 1 + prefill.count
         self.receivers = [
             receiver(rank=first + place, limits=decode.limits, costs=decode.costs, law=law, port=Port(), sums=self.sums)
-            for place in range(decode.servers)
+            for place in range(decode.count)
         ]
         for sender in self.senders:
             sender.receivers = self.receivers
-        for mate in self.receivers:
-            mate.senders = self.senders
+        for connector in self.receivers:
+            connector.senders = self.senders
         self.servers = [
-            _server(prefill, door, tally.of(place, desk.done), mate)
-            for place, (door, mate) in enumerate(zip(doors, self.senders, strict=True))
+            prefill.server(queue, completions.of(place, dispatcher.done), connector=sender)
+            for place, (queue, sender) in enumerate(zip(queues, self.senders, strict=True))
         ] + [
-            _server(decode, _NoDoor(), tally.of(prefill.servers + place, self._decoded), mate)
-            for place, mate in enumerate(self.receivers)
+            decode.server(_NoArrivals(), completions.of(prefill.count + place, self._decoded), connector=receiver)
+            for place, receiver in enumerate(self.receivers)
         ]
 
     @property
-    def mates(self) -> list[Sender | Receiver]:
+    def connectors(self) -> list[Sender | Receiver]:
         """The sides of all servers, in order of their ranks."""
         return [*self.senders, *self.receivers]
 
     def _choose(self, sequence: Served) -> Receiver:
-        self._desk.done(sequence)
+        self._dispatcher.done(sequence)
         tokens = sequence.prompt_tokens + sequence.output_tokens
         chosen = self._router(Offer(sequence.id, sequence.id, tokens), tuple(self._owed))
         self._owed[chosen] += tokens
@@ -182,27 +151,25 @@ class Wiring:
 def replay_handover(
     arrivals: Iterable[Arrival],
     *,
-    prefill: Crew,
-    decode: Crew,
+    prefill: ServerGroup,
+    decode: ServerGroup,
     law: TransferLaw,
     progress: Progress | None = None,
 ) -> PoolRecords:
     """Serve *arrivals* until all are completed or rejected: prompts by *prefill*, further tokens by *decode*."""
-    kernel, tally = Kernel(), Tally(progress)
-    desk = Desk(arrivals, ROUTERS[prefill.router], replicas=prefill.servers, sessions=())
-    doors = [Door(desk, place, kernel) for place in range(prefill.servers)]
-    wiring = Wiring(prefill, decode, law, desk=desk, doors=doors, tally=tally)
-    kernel.process(desk.serve(kernel))
-    processes = [kernel.process(server.serve(kernel)) for server in wiring.servers]
-    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    return records_of(wiring, tally, kernel.event_count)
+    kernel, completions = Kernel(), Completions(progress)
+    dispatcher = Dispatcher(arrivals, ROUTERS[prefill.router], replicas=prefill.count, sessions=())
+    queues = [ReplicaQueue(dispatcher, place, kernel) for place in range(prefill.count)]
+    wiring = Wiring(prefill, decode, law, dispatcher=dispatcher, queues=queues, completions=completions)
+    run_servers(kernel, wiring.servers, [dispatcher])
+    return records_of(wiring, completions, kernel.event_count)
 
 
-def records_of(wiring: Wiring, tally: Tally, event_count: int) -> PoolRecords:
+def records_of(wiring: Wiring, completions: Completions, event_count: int) -> PoolRecords:
     """Return what the finished servers of *wiring* leave."""
-    records, first = _ended_together(wiring.servers, event_count), len(wiring.senders)
+    records, first = records_at_end(wiring.servers, event_count), len(wiring.senders)
     return PoolRecords(
-        tally.requests(records),
+        completions.requests(records),
         (records[:first], records[first:]),
         (tuple(sender.port for sender in wiring.senders), tuple(receiver.port for receiver in wiring.receivers)),
         wiring.sums,
@@ -210,24 +177,24 @@ def records_of(wiring: Wiring, tally: Tally, event_count: int) -> PoolRecords:
 
 
 def replay_side_by_side(
-    streams: Sequence[Sequence[Arrival]], crews: Sequence[Crew], *, progress: Progress | None = None
+    streams: Sequence[Sequence[Arrival]], groups: Sequence[ServerGroup], *, progress: Progress | None = None
 ) -> PoolRecords:
-    """Serve each of *streams* with the crew beside it until all are completed or rejected."""
-    kernel, tally = Kernel(), Tally(progress)
+    """Serve each of *streams* with the group beside it until all are completed or rejected."""
+    kernel, completions = Kernel(), Completions(progress)
+    dispatchers: list[Dispatcher] = []
     servers: list[Server] = []
     first = 0
-    for stream, crew in zip(streams, crews, strict=True):
-        desk = Desk(stream, ROUTERS[crew.router], replicas=crew.servers, sessions=())
-        kernel.process(desk.serve(kernel))
-        for place in range(crew.servers):
-            done = tally.of(len(servers), desk.done, first)
-            servers.append(_server(crew, Door(desk, place, kernel), done, None))
+    for stream, group in zip(streams, groups, strict=True):
+        dispatcher = Dispatcher(stream, ROUTERS[group.router], replicas=group.count, sessions=())
+        for place in range(group.count):
+            done = completions.of(len(servers), dispatcher.done, first)
+            servers.append(group.server(ReplicaQueue(dispatcher, place, kernel), done))
+        dispatchers.append(dispatcher)
         first += len(stream)
-    processes = [kernel.process(server.serve(kernel)) for server in servers]
-    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    records = iter(_ended_together(servers, kernel.event_count))
-    pools = tuple(tuple(next(records) for _ in range(crew.servers)) for crew in crews)
-    return PoolRecords(tally.requests([record for pool in pools for record in pool]), pools)
+    run_servers(kernel, servers, dispatchers)
+    records = iter(records_at_end(servers, kernel.event_count))
+    pools = tuple(tuple(next(records) for _ in range(group.count)) for group in groups)
+    return PoolRecords(completions.requests([record for pool in pools for record in pool]), pools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,27 +206,26 @@ class Stage:
     event_count: int
 
 
-def serve_stage(arrivals: Sequence[Arrival], crew: Crew, *, progress: Progress | None = None) -> Stage:
-    """Serve *arrivals* with *crew* alone."""
-    kernel, tally = Kernel(), Tally(progress)
-    desk = Desk(arrivals, ROUTERS[crew.router], replicas=crew.servers, sessions=())
+def serve_stage(arrivals: Sequence[Arrival], group: ServerGroup, *, progress: Progress | None = None) -> Stage:
+    """Serve *arrivals* with *group* alone."""
+    kernel, completions = Kernel(), Completions(progress)
+    dispatcher = Dispatcher(arrivals, ROUTERS[group.router], replicas=group.count, sessions=())
     servers = tuple(
-        _server(crew, Door(desk, place, kernel), tally.of(place, desk.done), None) for place in range(crew.servers)
+        group.server(ReplicaQueue(dispatcher, place, kernel), completions.of(place, dispatcher.done))
+        for place in range(group.count)
     )
-    kernel.process(desk.serve(kernel))
-    processes = [kernel.process(server.serve(kernel)) for server in servers]
-    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
+    run_servers(kernel, servers, [dispatcher])
     records = [server.record(kernel.event_count) for server in servers]
-    return Stage(servers, tally.requests(records), kernel.event_count)
+    return Stage(servers, completions.requests(records), kernel.event_count)
 
 
 def ended_together(pools: Sequence[Sequence[Server]], event_count: int) -> tuple[tuple[Record, ...], ...]:
     """Return the records of the servers of all *pools*, each idle to the end of the last."""
-    records = iter(_ended_together([server for servers in pools for server in servers], event_count))
+    records = iter(records_at_end([server for servers in pools for server in servers], event_count))
     return tuple(tuple(next(records) for _ in servers) for servers in pools)
 
 
-class _NoDoor:
+class _NoArrivals:
     """Where nobody arrives but from another pool."""
 
     next_ps: int | None = None
@@ -267,14 +233,3 @@ class _NoDoor:
     def take(self) -> Served:
         """Refuse: nobody is there."""
         raise IndexError("no request arrives here")
-
-
-def _server(crew: Crew, door: Door | _NoDoor, done: Callable[[Served, int], None], mate: Mate | None) -> Server:
-    return Server(door, crew.costs, limits=crew.limits, policy=crew.rule, done=done, mate=mate)
-
-
-def _ended_together(servers: Sequence[Server], event_count: int) -> tuple[Record, ...]:
-    end_fine = max(server.now_fine for server in servers)
-    for server in servers:
-        server.idle_until(end_fine)
-    return tuple(server.record(event_count) for server in servers)

@@ -10,25 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Protocol
 
 from archsim.serving.costs import check_clock, fine_from_ps, ps_from_fine
+from archsim.serving.fleet import Source
 from archsim.serving.handover import Receiver, Sender, TransferLaw
-from archsim.serving.pools import Crew, PoolRecords, Tally, Wiring, records_of
-from archsim.serving.replay import Progress
-from archsim.serving.requests import Arrivals
+from archsim.serving.pools import Completions, PoolRecords, Wiring, records_of
 from archsim.serving.requests import Sequence as Served
-from archsim.serving.router import ROUTERS, Desk, Door
+from archsim.serving.router import ROUTERS, Dispatcher, ReplicaQueue
 from archsim.serving.server import Server
+from archsim.serving.servers import Progress, ServerGroup
 
-__all__ = ["Source", "replay_handover_loop"]
-
-
-class Source(Arrivals, Protocol):
-    """Requests that follow completions: of users, or of sessions."""
-
-    def done(self, sequence: Served, now_ps: int) -> None:
-        """Let come what waits for *sequence*."""
+__all__ = ["replay_handover_loop"]
 
 
 class _Turns:
@@ -58,9 +50,9 @@ class _Turns:
             self.now_ps, self.events = now_ps, self.events + 1
             self._act(place, wiring)
 
-    def others_ps(self, mate: Receiver) -> int | None:
-        """Return when a server other than that of *mate* acts next."""
-        mine = mate.rank - 1
+    def others_ps(self, receiver: Receiver) -> int | None:
+        """Return when a server other than that of *receiver* acts next."""
+        mine = receiver.rank - 1
         return min((at for place, at in enumerate(self._due_ps) if place != mine and at is not None), default=None)
 
     def _act(self, place: int, wiring: Wiring) -> None:
@@ -73,7 +65,7 @@ class _Turns:
         start_fine = server.now_fine
         joining = server.begin(now_ps)
         if joining is None:
-            self._rest(place, wiring.mates[place])
+            self._rest(place, wiring.connectors[place])
         else:
             self._busy[place] = joining
             server.watch(start_fine, len(joining))
@@ -83,9 +75,9 @@ class _Turns:
                 if other != place and other not in self._busy and due_ps != now_ps:
                     self._wake(other, now_ps)
 
-    def _rest(self, place: int, mate: Sender | Receiver) -> None:
+    def _rest(self, place: int, connector: Sender | Receiver) -> None:
         """Let an idle server act when it knows of something."""
-        known = (mate.timer_ps, self.servers[place].due_ps)
+        known = (connector.timer_ps, self.servers[place].due_ps)
         self._due_ps[place] = None
         if (at_ps := min((at for at in known if at is not None), default=None)) is not None:
             self._wake(place, max(at_ps, self.now_ps + 1))
@@ -107,16 +99,17 @@ class _LoopReceiver(Receiver):
 
 
 def replay_handover_loop(
-    source: Source, *, prefill: Crew, decode: Crew, law: TransferLaw, progress: Progress | None = None
+    source: Source, *, prefill: ServerGroup, decode: ServerGroup, law: TransferLaw, progress: Progress | None = None
 ) -> PoolRecords:
     """Serve *source* until nobody asks: prompts by *prefill*, further tokens by *decode*."""
-    turns, tally = _Turns(), Tally(progress, told=source.done)
-    desk = Desk((), ROUTERS[prefill.router], replicas=prefill.servers, sessions=())
-    desk.stream = source
-    doors = [Door(desk, place, turns) for place in range(prefill.servers)]
-    wiring = Wiring(prefill, decode, law, desk=desk, doors=doors, tally=tally, receiver=_LoopReceiver)
-    for mate in wiring.receivers:
-        if isinstance(mate, _LoopReceiver):
-            mate.turns = turns
+    turns, completions = _Turns(), Completions(progress, told=source.done)
+    dispatcher = Dispatcher((), ROUTERS[prefill.router], replicas=prefill.count, sessions=())
+    dispatcher.stream = source
+    queues = [ReplicaQueue(dispatcher, place, turns) for place in range(prefill.count)]
+    wiring = Wiring(prefill, decode, law, dispatcher=dispatcher, queues=queues, completions=completions,
+                    receiver=_LoopReceiver)  # fmt: skip
+    for receiver in wiring.receivers:
+        if isinstance(receiver, _LoopReceiver):
+            receiver.turns = turns
     turns.run(wiring)
-    return records_of(wiring, tally, turns.events)
+    return records_of(wiring, completions, turns.events)

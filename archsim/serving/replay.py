@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from archsim.errors import InputError, Problem, did_you_mean
 from archsim.kernel import Kernel
 from archsim.serving.checkpoint import Keeper
 from archsim.serving.costs import Costs
-from archsim.serving.policies import POLICIES
 from archsim.serving.record import Record
-from archsim.serving.requests import Arrival, ArrivalStream, Limits, Sequence
-from archsim.serving.server import Server
+from archsim.serving.requests import Arrival, ArrivalStream, Limits
+from archsim.serving.servers import Counter, Progress, ServerGroup
 from archsim.serving.windows import WindowLog
 
-__all__ = ["Progress", "replay"]
-
-Progress = Callable[[int, int], None]
-"""Called now and then with the requests done and the simulated picoseconds."""
-
-_PROGRESS_EVERY = 256
+__all__ = ["replay"]
 
 
 def replay(
@@ -38,23 +31,13 @@ def replay(
     still those of the whole. Raises `InputError` for an unknown policy and at the first arrival that goes back in time
     or has no tokens; whatever *progress* or the server's *log* raises ends the replay.
     """
-    if policy not in POLICIES:
-        expected = f"one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
-        raise InputError(Problem("policy", "", policy, expected))
-    kernel = Kernel()
-    served = 0
-
-    def done(_sequence: Sequence, now_ps: int) -> None:
-        nonlocal served
-        served += 1
-        if progress is not None and served % _PROGRESS_EVERY == 0:
-            progress(served, now_ps)
-
+    group = ServerGroup(costs, limits, policy=policy)
+    kernel, counter = Kernel(), Counter(progress)
     stream = ArrivalStream(arrivals, keeper.taken if keeper else 0)
-    server = Server(stream, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
+    server = group.server(stream, counter.count, log=log)
     if keeper is not None:
         keeper.restore(server)
-        served = server.served
+        counter.done = server.served
         # The event that starts the process has been counted before.
         kernel.event_count = max(keeper.events - 1, 0)
         server.call_between(lambda: keeper.look(server, stream, kernel.event_count))

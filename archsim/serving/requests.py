@@ -81,7 +81,6 @@ class Sequence:
         "first_token_ps",
         "generated",
         "id",
-        "kinks",
         "length_offset",
         "output_tokens",
         "preemptions",
@@ -92,6 +91,8 @@ class Sequence:
         "shared_blocks",
         "shared_units",
         "stored_bytes",
+        "window_blocks_full_step",
+        "window_full_step",
     )
     KEPT: ClassVar = __slots__
 
@@ -118,7 +119,7 @@ class Sequence:
         """While it decodes: its tokens, prompt and generated, less the batch's step counter."""
         self.finish_step = 0
         """While it decodes: the step counter at which its last token is there."""
-        self.kinks = (0, 0)
+        self.window_full_step = self.window_blocks_full_step = 0
         """While it decodes: the step counters at which it fills the window, and the blocks of the window."""
 
     def elsewhere(self) -> Sequence:

@@ -13,14 +13,10 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from archsim.kernel import Kernel
 from archsim.serving.configure import arrivals_of
-from archsim.serving.costs import Costs
-from archsim.serving.policies import POLICIES
-from archsim.serving.replay import Progress
-from archsim.serving.requests import Arrival, Limits, Sequence
-from archsim.serving.router import Fleet, fleet_of
-from archsim.serving.server import Server
+from archsim.serving.fleet import Fleet, replay_sources
+from archsim.serving.requests import Arrival, Sequence
+from archsim.serving.servers import Progress, ServerGroup
 from archsim.serving.windows import WindowLog
 from archsim.workload.request import NONE
 from archsim.workload.trace import Trace
@@ -102,34 +98,11 @@ class SessionStream:
 
 
 def replay_sessions(
-    trace: Trace,
-    costs: Costs,
-    *,
-    limits: Limits,
-    replicas: int = 1,
-    policy: str = "prefill_first",
-    progress: Progress | None = None,
-    log: WindowLog | None = None,
+    trace: Trace, group: ServerGroup, *, progress: Progress | None = None, log: WindowLog | None = None
 ) -> Fleet:
-    """Serve *trace* on *replicas* equal servers until every session is over; *log* is that of one alone."""
-    kernel, servers, served = Kernel(), [], 0
-
-    def server_of(replica: int) -> Server:
-        stream = SessionStream(_dealt(trace, replica, replicas))
-
-        def done(sequence: Sequence, now_ps: int) -> None:
-            nonlocal served
-            served += 1
-            stream.done(sequence, now_ps)
-            if progress is not None:
-                progress(served, now_ps)
-
-        return Server(stream, costs, limits=limits, policy=POLICIES[policy], done=done, log=log)
-
-    servers = [server_of(replica) for replica in range(replicas)]
-    processes = [kernel.process(server.serve(kernel)) for server in servers]
-    kernel.run_until(kernel.all_of(processes), waiting_for="the last completion")
-    return fleet_of(servers, event_count=kernel.event_count)
+    """Serve *trace* on *group* until every session is over; *log* is that of a server alone."""
+    sources = [SessionStream(_dealt(trace, replica, group.count)) for replica in range(group.count)]
+    return replay_sources(sources, group, progress=progress, log=log)
 
 
 def stream_of(trace: Trace) -> SessionStream:

@@ -35,11 +35,10 @@ from archsim.result import (
     TransferFacts,
 )
 from archsim.serving.handover import Port
-from archsim.serving.observe import Observer
+from archsim.serving.merging import merged_records
 from archsim.serving.pools import PoolRecords
 from archsim.serving.record import Record, Window
 from archsim.serving.requests import Limits
-from archsim.serving.router import merged_windows, together_tiers
 from archsim.step.record import StepRecord
 from archsim.summary.assemble import result_of_replay
 from archsim.summary.cascaded import Worked, cascade_facts
@@ -82,36 +81,12 @@ def record_of_pool(records: Sequence[Record], requests: RequestColumns, *, watch
 
     What was seen between tokens and over time is there where it is *watched*: of all servers of a design, not of some.
     """
-    windows = merged_windows([record.windows for record in records]) if len(records) > 1 else records[0].windows
     total = Window(0, 0)
     for record in records:
         total.add(record.total)
     total.end_fine = records[0].total.end_fine
-    return Record(
-        requests=requests,
-        windows=windows,
-        total=total,
-        completed=sum(record.completed for record in records),
-        rejected=sum(record.rejected for record in records),
-        preemptions=sum(record.preemptions for record in records),
-        decode_tokens=sum(record.decode_tokens for record in records),
-        peak_kv_blocks=max(record.peak_kv_blocks for record in records),
-        event_count=records[0].event_count,
-        draft_tokens=_summed([record.draft_tokens for record in records]),
-        tier=together_tiers(records),
-        prefixes=next((record.prefixes for record in records if record.prefixes is not None), None),
-        observer=_seen(records) if watched else None,
-    )
-
-
-def _seen(records: Sequence[Record]) -> Observer | None:
-    seen = [record.observer for record in records if record.observer is not None]
-    return seen[0].with_others(seen[1:]) if seen else None
-
-
-def _summed(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    whole = replace(merged_records(records, requests), total=total)
+    return whole if watched else replace(whole, observer=None)
 
 
 def result_of_pools(

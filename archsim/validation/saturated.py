@@ -16,6 +16,7 @@ import numpy as np
 
 from archsim.errors import InputError, Problem
 from archsim.serving.closed_loop import replay_closed_loop, steady
+from archsim.serving.servers import ServerGroup
 from archsim.units import PS_PER_S
 from archsim.validation.machines import Machine, Request, machine
 from archsim.validation.origin import Origin, of_iterations
@@ -70,7 +71,7 @@ def _rate(made: Machine, prompt: int, output: int, slots: int | None) -> tuple[f
     if not users:
         raise InputError(Problem("", "context", str(prompt + output), "a sequence that the KV cache holds"))
     loop = ClosedLoop(users, prompt, output, _ROUNDS)
-    record = replay_closed_loop(loop, made.costs, limits=limits, policy=made.spec.runtime.scheduler).record
+    record = replay_closed_loop(loop, ServerGroup(made.costs, limits, policy=made.spec.runtime.scheduler)).record
     chosen = steady(record.requests, loop)
     taken_ps = (record.requests.finish_ps - record.requests.arrival_ps)[chosen]
     weights: dict[int, int] = {}

@@ -27,6 +27,7 @@ from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.record import Record as Replayed
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival
+from archsim.serving.servers import ServerGroup
 from archsim.units import PS_PER_S
 from archsim.validation.machines import Machine, Request, machine
 from archsim.validation.network import Row, row
@@ -160,7 +161,7 @@ def _request(record: Record, ranks: int, runtime: str, settings: tuple[str, ...]
 def _loop_ms(request: Request, loop: ClosedLoop) -> _Served:
     made = machine(request)
     limits = made.limits(loop.prompt_tokens + loop.output_tokens)
-    fleet = replay_closed_loop(loop, made.costs, limits=limits, policy=made.spec.runtime.scheduler)
+    fleet = replay_closed_loop(loop, ServerGroup(made.costs, limits, policy=made.spec.runtime.scheduler))
     requests = fleet.record.requests
     served = _served(made, fleet.record, steady(requests, loop))
     if loop.together:

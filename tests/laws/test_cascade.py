@@ -21,9 +21,10 @@ from archsim.hardware.pools_spec import PoolsSpec
 from archsim.result import Result
 from archsim.serving.cascade import ACCEPTED, ESCALATED, SKIPPED, replay_cascade
 from archsim.serving.divide import held_for
-from archsim.serving.pools import Crew, PoolRecords
+from archsim.serving.pools import PoolRecords
 from archsim.serving.record import Window
 from archsim.serving.requests import Arrival, Limits
+from archsim.serving.servers import ServerGroup
 from archsim.simulate import load_trace, run
 from archsim.workload.model import load_model
 
@@ -73,9 +74,9 @@ CASCADES = st.builds(
 )
 
 
-def replayed(spec: PoolsSpec, law: CascadeSpec, arrivals: list[Arrival], crews: dict[str, Crew]) -> PoolRecords:
+def replayed(spec: PoolsSpec, law: CascadeSpec, arrivals: list[Arrival], groups: dict[str, ServerGroup]) -> PoolRecords:
     """Return the fast replay of a cascade of toys."""
-    return replay_cascade(iter(arrivals), spec.model_copy(update={"cascade": law}), crews, seed=5)
+    return replay_cascade(iter(arrivals), spec.model_copy(update={"cascade": law}), groups, seed=5)
 
 
 def phases_of(total: Window) -> dict[str, tuple[int, int, dict[int, int]]]:
@@ -114,7 +115,9 @@ def test_two_servers_equal_single_iterations(
     arrivals: list[Arrival], small: Limits, large: Limits, law: CascadeSpec
 ) -> None:
     """Chips apart: the second model gets what the first one sends on, and each does what a server alone would do."""
-    fast = replayed(APART, law, arrivals, {"small": Crew(SMALL, small, 1), "large": Crew(LARGE, large, 1)})
+    fast = replayed(
+        APART, law, arrivals, {"small": ServerGroup(SMALL, small, 1), "large": ServerGroup(LARGE, large, 1)}
+    )
     goes_on = held_for(arrivals, law, seed=5).tolist()
     sides = [cascade_twin.Side(SMALL, small), cascade_twin.Side(LARGE, large)]
     cascade_twin.apart(
@@ -130,7 +133,9 @@ def test_turns_on_shared_chips_equal_single_iterations(
 ) -> None:
     """Chips shared: an iteration of each while both have work; the machine's time is theirs and the idle time."""
     law = law.model_copy(update={"chips": "shared"})
-    fast = replayed(SHARED, law, arrivals, {"small": Crew(SMALL, small, 1), "large": Crew(LARGE, large, 1)})
+    fast = replayed(
+        SHARED, law, arrivals, {"small": ServerGroup(SMALL, small, 1), "large": ServerGroup(LARGE, large, 1)}
+    )
     goes_on = held_for(arrivals, law, seed=5).tolist()
     sides = [cascade_twin.Side(SMALL, small), cascade_twin.Side(LARGE, large)]
     pieces = cascade_twin.in_turns(
@@ -154,7 +159,7 @@ ANSWERS = CascadeSpec(
 @pytest.mark.parametrize("spec", [APART, SHARED], ids=["apart", "shared"])
 def test_one_request_pays_both_models(spec: PoolsSpec) -> None:
     """Alone on the chips: prefill and decoding of one model, the check, then those of the other, or none."""
-    crews = {"small": Crew(SMALL, PLENTY, 1), "large": Crew(LARGE, PLENTY, 1)}
+    groups = {"small": ServerGroup(SMALL, PLENTY, 1), "large": ServerGroup(LARGE, PLENTY, 1)}
     chips = "shared" if spec is SHARED else "apart"
     alone = {}
     for name, costs in (("small", SMALL), ("large", LARGE)):
@@ -165,7 +170,7 @@ def test_one_request_pays_both_models(spec: PoolsSpec) -> None:
         ("0 %", ACCEPTED, alone["small"] + 5 * 10**9),
     ):
         law = ANSWERS.model_copy(update={"share": Fraction(share[:-2]) / 100, "chips": chips})
-        found = replayed(spec, law, [Arrival(7, 30, 20)], crews)
+        found = replayed(spec, law, [Arrival(7, 30, 20)], groups)
         assert found.outcome is not None
         assert found.outcome.tolist() == [outcome]
         # Each model's end is rounded up to a whole picosecond.
@@ -177,8 +182,8 @@ def test_what_the_first_model_cannot_hold_goes_to_the_second_at_once() -> None:
     """Sixty tokens of prompt do not fit ten blocks of four; the second model answers as if it were alone."""
     tiny = replace(PLENTY, kv_blocks=10)
     law = ANSWERS.model_copy(update={"share": Fraction(0)})
-    crews = {"small": Crew(SMALL, tiny, 1), "large": Crew(LARGE, PLENTY, 1)}
-    found = replayed(APART, law, [Arrival(0, 60, 5)], crews)
+    groups = {"small": ServerGroup(SMALL, tiny, 1), "large": ServerGroup(LARGE, PLENTY, 1)}
+    found = replayed(APART, law, [Arrival(0, 60, 5)], groups)
     assert found.outcome is not None
     assert found.outcome.tolist() == [SKIPPED]
     fine = LARGE.prefill(1, 60, 1830, 60).time_fine + LARGE.decode(1, 61, 4).time_fine

@@ -103,9 +103,10 @@ def test_a_checkpoint_while_requests_wait_run_and_recompute_holds_them(tmp_path:
     file = tmp_path / "run.ckpt"
     uncut, _ = _replayed(limits, "prefill_first", Wanted(path=file, every=60))
     state = json.loads(file.read_text().splitlines()[1])["server"]
-    assert state["_preemptions"] > 0
-    assert state["_waiting"]["part"]["_waiting"]["deque"]
-    assert state["_batch"]["part"]["_members"]["dict"]
+    assert state["_scheduler"]["part"]["preemptions"] > 0
+    scheduler = state["_scheduler"]["part"]
+    assert scheduler["waiting"]["part"]["_waiting"]["deque"]
+    assert scheduler["batch"]["part"]["_members"]["dict"]
     assert _seen(_replayed(limits, "prefill_first", Wanted(resume=file))[0]) == _seen(uncut)
 
 
@@ -155,10 +156,10 @@ def test_what_is_no_checkpoint_is_refused(file: Path, change: Any, found: str, t
 def test_a_state_of_another_server_is_refused(file: Path) -> None:
     """A checkpoint names nothing but what a server is made of, and all of that."""
     costs = StepCosts(_step)
-    for wrong in ({"_batch": 3}, {"_log": {"part": {"os": 1}}}, {"_under_way": {"Popen": ["true"]}}):
+    for wrong in ({"batch": 3}, {"log": {"part": {"os": 1}}}, {"under_way": {"Popen": ["true"]}}):
         keeper = Keeper(Wanted(resume=file), IDENTITY, costs, lambda: "all")
         assert keeper.resume is not None
-        keeper.resume.server.update(wrong)
+        keeper.resume.server["_scheduler"]["part"].update(wrong)
         with pytest.raises(InputError, match="a checkpoint of archsim"):
             replay(iter(ARRIVALS), costs, limits=Limits(8, 60, 90, 4, 130), keeper=keeper)
 

@@ -11,6 +11,7 @@ from replay_toy import ToyCosts
 from archsim.errors import InputError
 from archsim.serving.closed_loop import replay_closed_loop, steady
 from archsim.serving.requests import Limits
+from archsim.serving.servers import ServerGroup
 from archsim.workload.closed_loop import ClosedLoop
 
 LAWS = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -34,7 +35,7 @@ LOOPS = st.builds(
 @given(loop=LOOPS)
 def test_every_request_after_the_first_starts_when_another_ends(loop: ClosedLoop) -> None:
     """Arrivals are the instants of completions, as often as requests completed then."""
-    requests = replay_closed_loop(loop, COSTS, limits=LIMITS).record.requests
+    requests = replay_closed_loop(loop, ServerGroup(COSTS, LIMITS)).record.requests
     later = np.sort(requests.arrival_ps[loop.users :])
     assert len(requests.arrival_ps) == loop.users * (1 + loop.rounds)
     assert (requests.arrival_ps[: loop.users] == 0).all()
@@ -45,7 +46,7 @@ def test_every_request_after_the_first_starts_when_another_ends(loop: ClosedLoop
 @given(loop=LOOPS)
 def test_all_users_are_busy_until_the_last_request_is_sent(loop: ClosedLoop) -> None:
     """At any arrival exactly as many requests have begun and not ended as there are users."""
-    requests = replay_closed_loop(loop, COSTS, limits=LIMITS).record.requests
+    requests = replay_closed_loop(loop, ServerGroup(COSTS, LIMITS)).record.requests
     at = requests.arrival_ps[-1]
     assert int((requests.arrival_ps <= at).sum() - (requests.finish_ps <= at).sum()) <= loop.users
     assert int((requests.arrival_ps <= at).sum() - (requests.finish_ps < at).sum()) >= loop.users
@@ -54,7 +55,7 @@ def test_all_users_are_busy_until_the_last_request_is_sent(loop: ClosedLoop) -> 
 def test_users_who_start_together_stay_in_step() -> None:
     """Equal requests that begin together end together, wave after wave."""
     loop = ClosedLoop(4, 100, 10, 3, together=True)
-    requests = replay_closed_loop(loop, COSTS, limits=LIMITS).record.requests
+    requests = replay_closed_loop(loop, ServerGroup(COSTS, LIMITS)).record.requests
     waves = requests.finish_ps.reshape(4, 4)
     assert (waves == waves[:, :1]).all()
 
@@ -63,7 +64,7 @@ def test_the_steady_part_leaves_out_first_and_last_requests() -> None:
     """Of n users with r rounds, (r - 1) n requests lie between; with one round those of that round."""
     for rounds, expected in ((1, 5), (3, 10)):
         loop = ClosedLoop(5, 10, 20, rounds)
-        requests = replay_closed_loop(loop, COSTS, limits=LIMITS).record.requests
+        requests = replay_closed_loop(loop, ServerGroup(COSTS, LIMITS)).record.requests
         assert int(steady(requests, loop).sum()) == expected
 
 
@@ -71,7 +72,8 @@ def test_progress_counts_every_request_that_is_done() -> None:
     """Of six users on two replicas with two rounds: one to eighteen, as the clock rises."""
     calls: list[tuple[int, int]] = []
     loop = ClosedLoop(6, 10, 5, 2)
-    replay_closed_loop(loop, COSTS, limits=LIMITS, replicas=2, progress=lambda done, now: calls.append((done, now)))
+    group = ServerGroup(COSTS, LIMITS, 2)
+    replay_closed_loop(loop, group, progress=lambda done, now: calls.append((done, now)))
     assert [done for done, _ in calls] == [*range(1, 19)]
     assert [now for _, now in calls] == sorted(now for _, now in calls)
 
@@ -81,7 +83,7 @@ def test_an_impossible_loop_is_refused() -> None:
     with pytest.raises(InputError):
         ClosedLoop(0, 1, 1, 1)
     with pytest.raises(InputError):
-        replay_closed_loop(ClosedLoop(1, 4000, 200, 1), COSTS, limits=LIMITS)
+        replay_closed_loop(ClosedLoop(1, 4000, 200, 1), ServerGroup(COSTS, LIMITS))
 
 
 @LAWS
@@ -90,9 +92,9 @@ def test_users_dealt_to_replicas_are_loops_of_their_own(loop: ClosedLoop, replic
     """A user stays with its replica: each serves its users' requests, and the fleet all of them."""
     if loop.users < replicas:
         with pytest.raises(InputError):
-            replay_closed_loop(loop, COSTS, limits=LIMITS, replicas=replicas)
+            replay_closed_loop(loop, ServerGroup(COSTS, LIMITS, replicas))
         return
-    fleet = replay_closed_loop(loop, COSTS, limits=LIMITS, replicas=replicas)
+    fleet = replay_closed_loop(loop, ServerGroup(COSTS, LIMITS, replicas))
     users = [len(range(first, loop.users, replicas)) for first in range(replicas)]
     if replicas > 1:
         assert [record.completed for record in fleet.replicas] == [count * (1 + loop.rounds) for count in users]

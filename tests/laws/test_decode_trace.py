@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from replay_toy import ToyCosts
 
 from archsim.errors import InputError
-from archsim.placed import Recorded
 from archsim.serving.decode_only import Recorder, replay_decode
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import replay_fleet
+from archsim.serving.servers import ServerGroup
 from archsim.simulate import ClosedLoop, load_model, load_system, load_trace, run
 from archsim.study.whatif import asked_of, changed
+from archsim.traffic import Recorded
 from archsim.workload.decode_trace import open_decode_trace
 from archsim.workload.layers import Reach
 
@@ -67,7 +68,7 @@ def test_a_fleet_writes_whose_sequences_are_whose(tmp_path: Path) -> None:
     recorder, path = Recorder(tmp_path / "d.jsonl.gz"), tmp_path / "d.jsonl.gz"
     rows = arrivals_of([(number * 10**9, 30 + number, 20) for number in range(9)])
     with recorder.writing(model="toy", shares=False):
-        fleet = replay_fleet(rows, COSTS, limits=replace(TIGHT, log=recorder.log), replicas=2)
+        fleet = replay_fleet(rows, ServerGroup(COSTS, replace(TIGHT, log=recorder.log), 2))
     again = replay_decode(open_decode_trace(str(path)), COSTS, limits=TIGHT, replicas=2)
     for before, after in zip(fleet.replicas, again.replicas, strict=True):
         assert before.total.phases["decode"] == after.total.phases["decode"]

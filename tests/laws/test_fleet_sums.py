@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from archsim.errors import InputError
+from archsim.serving.fleet import Fleet, replay_fleet
+from archsim.serving.merging import merged_windows
 from archsim.serving.observe import CELLS, Series
 from archsim.serving.prefix import PrefixUse
 from archsim.serving.record import PhaseUse, Window
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import Fleet, merged_windows, replay_fleet
+from archsim.serving.servers import ServerGroup
 from archsim.serving.techniques import DraftRule, PrefixRule, ScaleRule, Techniques, TierRule
 from archsim.serving.tier import TierUse
+from archsim.summary.pooled import record_of_pool
 
 sys.path.append(str(Path(__file__).parents[1]))
 import replay_toy as toy
@@ -40,7 +43,7 @@ def fleet() -> Fleet:
         for number in range(90)
     ] + [Arrival(10**11, 500, 1)]
     limits = Limits(6, 200, 60, 4, 200, techniques=RULES)
-    return replay_fleet(iter(arrivals), COSTS, limits=limits, replicas=3, router="round_robin")
+    return replay_fleet(iter(arrivals), ServerGroup(COSTS, limits, 3))
 
 
 def test_counts_of_a_fleet_are_sums_and_its_peak_is_the_highest(fleet: Fleet) -> None:
@@ -136,9 +139,9 @@ def test_an_unknown_router_or_policy_is_refused_by_what_it_is() -> None:
     """Each with the name that was meant."""
     limits = Limits(6, 200, 60, 4, 200)
     with pytest.raises(InputError, match=r"^router: got 'rond_robin'.*did you mean 'round_robin'"):
-        replay_fleet([], COSTS, limits=limits, replicas=2, router="rond_robin")
+        ServerGroup(COSTS, limits, 2, router="rond_robin")
     with pytest.raises(InputError, match=r"^policy: got 'statc'.*did you mean 'static'"):
-        replay_fleet([], COSTS, limits=limits, replicas=2, policy="statc")
+        ServerGroup(COSTS, limits, 2, policy="statc")
 
 
 def test_progress_counts_the_requests_of_all_replicas() -> None:
@@ -150,7 +153,7 @@ def test_progress_counts_the_requests_of_all_replicas() -> None:
         calls.append((done, now_ps))
 
     for progress in (None, note):
-        replay_fleet([Arrival(at, 3, 1) for at in range(600)], COSTS, limits=limits, replicas=2, progress=progress)
+        replay_fleet([Arrival(at, 3, 1) for at in range(600)], ServerGroup(COSTS, limits, 2), progress=progress)
     assert [done for done, _ in calls] == [256, 512]
     assert 0 < calls[0][1] < calls[1][1]
 
@@ -159,7 +162,7 @@ def test_who_is_off_gets_nothing() -> None:
     """Three of three replicas behind a router that takes them in turn, of which one runs and none has to start."""
     rule = ScaleRule(least=1, most=3, scale=1, high=9, low=1, start_up_ps=5, cool_down_ps=10**12)
     limits = replace(Limits(6, 200, 60, 4, 200), techniques=Techniques(scaling=rule))
-    fleet = replay_fleet([Arrival(at * 10**6, 9, 9) for at in range(6)], COSTS, limits=limits, replicas=3)
+    fleet = replay_fleet([Arrival(at * 10**6, 9, 9) for at in range(6)], ServerGroup(COSTS, limits, 3))
     assert [record.completed for record in fleet.replicas] == [6, 0, 0]
     assert fleet.scaling is not None
     assert fleet.scaling.on_ps == (fleet.record.end_ps, 0, 0)
@@ -168,9 +171,18 @@ def test_who_is_off_gets_nothing() -> None:
 def test_a_single_replica_is_the_fleet() -> None:
     """And is not listed beside itself."""
     limits = replace(Limits(6, 200, 60, 4, 200), techniques=Techniques(tier=TIER))
-    fleet = replay_fleet([Arrival(5, 9, 9)], COSTS, limits=limits, replicas=1)
+    fleet = replay_fleet([Arrival(5, 9, 9)], ServerGroup(COSTS, limits))
     assert fleet.replicas == ()
     assert fleet.scaling is None
     assert (fleet.record.completed, fleet.record.tier) == (1, TierUse())
     record = fleet.record
     assert (record.observer, record.prefixes, record.draft_tokens, record.tally) == (None, None, None, None)
+
+
+def test_a_pool_is_summed_as_a_fleet_is(fleet: Fleet) -> None:
+    """Servers of a pool leave one record, their prefix caches summed with all else."""
+    whole = record_of_pool(fleet.replicas, fleet.record.requests, watched=True)
+    for field in fields(whole):
+        if field.name not in ("observer", "requests"):
+            assert getattr(whole, field.name) == getattr(fleet.record, field.name), field.name
+    assert record_of_pool(fleet.replicas, fleet.record.requests).observer is None

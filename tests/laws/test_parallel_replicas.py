@@ -17,9 +17,11 @@ from archsim.hardware.library import load_system
 from archsim.hardware.system import System
 from archsim.mapping.parallelism import Parallelism
 from archsim.mapping.replicas import replicas_of
+from archsim.serving.fleet import Fleet, replay_fleet
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import ROUTERS, Fleet, Offer, replay_fleet
+from archsim.serving.router import ROUTERS, Offer
+from archsim.serving.servers import ServerGroup
 from archsim.serving.techniques import PrefixRule, Techniques
 from archsim.simulate import evaluate_step, load_trace, run
 from archsim.single import search_parallelism
@@ -50,7 +52,7 @@ def traces(draw: st.DrawFn) -> list[Arrival]:
 
 def fleet_of(arrivals: list[Arrival], router: str, replicas: int) -> Fleet:
     """Return the replay on a toy's fleet."""
-    return replay_fleet(iter(arrivals), COSTS, limits=LIMITS, replicas=replicas, router=router)
+    return replay_fleet(iter(arrivals), ServerGroup(COSTS, LIMITS, replicas, router=router))
 
 
 @LAWS
@@ -120,7 +122,7 @@ def test_a_session_stays_where_it_is() -> None:
     """Requests of one session go to one replica; without sessions each request is its own."""
     arrivals = [Arrival(at, 5, 5) for at in range(12)]
     sessions = [7, 4, 7, 4, 1, 1, 7, 2, 2, 4, 1, 7]
-    fleet = replay_fleet(iter(arrivals), COSTS, limits=LIMITS, replicas=3, router="session_affinity", sessions=sessions)
+    fleet = replay_fleet(iter(arrivals), ServerGroup(COSTS, LIMITS, 3, router="session_affinity"), sessions=sessions)
     for number, part in enumerate(fleet.replicas):
         assert [sessions[at] % 3 for at in part.requests.arrival_ps] == [number] * len(part.requests.arrival_ps)
     assert ROUTERS["session_affinity"](Offer(5, 5, 10), (0, 0, 0)) == ROUTERS["round_robin"](Offer(5, 5, 10), (0, 0, 0))

@@ -19,14 +19,15 @@ from archsim.metrics.accounts import ACCOUNTS
 from archsim.result import Result
 from archsim.serving.closed_loop import Users
 from archsim.serving.divide import Division, divided
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.handover import TransferLaw
 from archsim.serving.observe import bin_of
-from archsim.serving.pools import Crew, ended_together, replay_handover, replay_side_by_side, serve_stage
+from archsim.serving.pools import ended_together, replay_handover, replay_side_by_side, serve_stage
 from archsim.serving.pools_loop import replay_handover_loop
 from archsim.serving.record import Record
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import replay_fleet
+from archsim.serving.servers import ServerGroup
 from archsim.serving.techniques import PLAIN, Techniques
 from archsim.simulate import load_trace, run
 from archsim.timeline import Ask, timeline_of_requests
@@ -52,13 +53,13 @@ def traces(draw: st.DrawFn) -> list[Arrival]:
 
 
 @st.composite
-def crews(draw: st.DrawFn, techniques: Techniques = PLAIN) -> Crew:
+def groups(draw: st.DrawFn, techniques: Techniques = PLAIN) -> ServerGroup:
     """Return a pool of one to three servers with little room."""
     limits = Limits(
         max_batch=draw(st.integers(1, 6)), max_prefill_tokens=draw(st.sampled_from([40, 100])),
         kv_blocks=draw(st.integers(16, 40)), block_tokens=4, context_tokens=110, techniques=techniques,
     )  # fmt: skip
-    return Crew(COSTS, limits, draw(st.integers(1, 3)))
+    return ServerGroup(COSTS, limits, draw(st.integers(1, 3)))
 
 
 LAW = st.builds(
@@ -88,8 +89,10 @@ def twin_phases(machine: pools_twin.Machine) -> dict[str, tuple[int, int, dict[i
 
 
 @LAWS
-@given(arrivals=traces(), prefill=crews(), decode=crews(), law=LAW)
-def test_jumps_equal_single_iterations(arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw) -> None:
+@given(arrivals=traces(), prefill=groups(), decode=groups(), law=LAW)
+def test_jumps_equal_single_iterations(
+    arrivals: list[Arrival], prefill: ServerGroup, decode: ServerGroup, law: TransferLaw
+) -> None:
     """Times of every request, what every server did and every port passed are the twin's, to the last unit."""
     fast = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
     twin = pools_twin.Pools(arrivals, prefill, decode, law)
@@ -108,12 +111,12 @@ def test_jumps_equal_single_iterations(arrivals: list[Arrival], prefill: Crew, d
 @LAWS
 @given(
     arrivals=traces(),
-    prefill=crews(Techniques(classes=(30, 70), ttft_ps=4 * 10**9, watched=True)),
-    decode=crews(Techniques(classes=(20, 80), tpot_ps=10**9 + 3 * 10**6 + 10**5, watched=True)),
+    prefill=groups(Techniques(classes=(30, 70), ttft_ps=4 * 10**9, watched=True)),
+    decode=groups(Techniques(classes=(20, 80), tpot_ps=10**9 + 3 * 10**6 + 10**5, watched=True)),
     law=LAW,
 )
 def test_classes_bounds_and_what_is_watched_equal_single_iterations(
-    arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw
+    arrivals: list[Arrival], prefill: ServerGroup, decode: ServerGroup, law: TransferLaw
 ) -> None:
     """Urgent caches go first, nobody joins who would slow others, who waits too long goes; gaps pass between pools."""
     fast = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
@@ -140,7 +143,7 @@ def test_who_waited_too_long_makes_way_at_once() -> None:
     slow = toy.ToyCosts(lambda _batch, _kv: 10**9, lambda tokens, _pairs: 10**12 + 10**10 * tokens, spacing_bits=10)
     room = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=6, block_tokens=4, context_tokens=100,
                   techniques=Techniques(ttft_ps=4 * 10**12))  # fmt: skip
-    prefill, decode = Crew(slow, room, 1), Crew(slow, PLENTY, 1)
+    prefill, decode = ServerGroup(slow, room, 1), ServerGroup(slow, PLENTY, 1)
     law = TransferLaw(bytes_per_s=1, latency_ps=0, kv_bits=7, layers=1)
     arrivals = [Arrival(0, 6, 2), Arrival(1, 20, 1), Arrival(10**12, 4, 1)]
     late_ps = 1 + 4 * 10**12 + 1
@@ -160,8 +163,8 @@ def test_who_has_waited_for_just_the_bound_is_served() -> None:
         room = Limits(max_batch=8, max_prefill_tokens=100, kv_blocks=3, block_tokens=4, context_tokens=100,
                       techniques=Techniques(ttft_ps=4 * 10**9))  # fmt: skip
         arrivals = [Arrival(0, 8, 2), Arrival(arrival_ps, 8, 1)]
-        crews_of = {"prefill": Crew(slow, room, 1), "decode": Crew(slow, PLENTY, 1)}
-        found = replay_handover(iter(arrivals), **crews_of, law=law).requests
+        groups_of = {"prefill": ServerGroup(slow, room, 1), "decode": ServerGroup(slow, PLENTY, 1)}
+        found = replay_handover(iter(arrivals), **groups_of, law=law).requests
         assert found.finish_ps.tolist() == [freed_ps + 10**9, freed_ps + 10**9 if served else -1]
 
 
@@ -169,12 +172,12 @@ def test_who_has_waited_for_just_the_bound_is_served() -> None:
 @given(
     loop=st.builds(ClosedLoop, users=st.integers(1, 9), prompt_tokens=st.integers(1, 40),
                    output_tokens=st.integers(1, 30), rounds=st.integers(1, 3), together=st.booleans()),
-    prefill=crews(Techniques(watched=True)),
-    decode=crews(Techniques(watched=True)),
+    prefill=groups(Techniques(watched=True)),
+    decode=groups(Techniques(watched=True)),
     law=LAW,
 )  # fmt: skip
 def test_users_who_ask_again_equal_single_iterations(
-    loop: ClosedLoop, prefill: Crew, decode: Crew, law: TransferLaw
+    loop: ClosedLoop, prefill: ServerGroup, decode: ServerGroup, law: TransferLaw
 ) -> None:
     """A request is sent when one before it is done, wherever it decoded; times, phases and gaps are the twin's."""
     first = [Arrival(0, loop.prompt_tokens, loop.first_output(user)) for user in range(loop.users)]
@@ -198,16 +201,13 @@ def test_users_who_ask_again_equal_single_iterations(
 
 
 def test_pools_side_by_side_do_what_each_does_alone() -> None:
-    """Two crews with requests of their own: tables one after the other, and every server idle to the common end."""
+    """Two groups with requests of their own: tables one after the other, and every server idle to the common end."""
     limits = Limits(4, 100, 40, 4, 110)
-    crews = [Crew(COSTS, limits, 2, router="least_tokens"), Crew(COSTS, limits, 1)]
+    groups = [ServerGroup(COSTS, limits, 2, router="least_tokens"), ServerGroup(COSTS, limits, 1)]
     streams = [[Arrival(at * 10**9, 9 + at, 5 + at % 3) for at in range(count)] for count in (12, 7)]
     calls: list[int] = []
-    both = replay_side_by_side(streams, crews, progress=lambda done, _: calls.append(done))
-    alone = [
-        replay_fleet(stream, COSTS, limits=limits, replicas=crew.servers, router=crew.router)
-        for stream, crew in zip(streams, crews, strict=True)
-    ]
+    both = replay_side_by_side(streams, groups, progress=lambda done, _: calls.append(done))
+    alone = [replay_fleet(stream, group) for stream, group in zip(streams, groups, strict=True)]
     for name in ("arrival_ps", "first_token_ps", "finish_ps", "prompt_tokens"):
         apart = [value for fleet in alone for value in getattr(fleet.record.requests, name).tolist()]
         assert getattr(both.requests, name).tolist() == apart
@@ -215,8 +215,8 @@ def test_pools_side_by_side_do_what_each_does_alone() -> None:
     for pool, records in zip(both.pools, servers, strict=True):
         assert [phases_of(record) for record in pool] == [phases_of(record) for record in records]
     assert {record.end_ps for pool in both.pools for record in pool} == {max(fleet.record.end_ps for fleet in alone)}
-    for stream, crew, fleet in zip(streams, crews, alone, strict=True):
-        stage = serve_stage(stream, crew)
+    for stream, group, fleet in zip(streams, groups, alone, strict=True):
+        stage = serve_stage(stream, group)
         assert stage.requests.finish_ps.tolist() == fleet.record.requests.finish_ps.tolist()
         ((*ended,),) = ended_together([stage.servers], stage.event_count)
         assert [phases_of(record) for record in ended] == [
@@ -228,20 +228,20 @@ def test_pools_side_by_side_do_what_each_does_alone() -> None:
 def test_progress_of_pools_counts_every_256th_request() -> None:
     """Of 600, wherever they end: those of one token with their prompts, the others behind the door."""
     calls: list[int] = []
-    crew = Crew(COSTS, Limits(64, 4000, 400, 4, 110), 2)
+    group = ServerGroup(COSTS, Limits(64, 4000, 400, 4, 110), 2)
     law = TransferLaw(bytes_per_s=10**12, latency_ps=0, kv_bits=8, layers=1)
     for progress in (None, lambda done, _: calls.append(done)):
         arrivals = (Arrival(number, 2, 1 + number % 2) for number in range(600))
-        replay_handover(arrivals, prefill=crew, decode=crew, law=law, progress=progress)
+        replay_handover(arrivals, prefill=group, decode=group, law=law, progress=progress)
     assert calls == [256, 512]
 
 
 def test_who_owes_nothing_gets_the_next_request() -> None:
-    """Five requests, each done before the next one comes: the first of equals gets all, before and behind the door."""
-    crew = Crew(COSTS, Limits(4, 100, 40, 4, 110), 2, router="least_tokens")
+    """Five requests, each done before the next one comes: the first of equals gets all, in either pool."""
+    group = ServerGroup(COSTS, Limits(4, 100, 40, 4, 110), 2, router="least_tokens")
     law = TransferLaw(bytes_per_s=10**9, latency_ps=0, kv_bits=8, layers=1)
     arrivals = [Arrival(number * 10**12, 20 + number, 9) for number in range(5)]
-    records = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=law)
+    records = replay_handover(iter(arrivals), prefill=group, decode=group, law=law)
     assert [[record.total.output_tokens for record in pool] for pool in records.pools] == [[5, 0], [5 * 8, 0]]
     assert [[port.sent_bytes > 0 for port in pool] for pool in records.ports] == [[True, False], [True, False]]
 
@@ -249,11 +249,11 @@ def test_who_owes_nothing_gets_the_next_request() -> None:
 def test_a_loop_without_waiting_is_the_trace_of_its_arrivals() -> None:
     """The same requests, replayed as an open trace at the arrivals that the loop gave them, have the same times."""
     loop = ClosedLoop(5, 20, 12, 3)
-    crew = Crew(COSTS, PLENTY, 2)
-    closed = replay_handover_loop(Users(loop), prefill=crew, decode=crew, law=FAST).requests
+    group = ServerGroup(COSTS, PLENTY, 2)
+    closed = replay_handover_loop(Users(loop), prefill=group, decode=group, law=FAST).requests
     arrivals = [Arrival(*row) for row in zip(closed.arrival_ps.tolist(), closed.prompt_tokens.tolist(),
                                              closed.output_tokens.tolist(), strict=True)]  # fmt: skip
-    opened = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=FAST).requests
+    opened = replay_handover(iter(arrivals), prefill=group, decode=group, law=FAST).requests
     assert opened.finish_ps.tolist() == closed.finish_ps.tolist()
     assert opened.first_token_ps.tolist() == closed.first_token_ps.tolist()
 
@@ -272,9 +272,9 @@ def test_sessions_and_users_run_on_pools_that_hand_over() -> None:
 def test_a_bound_on_tokens_keeps_caches_waiting() -> None:
     """Three decode in 1.0031 ms, four would take longer: the fourth is taken on when one is done."""
     bound = Techniques(tpot_ps=10**9 + 3 * 10**6 + 2 * 10**5)
-    crews_of = [Crew(COSTS, replace(PLENTY, techniques=rule), 1) for rule in (PLAIN, bound)]
+    groups_of = [ServerGroup(COSTS, replace(PLENTY, techniques=rule), 1) for rule in (PLAIN, bound)]
     arrivals = [Arrival(0, 20, output) for output in (10, 10, 10, 10)]
-    replayed = replay_handover(iter(arrivals), prefill=crews_of[0], decode=crews_of[1], law=FAST)
+    replayed = replay_handover(iter(arrivals), prefill=groups_of[0], decode=groups_of[1], law=FAST)
     finish = replayed.requests.finish_ps.tolist()
     assert max(finish[:3]) < finish[3]
     # Alone it decodes nine tokens after the others are done.
@@ -282,9 +282,9 @@ def test_a_bound_on_tokens_keeps_caches_waiting() -> None:
 
 
 @LAWS
-@given(arrivals=traces(), prefill=crews(), decode=crews(), law=LAW)
+@given(arrivals=traces(), prefill=groups(), decode=groups(), law=LAW)
 def test_every_request_ends_once_and_every_port_is_accounted_for(
-    arrivals: list[Arrival], prefill: Crew, decode: Crew, law: TransferLaw
+    arrivals: list[Arrival], prefill: ServerGroup, decode: ServerGroup, law: TransferLaw
 ) -> None:
     """Completed and rejected are all; one cache passes for each that decodes; a port's time is sent, held or idle."""
     replayed = replay_handover(iter(arrivals), prefill=prefill, decode=decode, law=law)
@@ -311,8 +311,8 @@ FAST = TransferLaw(bytes_per_s=10**15, latency_ps=0, kv_bits=8, layers=1)
 
 def test_a_cache_that_takes_no_time_loses_none() -> None:
     """One request: a prefill here, its decode iterations there, and the transfer between, which takes 1 ps."""
-    crew = Crew(COSTS, PLENTY, 1)
-    split = replay_handover(iter([Arrival(5, 30, 20)]), prefill=crew, decode=crew, law=FAST).requests
+    group = ServerGroup(COSTS, PLENTY, 1)
+    split = replay_handover(iter([Arrival(5, 30, 20)]), prefill=group, decode=group, law=FAST).requests
     alone = replay(iter([Arrival(5, 30, 20)]), COSTS, limits=PLENTY).requests
     assert split.first_token_ps.tolist() == alone.first_token_ps.tolist()
     assert split.finish_ps.tolist() == [alone.finish_ps[0] + 1]
@@ -323,8 +323,8 @@ def test_layers_that_go_ahead_leave_one_layer_to_send(layers: int, ahead: bool) 
     """A cache of 30 bytes at 1 kB/s takes 30 ms, of ten layers the last 3 ms; the prefill outlasts the others."""
     slow = toy.ToyCosts(lambda _batch, _kv: 10**9, lambda _tokens, _pairs: 10**12, spacing_bits=10)
     law = TransferLaw(bytes_per_s=10**3, latency_ps=7, kv_bits=8, layers=layers)
-    crew = Crew(slow, PLENTY, 1)
-    replayed = replay_handover(iter([Arrival(0, 30, 2)]), prefill=crew, decode=crew, law=law)
+    group = ServerGroup(slow, PLENTY, 1)
+    replayed = replay_handover(iter([Arrival(0, 30, 2)]), prefill=group, decode=group, law=law)
     landed_ps = int(replayed.requests.finish_ps[0]) - 10**9
     assert landed_ps == 10**12 + (3 if ahead else 30) * 10**9 + 7
 
@@ -333,9 +333,9 @@ def test_caches_wait_for_a_port_that_is_taken() -> None:
     """Two prompts done together: the second cache leaves when the first has, 30 ms later."""
     slow = toy.ToyCosts(lambda _batch, _kv: 10**6, lambda _tokens, _pairs: 10**9, spacing_bits=10)
     law = TransferLaw(bytes_per_s=10**3, latency_ps=0, kv_bits=8, layers=1)
-    crew = Crew(slow, PLENTY, 1)
+    group = ServerGroup(slow, PLENTY, 1)
     arrivals = [Arrival(0, 30, 2), Arrival(0, 30, 2)]
-    replayed = replay_handover(iter(arrivals), prefill=crew, decode=crew, law=law)
+    replayed = replay_handover(iter(arrivals), prefill=group, decode=group, law=law)
     first, second = replayed.requests.finish_ps.tolist()
     assert (first, second - first) == (10**9 + 30 * 10**9 + 10**6, 30 * 10**9)
     assert replayed.transfers is not None
@@ -348,8 +348,8 @@ def test_a_prompt_that_its_pool_can_never_hold_is_rejected() -> None:
                     for blocks in (10, 400))  # fmt: skip
     arrivals = [Arrival(0, 60, 5)]
     for prefill, decode, reason in ((small, large, "its pool holds 40"), (large, small, "the KV memory holds 40")):
-        crews_of = {"prefill": Crew(COSTS, prefill, 1), "decode": Crew(COSTS, decode, 1)}
-        replayed = replay_handover(iter(arrivals), **crews_of, law=FAST)
+        groups_of = {"prefill": ServerGroup(COSTS, prefill, 1), "decode": ServerGroup(COSTS, decode, 1)}
+        replayed = replay_handover(iter(arrivals), **groups_of, law=FAST)
         assert reason in replayed.requests.rejections[int(replayed.requests.rejection[0])]
         assert not replayed.pools[0][0].total.phases
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from archsim.errors import InputError
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.policies import POLICIES
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import Offer, prefix_affinity, replay_fleet
+from archsim.serving.router import Offer, prefix_affinity
+from archsim.serving.servers import ServerGroup
 from archsim.serving.techniques import PrefixRule, Techniques
 from archsim.simulate import load_model, load_system, run
 from archsim.workload.trace import load_trace
@@ -51,9 +53,7 @@ def test_a_fleet_behind_affinity_equals_its_twin(
 ) -> None:
     """Every request goes to the same replica and has the same times; so does what is found."""
     limits = replace(LIMITS, techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=imbalance)))
-    fleet = replay_fleet(
-        iter(arrivals), COSTS, limits=limits, replicas=replicas, router="prefix_affinity", policy=policy
-    )
+    fleet = replay_fleet(iter(arrivals), ServerGroup(COSTS, limits, replicas, policy, "prefix_affinity"))
     chosen, twins = fleet_twin.twin_fleet(arrivals, SLOW, limits, replicas, policy)
     done = {row.finish_ps for slow in twins for row in slow.rows}
     assume(not done & {arrival.arrival_ps for arrival in arrivals})
@@ -94,7 +94,7 @@ def test_affinity_finds_all_that_was_said_before() -> None:
     ]
     limits = replace(LIMITS, kv_blocks=600, techniques=Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=10**6)))
     found = {
-        router: replay_fleet(iter(arrivals), COSTS, limits=limits, replicas=3, router=router).record.prefixes
+        router: replay_fleet(iter(arrivals), ServerGroup(COSTS, limits, 3, router=router)).record.prefixes
         for router in ("round_robin", "prefix_affinity")
     }
     assert found["prefix_affinity"] is not None

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from archsim.errors import InputError
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.policies import POLICIES
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import ROUTERS, replay_fleet
+from archsim.serving.router import ROUTERS
+from archsim.serving.servers import ServerGroup
 from archsim.serving.techniques import PrefixRule, ScaleRule, Techniques
 from archsim.simulate import load_model, load_system, run
 from archsim.workload.trace import load_trace
@@ -59,7 +61,7 @@ rules = st.builds(
 def test_a_fleet_that_scales_equals_its_twin(arrivals: list[Arrival], rule: ScaleRule, policy: str) -> None:
     """Every request goes to the same replica, and replicas run for the same picoseconds; nothing is lost."""
     limits = replace(LIMITS, techniques=Techniques(scaling=rule))
-    fleet = replay_fleet(iter(arrivals), COSTS, limits=limits, replicas=3, policy=policy)
+    fleet = replay_fleet(iter(arrivals), ServerGroup(COSTS, limits, 3, policy))
     scaler, chosen, end = fleet_twin.twin_scaled(arrivals, SLOW, limits, 3, policy)
     instants = [*(a.arrival_ps for a in arrivals), *scaler.timers, *set(fleet.record.requests.finish_ps.tolist())]
     assume(len(set(instants)) == len(instants) == 2 * len(arrivals) + len(scaler.timers))
@@ -80,7 +82,7 @@ def test_as_many_at_least_as_at_most_are_fixed_replicas(arrivals: list[Arrival],
     plain = Techniques(prefix=PrefixRule("lru", 4, imbalance_tokens=10))
     rule = ScaleRule(replicas, replicas, 1, 2, 1, 5, 7)
     fixed, scaled = (
-        replay_fleet(iter(arrivals), COSTS, limits=replace(LIMITS, techniques=t), replicas=replicas, router=router)
+        replay_fleet(iter(arrivals), ServerGroup(COSTS, replace(LIMITS, techniques=t), replicas, router=router))
         for t in (plain, replace(plain, scaling=rule))
     )
     assert fixed.record.windows == scaled.record.windows

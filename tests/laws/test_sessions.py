@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from replay_toy import ToyCosts
 
 from archsim.serving.configure import sessions_of
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import replay_fleet
+from archsim.serving.servers import ServerGroup
 from archsim.serving.sessions import replay_sessions, stream_of
 from archsim.workload.trace import Trace
 
@@ -49,7 +50,7 @@ def test_a_request_that_waits_is_sent_its_wait_after_the_one_before(rows: list[t
     """By prompts of different lengths each row is known again: arrival = max(own, end of all before + wait)."""
     rows = [(at, number + 1, output, session, wait) for number, (at, _, output, session, wait) in enumerate(rows)]
     trace = trace_of(rows)
-    table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+    table = replay_sessions(trace, ServerGroup(COSTS, LIMITS)).record.requests
     columns = (table.prompt_tokens.tolist(), table.arrival_ps.tolist(), table.finish_ps.tolist())
     when = {prompt: (arrival, finish) for prompt, arrival, finish in zip(*columns, strict=True)}
     assert len(when) == len(rows)
@@ -69,7 +70,7 @@ def test_an_agent_calls_again_after_its_tool() -> None:
     """Three calls of one session by hand: each comes its wait after the end of the one before, not at its arrival."""
     waits = (-1, 5 * 10**9, 7 * 10**9)
     trace = trace_of([(number, 100, 10, 0, wait) for number, wait in enumerate(waits)])
-    table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+    table = replay_sessions(trace, ServerGroup(COSTS, LIMITS)).record.requests
     ends = table.finish_ps.tolist()
     assert table.arrival_ps.tolist() == [0, ends[0] + waits[1], ends[1] + waits[2]]
 
@@ -77,7 +78,7 @@ def test_an_agent_calls_again_after_its_tool() -> None:
 def test_requests_without_a_session_are_dealt_to_replicas_in_turn() -> None:
     """The first, the third and the fifth to the one, the others to the other."""
     trace = trace_of([(number * 1000, 50 + number, 5, -1, -1) for number in range(5)])
-    fleet = replay_sessions(trace, COSTS, limits=LIMITS, replicas=2)
+    fleet = replay_sessions(trace, ServerGroup(COSTS, LIMITS, 2))
     assert [record.requests.prompt_tokens.tolist() for record in fleet.replicas] == [[50, 52, 54], [51, 53]]
 
 
@@ -92,7 +93,7 @@ def test_a_wait_counts_for_who_comes_after_the_one_before_is_done() -> None:
     """Its session has long been idle when it might come, behind another request: its wait is longer, or is over."""
     for wait, arrival in ((5 * 10**12, None), (10**12, 2 * 10**12 + 1)):
         trace = trace_of([(0, 100, 2, 0, -1), (2 * 10**12, 100, 2, -1, -1), (2 * 10**12 + 1, 100, 2, 0, wait)])
-        table = replay_sessions(trace, COSTS, limits=LIMITS).record.requests
+        table = replay_sessions(trace, ServerGroup(COSTS, LIMITS)).record.requests
         assert table.arrival_ps.tolist()[2] == (arrival or table.finish_ps.tolist()[0] + wait)
 
 
@@ -101,7 +102,7 @@ def test_a_wait_counts_for_who_comes_after_the_one_before_is_done() -> None:
 def test_without_waits_it_is_the_open_replay(rows: list[tuple[int, int, int, int, int]]) -> None:
     """Sessions alone hold nobody up: the same table and the same time as for plain arrivals."""
     trace = trace_of([(*row[:4], -1) for row in rows])
-    closed = replay_sessions(trace, COSTS, limits=LIMITS).record
+    closed = replay_sessions(trace, ServerGroup(COSTS, LIMITS)).record
     open_ = replay((Arrival(*request[:3]) for request in trace), COSTS, limits=LIMITS)
     assert closed.total == open_.total
     for name in ("arrival_ps", "first_token_ps", "finish_ps"):
@@ -112,9 +113,8 @@ def test_an_affine_router_keeps_open_sessions_together() -> None:
     """Session s goes to replica s mod n, a request without a session where its own number says."""
     trace = trace_of([(number * 1000, 50 + number, 5, number % 3 - 1, -1) for number in range(12)])
     arrivals = (Arrival(*request[:3]) for request in trace)
-    fleet = replay_fleet(
-        arrivals, COSTS, limits=LIMITS, replicas=2, router="session_affinity", sessions=sessions_of(trace)
-    )
+    group = ServerGroup(COSTS, LIMITS, 2, router="session_affinity")
+    fleet = replay_fleet(arrivals, group, sessions=sessions_of(trace))
     mine = [record.requests.prompt_tokens.tolist() for record in fleet.replicas]
     owner = [request.id if request.session < 0 else request.session for request in trace]
     assert mine == [[50 + at for at in range(12) if owner[at] % 2 == replica] for replica in range(2)]
@@ -124,7 +124,7 @@ def test_an_affine_router_keeps_open_sessions_together() -> None:
 def test_sessions_stay_on_their_replica(replicas: int) -> None:
     """Each replica has the requests of its own sessions, all of them, and the fleet has every one."""
     trace = trace_of([(number * 1000, 50, 5, number % 4, 10**9) for number in range(20)])
-    fleet = replay_sessions(trace, COSTS, limits=LIMITS, replicas=replicas)
+    fleet = replay_sessions(trace, ServerGroup(COSTS, LIMITS, replicas))
     sizes = [len(record.requests.arrival_ps) for record in fleet.replicas]
     assert sizes == [5 * len(range(replica, 4, replicas)) for replica in range(replicas)]
     assert fleet.record.completed == 20

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from archsim.errors import InputError
 from archsim.metrics.binned import RELATIVE_ERROR, Bins
 from archsim.metrics.latency import PERCENTS, end_to_end_s, percentile, tpot_s, ttft_s
+from archsim.serving.fleet import replay_fleet
 from archsim.serving.replay import replay
 from archsim.serving.requests import Arrival, Limits
-from archsim.serving.router import replay_fleet
+from archsim.serving.servers import ServerGroup
 from archsim.simulate import load_model, load_pools, load_system, run
 from archsim.workload import stream
 from archsim.workload.stream import Stream, open_traffic
@@ -118,7 +119,7 @@ def test_counted_requests_come_to_the_same_as_kept_ones(arrivals: list[Arrival])
 def test_counted_requests_of_replicas_are_summed(arrivals: list[Arrival], router: str) -> None:
     """The router forgets who is done and sends everybody where it would have."""
     kept, counted = (
-        replay_fleet(arrivals, _costs(), limits=_limits(tallied=tallied), replicas=3, router=router)
+        replay_fleet(arrivals, ServerGroup(_costs(), _limits(tallied=tallied), 3, router=router))
         for tallied in (False, True)
     )
     _assert_counted(kept.record, counted.record)

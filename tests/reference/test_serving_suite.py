@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archsim.serving.closed_loop import replay_closed_loop
+from archsim.serving.servers import ServerGroup
 from archsim.units import PS_PER_S
 from archsim.validation.machines import Request, machine
 from archsim.validation.serving import suite
@@ -85,7 +86,7 @@ def test_the_first_wave_is_a_tenth_of_the_requests(loops: dict[str, list[dict[st
     """TTFT is the mean over a first wave that arrives at once and nine that do not: (first + 9 x later) / 10."""
     made = machine(Request("h100_sxm", "llama-3.1-8b", "w8a8kv16", 2, ""))
     loop = ClosedLoop(4, 256, 32, 2)
-    requests = replay_closed_loop(loop, made.costs, limits=made.limits(288)).record.requests
+    requests = replay_closed_loop(loop, ServerGroup(made.costs, made.limits(288))).record.requests
     waits = (requests.first_token_ps - requests.arrival_ps) / PS_PER_S * 1e3
     first, later = waits[:4].mean(), waits[4:8].mean()
     assert loops["two ranks"][1]["predicted"] == pytest.approx((first + 9 * later) / 10)

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks, cut
+from archsim.serving.merging import merged_windows
 from archsim.serving.policies import POLICIES, in_order, prefill_first, when_empty
 from archsim.serving.requests import ALL, Arrival, Limits, Sequence
-from archsim.serving.router import merged_windows
 from archsim.serving.windows import MOST_WINDOWS, Window
 
 LIMITS = Limits(4, 20, 100, 4, 10**6)

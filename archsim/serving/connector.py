@@ -1,4 +1,4 @@
-"""What a server is told of servers of another pool: a protocol, so that the replay knows no pools."""
+"""What connects a server to others, whose KV caches or chips it shares: a protocol, so that a server knows no pools."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 from archsim.serving.batch import Batch
 from archsim.serving.requests import Sequence
 
-__all__ = ["Mate"]
+__all__ = ["Connector"]
 
 
-class Mate(Protocol):
-    """What joins a server to servers of another pool (`archsim.serving.handover`)."""
+class Connector(Protocol):
+    """What a server asks and tells others: of pools that hand over (`handover`), or on its chips (`shared_chips`)."""
 
     rank: int
     """Order in which servers act at one instant."""

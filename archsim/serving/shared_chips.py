@@ -1,47 +1,30 @@
 """Servers that take turns on the same chips: two models of a cascade, each with a share of the memory.
 
-A machine runs one iteration at a time. While both servers have work they alternate, an iteration each; while one has,
+The chips run one iteration at a time. While both servers have work they alternate, an iteration each; while one has,
 it runs on, jumping over iterations as everywhere, until a request for the other can be there. Weights of both lie in
-memory: a turn costs nothing. All iterations are booked in one log, since they are of one machine; what each server did
-is kept beside.
+memory: a turn costs nothing. All iterations are booked in one log, since they are of the same chips; what each
+server did is kept beside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from archsim.serving.batch import Batch
 from archsim.serving.chunks import Chunks
-from archsim.serving.costs import Costs, Run, fine_from_ps, ps_from_fine
-from archsim.serving.policies import Policy
+from archsim.serving.costs import Run, fine_from_ps, ps_from_fine
 from archsim.serving.record import PhaseUse, Window
 from archsim.serving.requests import Arrivals, Limits, refusal
 from archsim.serving.requests import Sequence as Served
 from archsim.serving.server import Server
+from archsim.serving.servers import ServerGroup
 from archsim.serving.windows import WindowLog
 
-__all__ = ["Machine", "Place"]
-
-
-class Place(Protocol):
-    """What a server on a machine is made of (`archsim.serving.pools.Crew`)."""
-
-    @property
-    def costs(self) -> Costs:
-        """Of its iterations."""
-
-    @property
-    def limits(self) -> Limits:
-        """Of its share of the memory."""
-
-    @property
-    def rule(self) -> Policy:
-        """Who is served next."""
+__all__ = ["SharedChips"]
 
 
 class _Own(WindowLog):
-    """One server's log: it books in the machine's, and sums up what is its own."""
+    """One server's log: it books in the common one, and sums up what is its own."""
 
     def __init__(self, common: WindowLog) -> None:
         super().__init__()
@@ -49,16 +32,16 @@ class _Own(WindowLog):
         self.total = Window(0, 0)
 
     def open(self, start_fine: int) -> None:
-        """Open the machine's window."""
+        """Open the common window."""
         self._common.open(start_fine)
         self.border_fine = self._common.border_fine
 
     def decoding(self, batch: Batch, steps: int, chunks: Chunks | None = None) -> None:
-        """Tell the machine's log."""
+        """Tell the common log."""
         self._common.decoding(batch, steps, chunks)
 
     def book(self, phase: str, iterations: int, run: Run, output_tokens: int) -> None:
-        """Book with the machine, and here."""
+        """Book in the common log, and here."""
         self._common.book(phase, iterations, run, output_tokens)
         weights: dict[int, int] = {}
         for knot, weight in run.knots:
@@ -67,7 +50,7 @@ class _Own(WindowLog):
         self.total.phases.setdefault(phase, PhaseUse()).add(PhaseUse(iterations, run.time_fine, weights))
 
     def windows(self) -> tuple[Window, ...]:
-        """Return those of the machine."""
+        """Return the common ones."""
         return self._common.windows()
 
 
@@ -104,19 +87,19 @@ class _Turn:
         return None if at_ps is None else max(at_ps, now_ps + 1)
 
 
-class Machine:
+class SharedChips:
     """Chips that serve the requests of several sources, each by a server of its own."""
 
     def __init__(
-        self, places: Sequence[Place], sources: Sequence[Arrivals], done: Sequence[Callable[[Served, int], None]]
+        self, groups: Sequence[ServerGroup], sources: Sequence[Arrivals], done: Sequence[Callable[[Served, int], None]]
     ) -> None:
         self._log = WindowLog()
         self._sources = sources
-        self._own = [_Own(self._log) for _ in places]
-        turns = [_Turn(place.limits) for place in places]
+        self._own = [_Own(self._log) for _ in groups]
+        turns = [_Turn(group.limits) for group in groups]
         self.servers = [
-            Server(source, place.costs, limits=place.limits, policy=place.rule, done=told, log=own, mate=turn)
-            for place, source, told, own, turn in zip(places, sources, done, self._own, turns, strict=True)
+            group.server(source, told, log=own, connector=turn)
+            for group, source, told, own, turn in zip(groups, sources, done, self._own, turns, strict=True)
         ]
         for number, turn in enumerate(turns):
             turn.other = self.servers[1 - number]
