@@ -20,7 +20,7 @@ def _queue(techniques: Techniques, *arrivals_ps: int) -> Queue:
 def test_who_has_waited_just_as_long_as_allowed_is_not_late() -> None:
     """Bound 100 ps: who came at 7 is late from the first instant after 107 on, and that is when to look again."""
     queue = _queue(Techniques(ttft_ps=100), 7, 20)
-    assert queue.next_late_fine == fine_from_ps(107) + 1
+    assert queue.next_late_ps == 108
     assert queue.late(fine_from_ps(107)) == []
     assert [sequence.id for sequence in queue.late(fine_from_ps(107) + 1)] == [0]
     assert [sequence.id for sequence in queue] == [1]
@@ -31,10 +31,10 @@ def test_who_has_a_token_or_no_bound_is_never_late() -> None:
     queue = _queue(Techniques(ttft_ps=100), 7, 20)
     for sequence in queue:
         sequence.first_token_ps = 50
-    assert queue.next_late_fine is None
+    assert queue.next_late_ps is None
     assert queue.late(fine_from_ps(10**9)) == []
     free = _queue(Techniques(), 7)
-    assert free.next_late_fine is None
+    assert free.next_late_ps is None
     assert free.late(fine_from_ps(10**9)) == []
 
 
