@@ -28,11 +28,19 @@ SMALL = settings(max_examples=40, deadline=None, derandomize=True, database=None
 
 
 def _small(name: str, lanes: int, stacks: int, *, split: bool) -> Device:
-    """Return a device of *name* with four rows a bank and a refresh interval that a short run meets."""
+    """Return a device of *name* with four rows a bank and refresh intervals that a short run meets."""
     device = build_device(name, DeviceOptions(lanes=lanes, stack_ids=stacks, split_activate=split))
     banks = device.banks // device.lanes
+    constraints = tuple(
+        replace(c, ticks=min(c.ticks, 200)) if c.preceding == "REFA" else c for c in device.constraints
+    )
     return replace(
-        device, rows=4, row_transactions=4, refresh_ticks=4000, refresh_bank_interval_ticks=max(4000 // banks, 150)
+        device,
+        rows=4,
+        row_transactions=4,
+        constraints=constraints,
+        refresh_ticks=700,
+        refresh_bank_interval_ticks=max(4000 // banks, 150),
     )
 
 
@@ -182,7 +190,7 @@ def test_refreshes_come_round_to_every_bank_and_rank_in_the_order_of_the_twin(re
     device = replace(
         _small("DDR5", 1, 1, split=False),
         sizes=(1, 2, 8, 4),
-        refresh_ticks=1500,
+        refresh_ticks=500,
         refresh_bank_interval_ticks=300,
         refresh_bank_ticks=120,
     )
