@@ -8,6 +8,7 @@ changes when a field goes or changes its meaning; `schema_json` exports the JSON
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
@@ -234,7 +235,8 @@ class View(Protocol):
 class Tables:
     """What a run directory holds beside result.json."""
 
-    ledger: LedgerColumns
+    make_ledger: Callable[[], LedgerColumns]
+    """Makes the ledger over time, once: with channels it has thousands of rows a replica, and most runs show none."""
     resolved_toml: str
     """The whole system as one file that `load_system` reads back."""
     requests: RequestColumns | None
@@ -249,6 +251,11 @@ class Tables:
     """Share of each request in the time of the run, and so in its cost, where that is measured."""
     operators: tuple[OperatorUse, ...] = ()
     """Operators of an iteration of one sequence and of the run's batch, where they were asked for."""
+
+    @property
+    def ledger(self) -> LedgerColumns:
+        """The ledger of every scope over time, and of every memory channel over the whole run."""
+        return self.make_ledger()
 
 
 class Result(Row):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def make_result(
         energy=None,
         cost=None,
         carbon=None,
-        tables=Tables(ledger=_ledger(decode), resolved_toml=f'name = "{name}"\n', requests=requests),
+        tables=Tables(cache(partial(_ledger, decode)), resolved_toml=f'name = "{name}"\n', requests=requests),
     )  # fmt: skip
 
 

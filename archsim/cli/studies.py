@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +25,52 @@ _OUTSIDE = "; x: extrapolated beyond what was validated, by a stated prior"
 _MOST = 10
 _MOST_EACH = 12
 _MESSAGES = 5
+_MOST_MESSAGES = 500
+"""Different messages of a status that are counted."""
 
 
 def print_summary(study: Study, store: Store, *, tally: Tally, as_json: bool) -> None:
     """Print what became of the points of *store* and the best of them."""
     from archsim.study.fronts import ranked
 
-    ranking = ranked(store.rows(status="done"), study.spec.objective, study.limits, most=_MOST, by=_split(study))
+    met = _Met()
+    ranking = ranked(met.done(store), study.spec.objective, study.limits, most=_MOST, by=_split(study))
     if as_json:
         import json
 
-        click.echo(json.dumps(_summary(study, store, tally, ranking), indent=2, allow_nan=False))
+        click.echo(json.dumps(_summary(study, store, tally, ranking, met), indent=2, allow_nan=False))
         return
-    _print_table(study, store, tally, ranking)
+    _print_table(study, store, tally, ranking, met)
+
+
+class _Met:
+    """What became of all points of a store, and the messages of those without figures; the store is read once."""
+
+    def __init__(self) -> None:
+        self._states: Counter[str] = Counter()
+        self._messages: dict[str, Counter[str]] = {"failed": Counter(), "infeasible": Counter()}
+
+    def done(self, store: Store) -> Iterator[Outcome]:
+        """Yield the rows that are done, and count all."""
+        for outcome in store.rows():
+            self._states[outcome.status] += 1
+            if outcome.status == "done":
+                yield outcome
+                continue
+            found = self._messages[outcome.status]
+            message = f"{outcome.status}: {outcome.error.splitlines()[0][:200]}"
+            if message in found or len(found) < _MOST_MESSAGES:
+                found[message] += 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Status -> number of rows."""
+        return dict(sorted(self._states.items()))
+
+    @property
+    def messages(self) -> dict[str, int]:
+        """The most frequent messages."""
+        return dict((self._messages["failed"] + self._messages["infeasible"]).most_common(_MESSAGES))
 
 
 def _split(study: Study) -> str | None:
@@ -45,12 +79,12 @@ def _split(study: Study) -> str | None:
     return first.keys[0] if first is not None and len(first.levels) <= _MOST_EACH else None
 
 
-def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking) -> dict[str, Any]:
+def _summary(study: Study, store: Store, tally: Tally, ranking: Ranking, met: _Met) -> dict[str, Any]:
     return {
         "study": study.spec.name,
         "store": str(store.path),
         "points": store.identity.points or tally.points,
-        "rows": store.counts(),
+        "rows": met.counts,
         "feasible": ranking.feasible,
         "run": {"done": tally.done, "failed": tally.failed, "infeasible": tally.infeasible, "left": tally.left},
         "best": [_point(outcome) for outcome in ranking.best],
@@ -63,14 +97,14 @@ def _point(outcome: Outcome) -> dict[str, Any]:
     return {"point": outcome.point, "inputs": outcome.inputs, "metrics": outcome.metrics}
 
 
-def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> None:
+def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking, met: _Met) -> None:
     from archsim.report import table
     from archsim.report.study_text import Column, best_points
     from archsim.study.bars import bar_of, is_extrapolated
     from archsim.study.metrics import METRICS
 
     screen = table.console()
-    counts = store.counts()
+    counts = met.counts
     # The store of a search has no number of points of its own.
     total = store.identity.points or tally.points
     rate = f", {tally.done / tally.wall_s:,.1f} points/s" if tally.done and tally.wall_s else ""
@@ -80,7 +114,7 @@ def _print_table(study: Study, store: Store, tally: Tally, ranking: Ranking) -> 
                  f"{tally.done:,} now in {tally.wall_s:,.1f} s{rate}")  # fmt: skip
     if tally.elsewhere:
         screen.print(f"{tally.elsewhere:,} points are being run by another process")
-    for message, count in _messages(store).items():
+    for message, count in met.messages.items():
         screen.print(f"{count:,} x {message}", markup=False)
     if not ranking.feasible:
         if counts.get("done"):
@@ -122,19 +156,6 @@ def barred(metric: str, metrics: Mapping[str, Number]) -> Value:
 
     bar = bar_of(metric, metrics)
     return Value(metrics.get(metric), None if bar is None else (bar.low, bar.high), outside=is_extrapolated(metrics))
-
-
-def _messages(store: Store) -> dict[str, int]:
-    """Return the most frequent messages of points that were not run or failed."""
-    from collections import Counter
-
-    found: Counter[str] = Counter()
-    for status in ("failed", "infeasible"):
-        for outcome in store.rows(status=status):
-            found[f"{status}: {outcome.error.splitlines()[0][:200]}"] += 1
-            if len(found) > 100 * _MESSAGES:
-                break
-    return dict(found.most_common(_MESSAGES))
 
 
 def write_figures(study: Study, store: Store, folder: Path) -> None:

@@ -7,13 +7,14 @@ the same rates, crossing other routes in the same places; link by link this maps
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import chain, permutations
+from typing import NamedTuple
 
 from archsim.errors import InputError, Problem
 from archsim.mapping.parallelism import Parallelism
-from archsim.network.topology import Link, Network
+from archsim.network.topology import Network
 
 __all__ = ["Replica", "replicas_of"]
 
@@ -34,41 +35,49 @@ def replicas_of(ways: Parallelism, network: Network, working: Sequence[int]) -> 
         tuple(working[place] for stage in range(ways.pp) for place in ways.chips_of(stage=stage, replica=replica))
         for replica in range(ways.replicas)
     ]
-    routes = [_links_in_order(network, of_one) for of_one in chips]
-    shapes = [_shape(network, of_one, links) for of_one, links in zip(chips, routes, strict=True)]
+    first = _Routes.of(network, chips[0], network.route)
+    routes = [first.links]
     for other in range(1, ways.replicas):
-        if shapes[other] != shapes[0]:
-            found = f"replica {other} on chips {_shown(chips[other])}"
-            raise _refusal(ways, found, f"routes like those of replica 0 on chips {_shown(chips[0])}")
-    owner: dict[Link, int] = {}
+        found = _Routes.of(network, chips[other], network.route_once)
+        if found.shape != first.shape:
+            said = f"replica {other} on chips {_shown(chips[other])}"
+            raise _refusal(ways, said, f"routes like those of replica 0 on chips {_shown(chips[0])}")
+        routes.append(found.links)
+    owner: dict[int, int] = {}
     for replica, links in enumerate(routes):
         for link in links:
             if owner.setdefault(link, replica) != replica:
-                found = f"{link.name}, which replicas {owner[link]} and {replica} pass"
-                raise _refusal(ways, found, "replicas whose routes share no link")
-    idle = {link.name: link.name for link in network.links if link not in owner}
+                said = f"{network.links[link].name}, which replicas {owner[link]} and {replica} pass"
+                raise _refusal(ways, said, "replicas whose routes share no link")
+    names = [link.name for link in network.links]
+    idle = {name: name for index, name in enumerate(names) if index not in owner}
     return [
         Replica(
             dict(zip(chips[0], chips[replica], strict=True)),
-            {first.name: link.name for first, link in zip(routes[0], routes[replica], strict=True)}
+            {names[one]: names[its] for one, its in zip(first.links, links, strict=True)}
             | (idle if replica == 0 else {}),
         )
-        for replica in range(ways.replicas)
+        for replica, links in enumerate(routes)
     ]
 
 
-def _links_in_order(network: Network, chips: tuple[int, ...]) -> list[Link]:
-    """Return the links on routes between *chips* in the order in which the pairs of chips first pass them."""
-    return list({network.links[index]: None for pair in permutations(chips, 2) for index in network.route(*pair)})
+class _Routes(NamedTuple):
+    """The routes between the chips of a replica."""
 
+    links: list[int]
+    """In the order in which the pairs of chips first pass them."""
+    shape: tuple[object, ...]
+    """All that matters of the routes, with links by their place in `links`."""
 
-def _shape(network: Network, chips: tuple[int, ...], links: list[Link]) -> tuple[object, ...]:
-    """Return all that matters of the routes between *chips*, with links by their place in *links*."""
-    place = {link: number for number, link in enumerate(links)}
-    routes = tuple(
-        tuple(place[network.links[index]] for index in network.route(*pair)) for pair in permutations(chips, 2)
-    )
-    return (routes, tuple((link.bytes_per_s, link.latency_ps) for link in links))
+    @classmethod
+    def of(cls, network: Network, chips: tuple[int, ...], route: Callable[[int, int], tuple[int, ...]]) -> _Routes:
+        """Return those between *chips*, each looked up by *route* once."""
+        routes = [route(*pair) for pair in permutations(chips, 2)]
+        passed = list(chain.from_iterable(routes))
+        links = list(dict.fromkeys(passed))
+        place = dict(zip(links, range(len(links)), strict=True))
+        kinds = [(network.links[index].bytes_per_s, network.links[index].latency_ps) for index in links]
+        return cls(links, (list(map(len, routes)), [place[index] for index in passed], kinds))
 
 
 def _refusal(ways: Parallelism, found: str, expected: str) -> InputError:

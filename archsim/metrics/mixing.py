@@ -28,21 +28,32 @@ _USEFUL = [_COLUMN[account] for account in USEFUL]
 
 @dataclass(frozen=True, slots=True)
 class BookColumns:
-    """The books of all knots as one array."""
+    """The books of all knots as one array. Scopes that share one book in every knot, as equal links do, are one row."""
 
     scopes: tuple[str, ...]
+    """The first scope of each row."""
     peaks_per_s: Amounts
-    """Shape (scopes,)."""
+    """Shape (rows,)."""
     amounts: Amounts
-    """Shape (knots, scopes, accounts), in the order of `ACCOUNTS`."""
+    """Shape (knots, rows, accounts), in the order of `ACCOUNTS`."""
+    rows: Mapping[str, int]
+    """Row of each scope."""
 
     @classmethod
     def of(cls, books: Sequence[Books], peaks_per_s: Mapping[str, float]) -> BookColumns:
         """Return the columns of *books*, one entry a knot. Every book has the scopes of *peaks_per_s*."""
-        scopes = tuple(peaks_per_s)
+        numbers: dict[tuple[float, ...], int] = {}
+        rows = {
+            # One object is one book; equal books of two objects are two rows, which costs nothing but room.
+            scope: numbers.setdefault((peak, *(id(book[scope]) for book in books)), len(numbers))
+            for scope, peak in peaks_per_s.items()
+        }
+        first = dict(zip(reversed(rows.values()), reversed(rows), strict=True))
+        scopes = tuple(first[row] for row in range(len(first)))
         amounts = np.array([[_row(book[scope]) for scope in scopes] for book in books])
         shape = (len(books), len(scopes), len(ACCOUNTS))
-        return cls(scopes, np.array([peaks_per_s[scope] for scope in scopes]), amounts.reshape(shape))
+        peaks = np.array([peaks_per_s[scope] for scope in scopes])
+        return cls(scopes, peaks, amounts.reshape(shape), rows)
 
 
 def _row(accounts: Mapping[str, float]) -> list[float]:
@@ -75,17 +86,17 @@ def with_idle(columns: BookColumns, amounts: Amounts, idle_s: float) -> Amounts:
     return total
 
 
-def balanced_shares(columns: BookColumns, amounts: Amounts, time_s: float) -> dict[str, dict[str, float]]:
-    """Return scope -> account -> share of peak x *time_s*, without accounts that are zero.
+def balanced_shares(columns: BookColumns, amounts: Amounts, time_s: float) -> list[dict[str, float]]:
+    """Return account -> share of peak x *time_s* of each row, without accounts that are zero.
 
     Raises `SimulationError` where the amounts of a scope do not add up to peak x time within 1e-9.
     """
-    shares: dict[str, dict[str, float]] = {}
+    shares = []
     for scope, peak, row in zip(columns.scopes, columns.peaks_per_s.tolist(), amounts.tolist(), strict=True):
         booked = peak * time_s
         accounts = {account: amount for account, amount in zip(ACCOUNTS, row, strict=True) if amount}
         check_balance(scope, accounts, booked=booked)
-        shares[scope] = {account: amount / booked for account, amount in accounts.items()}
+        shares.append({account: amount / booked for account, amount in accounts.items()})
     return shares
 
 

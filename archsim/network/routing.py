@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from archsim.network.layouts import dragonfly_router, dragonfly_shape, grid_index, grid_position
+from archsim.network.layouts import dragonfly_router, dragonfly_shape
 
 if TYPE_CHECKING:
     from archsim.network.topology import Network
@@ -44,18 +44,21 @@ def ecmp(network: Network, src: str, dst: str) -> list[str]:
 
 def dimension_order(network: Network, src: str, dst: str) -> list[str]:
     """All hops of the first dimension, then of the next; on a closed line the short way, ties upwards."""
-    shape = network.layout.shape
-    position = list(grid_position(_chip(src), shape))
-    target = grid_position(_chip(dst), shape)
-    path = [src]
-    for axis, extent in enumerate(shape):
-        distance = target[axis] - position[axis]
-        if network.layout.wraps and extent > 2:
+    layout, chips = network.layout, network.endpoints
+    at, to = _chip(src), _chip(dst)
+    path, stride = [src], 1
+    for extent in layout.shape:
+        place = at // stride % extent
+        distance = to // stride % extent - place
+        if layout.wraps and extent > 2:
             up = distance % extent
             distance = up if 2 * up <= extent else up - extent
-        for _ in range(abs(distance)):
-            position[axis] = (position[axis] + (1 if distance > 0 else -1)) % extent
-            path.append(f"chip{grid_index(tuple(position), shape)}")
+        step = 1 if distance > 0 else -1
+        line = at - place * stride
+        for hop in range(1, abs(distance) + 1):
+            at = line + (place + step * hop) % extent * stride
+            path.append(chips[at])
+        stride *= extent
     return path
 
 

@@ -1,6 +1,6 @@
 """The network: endpoints, switches, directed links and the route between any two nodes.
 
-A `Network` holds a networkx graph and is immutable once built. It knows rates and routes, not traffic: flows are
+A `Network` is immutable once built. It knows rates and routes, not traffic: flows are
 solved in `flows`, collectives in `collectives`. A full-duplex wire is two links; a link's latency is that of one hop.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from archsim.errors import InputError, Problem, did_you_mean
 from archsim.network.layouts import LAYOUTS, Layout, Wire
 from archsim.network.routing import ROUTINGS
+from archsim.network.wiring import Wiring
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -78,35 +79,43 @@ class Network:
     def __init__(
         self, links: Sequence[Link], *, chips: int, layout: Layout, options: NetworkOptions, title: str
     ) -> None:
-        import networkx as nx  # noqa: PLC0415 - 120 ms that `archsim --help` must not pay
-
         self.links: tuple[Link, ...] = tuple(links)
         self.endpoints: tuple[str, ...] = tuple(f"chip{i}" for i in range(chips))
         self.layout = layout
         self.options = options
         self.title = title
-        self.graph: nx.DiGraph[str] = nx.DiGraph()
-        self.graph.add_nodes_from(self.endpoints)
-        for index, link in enumerate(self.links):
-            if self.graph.has_edge(link.src, link.dst):
-                raise InputError(Problem("", "network.edges", link.name, "at most one link from one node to another"))
-            self.graph.add_edge(link.src, link.dst, index=index, weight=link.weight)
+        self._wiring = Wiring(self.endpoints, self.links)
+        self.order: dict[str, int] = {node: i for i, node in enumerate(self._wiring.after)}
+        if self._wiring.repeated is not None:
+            name = self.links[self._wiring.repeated].name
+            raise InputError(Problem("", "network.edges", name, "at most one link from one node to another"))
         for node in options.failed:
-            if node not in self.graph:
-                expected = f"a chip or a switch of {title}{did_you_mean(node, list(self.graph.nodes))}"
+            if node not in self.order:
+                expected = f"a chip or a switch of {title}{did_you_mean(node, self.order)}"
                 raise InputError(Problem("", "network.failed", node, expected))
         self._chips = frozenset(self.endpoints)
-        self.order: dict[str, int] = {node: i for i, node in enumerate(self.graph.nodes)}
         self._toward: dict[str, dict[str, list[str]]] = {}
         self._routes: dict[tuple[int | str, int | str], tuple[int, ...]] = {}
         self.folds: dict[tuple[tuple[int | str, int | str], ...], Fold | None] = {}
         """What `folding` has found out about exchanges, by their pairs."""
         self._failed = frozenset(options.failed)
         for node in self._failed:
-            self.graph.remove_edges_from([*self.graph.in_edges(node), *self.graph.out_edges(node)])
+            self._wiring.cut(node)
         self._refuse_disconnected()
         for ends in options.routes:
             self.route(*ends)
+
+    @cached_property
+    def graph(self) -> nx.DiGraph[str]:
+        """The nodes and the links in order, with their `index` and `weight`, for whoever draws or examines them."""
+        import networkx as nx  # noqa: PLC0415 - 120 ms that only they should pay
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self._wiring.after)
+        for src, hops in self._wiring.after.items():
+            for dst, index in hops.items():
+                graph.add_edge(src, dst, index=index, weight=self.links[index].weight)
+        return graph
 
     @cached_property
     def identity(self) -> tuple[object, ...]:
@@ -133,8 +142,13 @@ class Network:
         """
         known = self._routes.get((src, dst))
         if known is None:
-            known = self._routes[src, dst] = self._links_on(self._path(self._node(src), self._node(dst)))
+            known = self._routes[src, dst] = self.route_once(src, dst)
         return known
+
+    def route_once(self, src: int | str, dst: int | str) -> tuple[int, ...]:
+        """Return `route` of a pair that nobody will ask for again: it is worked out and not kept."""
+        start, end = self._node(src), self._node(dst)
+        return self._over_one_switch(start, end) or self._links_on(self._path(start, end))
 
     def latency_ps(self, route: Sequence[int]) -> int:
         """Return the sum of the hops' latencies on *route*."""
@@ -143,10 +157,13 @@ class Network:
     def next_hops(self, node: str, dst: str) -> list[str]:
         """Return the neighbours of *node* on a path of least weight to *dst*, in the order of the links."""
         # What has one way in is reached as the node before it, and a switch is before thousands of chips.
-        ways_in = list(self.graph.predecessors(dst))
-        if ways_in == [node]:
+        ways_in = self._wiring.before[dst]
+        if len(ways_in) == 1 and node in ways_in:
             return [dst]
-        toward = self._next_hops_to(ways_in[0] if len(ways_in) == 1 else dst)
+        last = next(iter(ways_in)) if len(ways_in) == 1 else dst
+        toward = self._toward.get(last)
+        if toward is None:
+            toward = self._toward[last] = self._wiring.next_hops_to(last)
         if node not in toward:
             raise self._unreachable(node, dst)
         return toward[node]
@@ -175,37 +192,30 @@ class Network:
             return path
         return ROUTINGS["shortest"](self, src, dst)
 
+    def _over_one_switch(self, src: str, dst: str) -> tuple[int, ...]:
+        """Return the only route of two ends whose one port leads to one switch; empty for others."""
+        ways_out, ways_in = self._wiring.after[src], self._wiring.before[dst]
+        if len(ways_out) != 1 or ways_out.keys() != ways_in.keys() or src == dst or self.options.routes:
+            return ()
+        return (*ways_out.values(), *ways_in.values())
+
     def _links_on(self, path: Sequence[str]) -> tuple[int, ...]:
-        indices = []
-        for src, dst in itertools.pairwise(path):
-            if not self.graph.has_edge(src, dst):
-                shown = " -> ".join(path)
-                raise InputError(
-                    Problem("", "network.routes", shown, f"links that exist; there is none {src} -> {dst}")
-                )
-            indices.append(self.graph.edges[src, dst]["index"])
-        return tuple(indices)
-
-    def _next_hops_to(self, dst: str) -> dict[str, list[str]]:
-        if dst not in self._toward:
-            import networkx as nx  # noqa: PLC0415 - as above
-
-            backwards = self.graph.reverse(copy=False)
-            before, _ = nx.dijkstra_predecessor_and_distance(backwards, dst)
-            edges = self.graph.edges
-            self._toward[dst] = {
-                node: sorted(hops, key=lambda hop: int(edges[node, hop]["index"])) for node, hops in before.items()
-            }
-        return self._toward[dst]
+        after = self._wiring.after
+        try:
+            return tuple([after[src][dst] for src, dst in itertools.pairwise(path)])
+        except KeyError:
+            src, dst = next((src, dst) for src, dst in itertools.pairwise(path) if dst not in after.get(src, ()))
+            shown = " -> ".join(path)
+            expected = f"links that exist; there is none {src} -> {dst}"
+            raise InputError(Problem("", "network.routes", shown, expected)) from None
 
     def _refuse_disconnected(self) -> None:
-        import networkx as nx  # noqa: PLC0415 - as above
-
         alive = [chip for chip in self.endpoints if chip not in self._failed]
         if not alive:
             raise InputError(Problem("", "network.failed", ", ".join(self.options.failed), "a chip that is in order"))
         first = alive[0]
-        for reached, forth in ((nx.descendants(self.graph, first), True), (nx.ancestors(self.graph, first), False)):
+        for forth in (True, False):
+            reached = self._wiring.reached(first, forth=forth)
             lost = [chip for chip in alive[1:] if chip not in reached]
             if lost:
                 raise self._unreachable(*((first, lost[0]) if forth else (lost[0], first)), lost=len(lost))

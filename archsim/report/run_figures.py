@@ -69,4 +69,4 @@ def _with_tables(run: Path, read: ReportRun, kind: str) -> Result:
         raise InputError(Problem(str(run), kind, "", "a run directory: result.json alone has no ledger over time"))
     requests = request_columns_of(folder / "requests.csv.gz") if kind == "latency" else None
     ledger = ledger_columns_of(folder / "ledger.csv.gz")
-    return read.result.model_copy(update={"tables": Tables(ledger, "", requests)})
+    return read.result.model_copy(update={"tables": Tables(lambda: ledger, "", requests)})

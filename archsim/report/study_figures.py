@@ -21,6 +21,8 @@ __all__ = ["Curve", "Ends", "Figure", "FrontPoint", "Measure", "heat_map", "pare
 Ends = tuple[float, float] | None
 """Ends of an 80 % interval; None: there is none."""
 
+_MOST_MARKS = 5_000
+"""Marks that are drawn one by one; more are a picture, or the file would have a line for each."""
 _MOST_LABELS = 8
 _FAINT = "#b9c4cc"
 _BROKEN = "#e3c9c0"
@@ -95,7 +97,8 @@ def pareto_front(points: Sequence[FrontPoint], measures: tuple[Measure, Measure]
             chosen = [(point.x / scales[0], point.y / scales[1]) for point in points if point.kind == kind]
             if chosen:
                 axes.scatter([x for x, _ in chosen], [y for _, y in chosen], s=9, c=colour, marker=marker,
-                             linewidths=0.8, label=f"{name} ({len(chosen):,})", zorder=1)  # fmt: skip
+                             linewidths=0.8, label=f"{name} ({len(chosen):,})", zorder=1,
+                             rasterized=len(chosen) > _MOST_MARKS)  # fmt: skip
         front = sorted((_scaled(point, scales) for point in points if point.kind == "front"), key=lambda p: (p.x, p.y))
         axes.plot([p.x for p in front], [p.y for p in front], "-o", color=_FRONT, markersize=4, linewidth=1.0,
                   label=f"Pareto front ({len(front):,})", zorder=3)  # fmt: skip

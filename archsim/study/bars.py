@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from archsim.study.metrics import Number
 
-__all__ = ["EXTRAPOLATED", "Bar", "bar_of", "is_extrapolated", "is_uncertainty"]
+__all__ = ["EXTRAPOLATED", "Bar", "bar_of", "is_extrapolated", "is_uncertainty", "needed_of"]
 
 _RATE, _TIME = "tokens_per_s", "tpot_s_mean"
 _BASES = {
@@ -40,6 +40,12 @@ class Bar:
 
     low: float
     high: float
+
+
+def needed_of(metric: str) -> frozenset[str]:
+    """Return the metrics of a row that a figure of *metric* with its interval reads."""
+    base = _BASES.get(metric)
+    return frozenset({metric, EXTRAPOLATED} | ({base, f"{base}_low", f"{base}_high"} if base else set()))
 
 
 def bar_of(metric: str, metrics: Mapping[str, Number]) -> Bar | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from archsim.report.study_figures import Curve, Ends, Figure, FrontPoint, Measure, heat_map, pareto_front, scaling_curve
 from archsim.study.axes import Axis
-from archsim.study.bars import bar_of, is_extrapolated
+from archsim.study.bars import bar_of, is_extrapolated, needed_of
 from archsim.study.cases import Outcome
-from archsim.study.fronts import dominates, keeps, scores
+from archsim.study.fronts import front_of, keeps, scores
 from archsim.study.metrics import METRICS
 from archsim.study.store import Store
 from archsim.study.study import Study
@@ -32,8 +33,9 @@ class _Point:
 
 def figures_of(study: Study, store: Store) -> dict[str, Figure]:
     """Return file name (without suffix) -> figure; those for which the study has the axes and the rows."""
+    needed = frozenset[str]().union(*(needed_of(objective.metric) for objective in study.spec.objective))
     points = [
-        _Point(outcome, score, keeps(outcome, study.limits))
+        _Point(_slim(outcome, needed), score, keeps(outcome, study.limits))
         for outcome in store.rows(status="done")
         if (score := scores(outcome, study.spec.objective)) is not None
     ]
@@ -52,6 +54,12 @@ def figures_of(study: Study, store: Store) -> dict[str, Figure]:
     return figures
 
 
+def _slim(outcome: Outcome, needed: AbstractSet[str]) -> Outcome:
+    """Return *outcome* with the *needed* metrics alone: a hundred thousand rows as a whole are a gigabyte."""
+    metrics = {name: outcome.metrics[name] for name in sorted(needed & outcome.metrics.keys())}
+    return replace(outcome, metrics=metrics, provenance={})
+
+
 def _measure(metric: str) -> Measure:
     return Measure(METRICS[metric].title, METRICS[metric].unit)
 
@@ -60,14 +68,10 @@ def _front(study: Study, points: list[_Point]) -> Figure:
     """Two objectives in a plane: the front of these two among points that keep the constraints."""
     goals = study.spec.objective[:2]
     kept = [point for point in points if point.kept]
-    order = sorted(kept, key=lambda point: point.score[:2], reverse=True)
-    front: list[_Point] = []
-    for point in order:
-        if not any(
-            dominates(other.score[:2], point.score[:2]) or other.score[:2] == point.score[:2] for other in front
-        ):
-            front.append(point)
-    on_front = {point.outcome.point for point in front}
+    front = front_of(2)
+    for point in sorted(kept, key=lambda point: point.score[:2], reverse=True):
+        front.add(point.score[:2], point.outcome.point)
+    on_front = front.points
     drawn = []
     for point in points:
         x, y = (float(point.outcome.metrics[goal.metric] or 0.0) for goal in (goals[1], goals[0]))
@@ -128,24 +132,24 @@ def _first(points: list[_Point]) -> _Point:
     return max(points, key=lambda point: point.score[0])
 
 
-def _at(points: list[_Point], chosen: Sequence[tuple[Axis, Sequence[object]]]) -> list[_Point]:
-    return [
-        point
-        for point in points
-        if all(
-            point.outcome.inputs.get(key) == value
-            for axis, level in chosen
-            for key, value in zip(axis.keys, level, strict=True)
-        )
-    ]
+class _Grouped:
+    """Points by their settings on some axes: found in one pass, however many settings there are."""
+
+    def __init__(self, points: Sequence[_Point], axes: Sequence[Axis]) -> None:
+        keys = [key for axis in axes for key in axis.keys]
+        self._found: dict[tuple[object, ...], list[_Point]] = {}
+        for point in points:
+            self._found.setdefault(tuple(point.outcome.inputs.get(key) for key in keys), []).append(point)
+
+    def at(self, *levels: Sequence[object]) -> list[_Point]:
+        """Return those at *levels*, one an axis."""
+        return self._found.get(tuple(value for level in levels for value in level), [])
 
 
 def _heat(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
     rows, columns = axes
-    values = [
-        [_best(_at(points, ((rows, row), (columns, column))), study) for column in columns.levels]
-        for row in rows.levels
-    ]
+    grouped = _Grouped(points, axes)
+    values = [[_best(grouped.at(row, column), study) for column in columns.levels] for row in rows.levels]
     metric = study.spec.objective[0].metric
     rest = ", best over all else" if len(study.axes) > len(axes) else ""
     return heat_map(
@@ -160,9 +164,10 @@ def _heat(study: Study, points: list[_Point], axes: Sequence[Axis]) -> Figure:
 def _gain(study: Study, points: list[_Point], axes: Sequence[Axis]) -> dict[str, Figure]:
     """Return one setting of the first axis over the other at every setting of the last two, if it is known anywhere."""
     first, rows, columns = axes[0], axes[-2], axes[-1]
+    grouped = _Grouped(points, (first, rows, columns))
 
     def ratio(row: Sequence[object], column: Sequence[object]) -> float | None:
-        places = [_at(points, ((first, level), (rows, row), (columns, column))) for level in first.levels]
+        places = [grouped.at(level, row, column) for level in first.levels]
         one, other = (_best(found, study) for found in places)
         return other / one if one and other else None
 
@@ -186,8 +191,9 @@ def _scaling(study: Study, points: list[_Point], axis: Axis) -> dict[str, Figure
     by = others[0] if others else None
     metric = study.spec.objective[0].metric
     curves = []
+    grouped = _Grouped(points, (by,)) if by else None
     for name, level in zip(_names(by), by.levels, strict=True) if by else [(metric, ())]:
-        mine = _at(points, ((by, level),)) if by else points
+        mine = grouped.at(level) if grouped else points
         if curve := _curve(name, mine, axis, metric=metric):
             curves.append(curve)
     if not curves:
@@ -198,7 +204,8 @@ def _scaling(study: Study, points: list[_Point], axis: Axis) -> dict[str, Figure
 
 def _curve(name: str, points: list[_Point], axis: Axis, *, metric: str) -> Curve | None:
     """Return the best point at each setting of *axis*, of those above zero; None where there are not two."""
-    best = [_first(found) for x in axis.levels if (found := _at(points, ((axis, x),)))]
+    grouped = _Grouped(points, (axis,))
+    best = [_first(found) for x in axis.levels if (found := grouped.at(x))]
     placed = [(float(str(p.outcome.inputs[axis.keys[0]])), float(p.outcome.metrics[metric] or 0.0), p) for p in best]
     known = [(x, y, point) for x, y, point in placed if x > 0 and y > 0]
     if len(known) < 2:

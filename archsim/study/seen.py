@@ -14,7 +14,7 @@ from typing import NamedTuple
 from archsim.study.axes import Value
 from archsim.study.bars import bar_of, is_extrapolated
 from archsim.study.cases import Outcome
-from archsim.study.fronts import dominates, keeps, scores
+from archsim.study.fronts import front_of, keeps, scores
 from archsim.study.store import Store
 from archsim.study.study import Study
 
@@ -62,7 +62,7 @@ def seen_of(study: Study, store: Store) -> Seen:
     """Return what *store* holds of *study*."""
     found = Seen()
     known: dict[str, Value | None] = {}
-    front: list[SeenPoint] = []
+    front = front_of(len(study.spec.objective))
     for outcome in store.rows():
         found.counts[outcome.status] += 1
         if outcome.status != "done":
@@ -73,10 +73,9 @@ def seen_of(study: Study, store: Store) -> Seen:
             found.counts["without"] += 1
             continue
         found.points.append(point)
-        if point.kept and not any(dominates(held.score, point.score) or held.score == point.score for held in front):
-            front = [held for held in front if not dominates(point.score, held.score)]
-            front.append(point)
-    found.front = {point.point for point in front}
+        if point.kept:
+            front.add(point.score, point.point)
+    found.front = front.points
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from archsim.serving.costs import FINE_BITS
 from archsim.serving.record import PhaseUse, Window
 from archsim.serving.speculation import PERIOD, Pattern
 from archsim.step.record import StepRecord
-from archsim.summary.books import ledger_of, phase_results, seconds
+from archsim.summary.books import ledger_of, phase_results
 from archsim.summary.energy import energy_of
 from archsim.summary.facts import (
     Design,
@@ -47,7 +48,8 @@ from archsim.summary.facts import (
     system_facts,
 )
 from archsim.summary.kv_tier import tier_uses, with_tier
-from archsim.summary.parts import Part, Whole, part_of, wholes_of
+from archsim.summary.parts import Books, Part, Whole, wholes_of
+from archsim.summary.phases import seconds
 from archsim.summary.requests import latency_of, percentile_facts, request_counts, throughput_of, token_counts
 from archsim.summary.scaling import off_seconds, standby_uses, with_scaling
 from archsim.summary.service import with_metrics
@@ -96,13 +98,14 @@ def result_of_replay(design: Design, served: Served) -> Result:
         off_s=off_seconds(served),
         percentiles=percentile_facts(record),
     )
+    books = Books(served.steps)
     parts = [
-        part_of(served.steps, run.windows, run.total, replica=replica)
+        books.part(run.windows, run.total, replica=replica)
         for run, replica in zip(served.replicas or (record,), design.replicas or (None,), strict=True)
     ]
     fleet = parts[0]
     if served.replicas:
-        fleet = part_of(served.steps, record.windows, record.total, replica=next(iter(design.replicas), None))
+        fleet = books.part(record.windows, record.total, replica=next(iter(design.replicas), None))
     result = with_tier(_result(design, served.steps, _Ledgers(parts, fleet), measured), design, served)
     return with_metrics(with_scaling(result, served), design.spec, record)
 
@@ -149,24 +152,28 @@ def result_of_step(
         simulated_s=seconds(max(run.end_fine for run in runs)),
     )
     replicas = design.replicas or (None,)
-    parts = [part_of(steps, (run,), run, replica=replica) for run, replica in zip(runs, replicas, strict=True)]
+    books = Books(steps)
+    parts = [books.part((run,), run, replica=replica) for run, replica in zip(runs, replicas, strict=True)]
     return _result(design, steps, _Ledgers(parts, parts[0]), measured, tables=tables)
 
 
 def _iterations_alone(known: dict[int, StepRecord], shares: Sequence[int], *, count: int, yielded: int) -> list[Window]:
-    """Return what each replica does: *count* iterations of its share, or nothing for the time of the longest."""
+    """Return what each replica does: *count* iterations of its share, or nothing for the time of the longest.
+
+    Replicas of one share have one window.
+    """
     places = {share: place for place, share in enumerate(known)}
     longest = count * max(step.time_ps for step in known.values()) << FINE_BITS
-    runs = []
-    for share in shares:
+    runs = {}
+    for share in dict.fromkeys(shares):
         end_fine = count * known[share].time_ps << FINE_BITS if share else longest
         run = Window(0, end_fine, output_tokens=share * yielded)
         if share:
             run.phases["decode"] = PhaseUse(count, run.end_fine, {places[share]: count << FINE_BITS})
         else:
             run.idle_fine = longest
-        runs.append(run)
-    return runs
+        runs[share] = run
+    return [runs[share] for share in shares]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +239,7 @@ def _tables(
     requests: RequestColumns | None,
 ) -> Tables:
     return Tables(
-        ledger=ledger_columns(steps, ledgers.parts, wholes, ledgers.fleet, design.system),
+        make_ledger=cache(partial(ledger_columns, steps, ledgers.parts, wholes, ledgers.fleet, design.system)),
         resolved_toml=design.resolved_toml,
         requests=requests,
         view=VIEW,
@@ -263,7 +270,7 @@ def _saturation(design: Design, served: Served) -> Saturation | None:
         return None
     decode = None
     if search.steady is not None:
-        parts = [part_of(served.steps, (search.steady,), search.steady)]
+        parts = [Books(served.steps).part((search.steady,), search.steady)]
         wholes = wholes_of(parts)
         decode = phase_results(parts, wholes, _main_scope(design, parts, wholes)).get("decode")
     rate = search.output_tokens_per_s

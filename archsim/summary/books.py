@@ -7,56 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from archsim.metrics.accounts import ACCOUNTS
-from archsim.metrics.mixing import Amounts, BookColumns, as_recomputed, balanced_shares, mixed, useful_share, with_idle
+from archsim.metrics.mixing import Amounts, balanced_shares, useful_share, with_idle
 from archsim.result import PhaseName, PhaseResult, ScopeLedger
-from archsim.serving.costs import FINE_BITS
-from archsim.serving.record import PhaseUse
+from archsim.step.record import Scope
 from archsim.summary.parts import Part, Whole, summed_over
-from archsim.units import PS_PER_S
+from archsim.summary.phases import Did, seconds
 
 __all__ = [
-    "PHASE_OF",
-    "iterations",
     "ledger_of",
-    "phase_amounts",
     "phase_results",
-    "seconds",
 ]
-
-PHASE_OF: dict[str, PhaseName] = {
-    "decode": "decode",
-    "prefill": "prefill",
-    "prefill_recompute": "prefill",
-    "mixed": "mixed",
-    "moving": "moving",
-}
-"""What an iteration was -> the phase it is reported under."""
-
-
-def seconds(time_fine: int) -> float:
-    """Return time on the replay's clock in seconds."""
-    return time_fine / (PS_PER_S << FINE_BITS)
-
-
-def iterations(use: PhaseUse) -> dict[int, float]:
-    """Return how often each knot occurred, in iterations."""
-    return {knot: weight / (1 << FINE_BITS) for knot, weight in use.weights.items()}
-
-
-def phase_amounts(columns: BookColumns, phases: Mapping[str, PhaseUse]) -> dict[PhaseName, tuple[Amounts, int]]:
-    """Return what each reported phase booked, with its time on the replay's clock."""
-    booked: dict[PhaseName, tuple[Amounts, int]] = {}
-    for phase, use in phases.items():
-        amounts = mixed(columns, iterations(use))
-        if phase == "prefill_recompute":
-            amounts = as_recomputed(amounts)
-        name = PHASE_OF[phase]
-        before, time_fine = booked.get(name, (0.0 * amounts, 0))
-        booked[name] = (before + amounts, time_fine + use.time_fine)
-    return booked
 
 
 def phase_results(parts: Sequence[Part], wholes: Sequence[Whole], memory: str) -> dict[PhaseName, PhaseResult]:
@@ -64,21 +27,12 @@ def phase_results(parts: Sequence[Part], wholes: Sequence[Whole], memory: str) -
 
     Replicas each spend their own time in a phase; it is reported as their mean.
     """
-    booked: dict[PhaseName, list[_Booked]] = {}
-    for part in parts:
-        for phase, (amounts, time_fine) in phase_amounts(part.columns, part.total.phases).items():
-            booked.setdefault(phase, []).append(_Booked(part, amounts, seconds(time_fine)))
-    for part in parts:
-        if part.total.idle_fine:
-            idle_s = seconds(part.total.idle_fine)
-            idle = with_idle(part.columns, 0.0 * part.columns.amounts[0], idle_s)
-            booked.setdefault("none", []).append(_Booked(part, idle, idle_s))
     results: dict[PhaseName, PhaseResult] = {}
-    for phase, entries in booked.items():
+    for phase, entries in _by_phase(parts).items():
         shares, ledgers = _shares(entries, wholes)
         useful = phase != "none"
         results[phase] = PhaseResult(
-            time_s=math.fsum(entry.time_s for entry in entries) / len(parts),
+            time_s=math.fsum(one.time_s for _, one in entries) / len(parts),
             mbu=useful_share(shares[memory]) if useful else 0.0,
             mfu=_mfu(shares) if useful else 0.0,
             ledger=ledgers,
@@ -88,49 +42,91 @@ def phase_results(parts: Sequence[Part], wholes: Sequence[Whole], memory: str) -
 
 def ledger_of(parts: Sequence[Part], wholes: Sequence[Whole]) -> dict[str, ScopeLedger]:
     """Return the ledger of the run, idle time included. Raises `SimulationError` where it does not balance."""
-    entries = []
+    known: dict[int, _Booked] = {}
     for part in parts:
-        amounts = 0.0 * part.columns.amounts[0]
-        for booked, _ in phase_amounts(part.columns, part.total.phases).values():
-            amounts = amounts + booked
-        amounts = with_idle(part.columns, amounts, seconds(part.total.idle_fine))
-        entries.append(_Booked(part, amounts, seconds(part.total.end_fine - part.total.start_fine)))
-    return _shares(entries, wholes)[1]
+        if id(part.did) not in known:
+            known[id(part.did)] = _all_of(part.did)
+    return _shares([(part, known[id(part.did)]) for part in parts], wholes)[1]
 
 
 class _Booked(NamedTuple):
-    """What one replica booked in some of its time."""
+    """What a replica booked in some of its time."""
 
-    part: Part
     amounts: Amounts
     time_s: float
+    shares: list[dict[str, float]]
+    """Account -> share of peak x time, by row."""
+
+    @classmethod
+    def of(cls, did: Did, amounts: Amounts, time_s: float) -> _Booked:
+        """Return *amounts* that were booked in *time_s*. Raises `SimulationError` where they do not balance."""
+        return cls(amounts, time_s, balanced_shares(did.columns, amounts, time_s))
+
+
+_Entry = tuple[Part, _Booked]
+
+
+def _by_phase(parts: Sequence[Part]) -> dict[PhaseName, list[_Entry]]:
+    """Return what each part booked in each phase; parts that did the same share it."""
+    booked: dict[PhaseName, list[_Entry]] = {}
+    for find in (_phases, _idle):
+        known: dict[int, dict[PhaseName, _Booked]] = {}
+        for part in parts:
+            if id(part.did) not in known:
+                known[id(part.did)] = find(part.did)
+            for phase, one in known[id(part.did)].items():
+                booked.setdefault(phase, []).append((part, one))
+    return booked
+
+
+def _phases(did: Did) -> dict[PhaseName, _Booked]:
+    return {phase: _Booked.of(did, amounts, seconds(time_fine)) for phase, (amounts, time_fine) in did.phases.items()}
+
+
+def _idle(did: Did) -> dict[PhaseName, _Booked]:
+    if not did.total.idle_fine:
+        return {}
+    idle_s = seconds(did.total.idle_fine)
+    return {"none": _Booked.of(did, with_idle(did.columns, 0.0 * did.columns.amounts[0], idle_s), idle_s)}
+
+
+def _all_of(did: Did) -> _Booked:
+    amounts = 0.0 * did.columns.amounts[0]
+    for booked, _ in did.phases.values():
+        amounts = amounts + booked
+    amounts = with_idle(did.columns, amounts, seconds(did.total.idle_fine))
+    return _Booked.of(did, amounts, seconds(did.total.end_fine - did.total.start_fine))
 
 
 def _shares(
-    entries: Sequence[_Booked], wholes: Sequence[Whole]
+    entries: Sequence[_Entry], wholes: Sequence[Whole]
 ) -> tuple[dict[str, dict[str, float]], dict[str, ScopeLedger]]:
-    """Return scope -> account -> share of peak x time, and the same as ledgers; wholes first."""
+    """Return scope -> account -> share of peak x time, and the same as ledgers; wholes first.
+
+    Scopes of one book and peak have one ledger: there may be a hundred thousand of them.
+    """
     shares = {whole.scope.name: _whole_shares(entries, whole) for whole in wholes}
-    scopes = [whole.scope for whole in wholes]
-    for part, amounts, time_s in entries:
-        shares |= balanced_shares(part.columns, amounts, time_s)
-        scopes += part.scopes
-    ledgers = {
-        scope.name: ScopeLedger(
-            peak_per_s=scope.peak_per_s,
-            unit="B/s" if scope.unit == "bytes" else "FLOP/s",
-            accounts=shares[scope.name],
-        )
-        for scope in scopes
-    }
+    ledgers = {whole.scope.name: _ledger(whole.scope, shares[whole.scope.name]) for whole in wholes}
+    known: dict[tuple[int, float], ScopeLedger] = {}
+    for part, booked in entries:
+        for scope, row in zip(part.scopes, part.rows, strict=True):
+            accounts = shares[scope.name] = booked.shares[row]
+            key = id(accounts), scope.peak_per_s
+            if key not in known:
+                known[key] = _ledger(scope, accounts)
+            ledgers[scope.name] = known[key]
     return shares, ledgers
 
 
-def _whole_shares(entries: Sequence[_Booked], whole: Whole) -> dict[str, float]:
-    sums = [summed_over(whole, amounts).tolist() for _, amounts, _ in entries]
-    booked = math.fsum(
-        float(part.columns.peaks_per_s[row]) * time_s for part, _, time_s in entries for row in whole.rows
-    )
+def _ledger(scope: Scope, accounts: dict[str, float]) -> ScopeLedger:
+    unit: Literal["B/s", "FLOP/s"] = "B/s" if scope.unit == "bytes" else "FLOP/s"
+    return ScopeLedger(peak_per_s=scope.peak_per_s, unit=unit, accounts=accounts)
+
+
+def _whole_shares(entries: Sequence[_Entry], whole: Whole) -> dict[str, float]:
+    known = {id(booked): summed_over(whole, booked.amounts).tolist() for _, booked in entries}
+    sums = [known[id(booked)] for _, booked in entries]
+    booked = math.fsum(float(part.columns.peaks_per_s[row]) * one.time_s for part, one in entries for row in whole.rows)
     amounts = {account: math.fsum(column) for account, *column in zip(ACCOUNTS, *sums, strict=True)}
     return {account: amount / booked for account, amount in amounts.items() if amount}
 

@@ -23,10 +23,10 @@ from archsim.result import Cost, RequestColumns, Result
 from archsim.serving.cascade import ACCEPTED, ESCALATED, SKIPPED
 from archsim.serving.pools import PoolRecords, Trial
 from archsim.step.record import StepRecord
-from archsim.summary.books import PHASE_OF, seconds
 from archsim.summary.energy import energy_of
 from archsim.summary.facts import Design
-from archsim.summary.parts import part_of
+from archsim.summary.parts import Books
+from archsim.summary.phases import PHASE_OF, seconds
 
 __all__ = ["Worked", "cascade_facts", "paid_by_class"]
 
@@ -143,7 +143,7 @@ def _energy_by_phase(one: Worked, trial: Trial) -> dict[str, float]:
         return {str(name): power.joules for name, power in phases.items() if name != "none"}
     if not trial.total.phases:
         return {}
-    part = part_of(one.steps, (), trial.total)
+    part = Books(one.steps).part((), trial.total)
     spent = energy_of(
         one.design.spec, [part], one.steps, costs=one.design.energy_costs, simulated_s=0.0, output_tokens=0
     )

@@ -19,8 +19,8 @@ from archsim.metrics.mixing import Amounts
 from archsim.network.layouts import LAYOUTS
 from archsim.result import Energy, PhaseName, PhasePower
 from archsim.step.record import StepRecord
-from archsim.summary.books import PHASE_OF, iterations, phase_amounts, seconds
 from archsim.summary.parts import Part
+from archsim.summary.phases import PHASE_OF, iterations, seconds
 
 __all__ = ["energy_of"]
 
@@ -125,7 +125,7 @@ class _Activity:
         )
 
     def _spans(self, part: Part) -> Iterator[tuple[PhaseName, Amounts | None, float]]:
-        for phase, (amounts, time_fine) in phase_amounts(part.columns, part.total.phases).items():
+        for phase, (amounts, time_fine) in part.did.phases.items():
             yield phase, amounts, seconds(time_fine)
         if part.total.idle_fine:
             yield "none", None, max(seconds(part.total.idle_fine) - self._off_s[id(part)], 0.0)
@@ -135,15 +135,17 @@ class _Activity:
         return sum(folds.values())
 
     def _moved(self, part: Part, amounts: Amounts, costs: Costs) -> Iterator[Use]:
-        for row, (scope, moved) in enumerate(zip(part.scopes, amounts[:, _MOVED].tolist(), strict=True)):
-            amount = math.fsum(moved)
+        rows = {scope.name: row for scope, row in zip(part.scopes, part.rows, strict=True)}
+        sums = [math.fsum(moved) for moved in amounts[:, _MOVED].tolist()]
+        for scope, row in zip(part.scopes, part.rows, strict=True):
+            amount = sums[row]
             if scope.kind == "link":
                 name = "outer_link" if scope.name in self._outer else "link"
                 yield Use(name, _BITS * amount, costs[name])
                 continue
             where = scope.name.partition(".")[2]
             if where.endswith(_ARRAY):
-                yield self._near_reads(part, amounts, row, costs)
+                yield self._near_reads(amounts, where, costs, of=(rows[scope.name], rows[_interface(scope.name)]))
             elif scope.kind == "memory":
                 memory = where.removesuffix(_PHY)
                 for level in (f"chip.{memory}.device", f"chip.{memory}.path"):
@@ -152,11 +154,11 @@ class _Activity:
                 amount *= _BITS if scope.unit == "bytes" else 1
                 yield Use(f"chip.{where}", amount, costs.get(f"chip.{where}"))
 
-    def _near_reads(self, part: Part, amounts: Amounts, row: int, costs: Costs) -> Use:
+    def _near_reads(self, amounts: Amounts, where: str, costs: Costs, *, of: tuple[int, int]) -> Use:
         """Return what near-memory units read: bytes that arrays delivered and the interface did not pass on."""
-        fold, memory = part.scopes[row].name.removesuffix(_ARRAY).split(".")
-        names = [scope.name for scope in part.scopes]
-        beyond = amounts[row, _MOVED] - amounts[names.index(f"{fold}.{memory}{_PHY}"), _MOVED]
+        memory = where.removesuffix(_ARRAY)
+        array, interface = of
+        beyond = amounts[array, _MOVED] - amounts[interface, _MOVED]
         unit = next(name for name, unit in self._spec.chip.near_memory.items() if unit.memory == memory)
         return Use(f"chip.{unit}.array", _BITS * math.fsum(beyond.clip(min=0.0).tolist()), costs[f"chip.{unit}.array"])
 
@@ -165,6 +167,11 @@ class _Activity:
             for knot, count in sorted(iterations(use).items()):
                 for dtype, flops in self._steps[knot].matrix_flops:
                     yield PHASE_OF[phase], dtype, count * flops
+
+
+def _interface(array: str) -> str:
+    """Return the scope of the interface of the memory whose arrays are the scope *array*."""
+    return array.removesuffix(_ARRAY) + _PHY
 
 
 def _outer_links(spec: SystemSpec) -> frozenset[str]:

@@ -17,8 +17,8 @@ from archsim.metrics.techniques import KvTierFacts, ServingFacts
 from archsim.result import Result, ScopeLedger
 from archsim.serving.record import Record
 from archsim.serving.tier import TierUse
-from archsim.summary.books import seconds
 from archsim.summary.facts import Design, Served
+from archsim.summary.phases import seconds
 from archsim.summary.tiers import tier_facts
 
 __all__ = ["tier_uses", "with_tier"]

@@ -1,5 +1,6 @@
 """What ledgers are made of: the books of one replica's iterations, and scopes that stand for all chips.
 
+Replicas are alike, so all read one set of books: a part is the names that one of them has for it, and what it did.
 A run on one replica whose chips fold has one scope a memory, cache and engine. Where stages, ranks or replicas have
 scopes of their own, the chips' memory as a whole is one more scope: the sum of theirs. The headline is read off it.
 """
@@ -17,8 +18,9 @@ from archsim.metrics.mixing import Amounts, BookColumns
 from archsim.serving.record import Window
 from archsim.step.assemble import fold_name
 from archsim.step.record import Scope, StepRecord
+from archsim.summary.phases import Did
 
-__all__ = ["Part", "Whole", "part_of", "summed_over", "wholes_of"]
+__all__ = ["Books", "Part", "Whole", "summed_over", "wholes_of"]
 
 _CHIPS = re.compile(r"chip(\d+)(?:-(\d+))?\.(.+)")
 
@@ -30,9 +32,20 @@ class Part:
     scopes: tuple[Scope, ...]
     sources: tuple[str, ...]
     """Names of the scopes in the records of iterations, which are the first replica's."""
-    columns: BookColumns
+    rows: tuple[int, ...]
+    """Rows of the scopes in `columns`."""
+    did: Did
     windows: tuple[Window, ...]
-    total: Window
+
+    @property
+    def columns(self) -> BookColumns:
+        """The books of the records, which all replicas share."""
+        return self.did.columns
+
+    @property
+    def total(self) -> Window:
+        """All windows as one."""
+        return self.did.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +54,54 @@ class Whole:
 
     scope: Scope
     rows: tuple[int, ...]
-    """Its scopes' places in any part."""
+    """Its scopes' rows in the columns of any part."""
 
 
-def part_of(
-    records: Sequence[StepRecord], windows: Sequence[Window], total: Window, *, replica: Replica | None = None
-) -> Part:
-    """Return the part that *replica* is, the only one where there is None."""
-    scopes = [(scope, _name(scope, replica)) for scope in records[0].scopes]
-    mine = [(scope, name) for scope, name in scopes if name]
-    peaks = {scope.name: scope.peak_per_s for scope, _ in mine}
-    columns = BookColumns.of([record.books for record in records], peaks)
-    return Part(
-        scopes=tuple(scope if name == scope.name else replace(scope, name=name) for scope, name in mine),
-        sources=tuple(peaks),
-        columns=replace(columns, scopes=tuple(name for _, name in mine)),
-        windows=tuple(windows),
-        total=total,
-    )
+class Books:
+    """The books of all simulated iterations, to be shared out to replicas."""
+
+    def __init__(self, records: Sequence[StepRecord]) -> None:
+        scopes = records[0].scopes
+        self._scopes = scopes
+        self._columns = BookColumns.of(
+            [record.books for record in records], {scope.name: scope.peak_per_s for scope in scopes}
+        )
+        self._links = {scope.name: place for place, scope in enumerate(scopes) if scope.kind == "link"}
+        self._did: dict[int, Did] = {}
+        self._on_chips = [place for place, scope in enumerate(scopes) if scope.kind != "link"]
+
+    def part(self, windows: Sequence[Window], total: Window, *, replica: Replica | None = None) -> Part:
+        """Return the part that *replica* is, the only one where there is None: *total* are its *windows* as one."""
+        mine = [self._scopes[place] for place in self._places(replica)]
+        named = [(scope, _name(scope, replica)) for scope in mine]
+        return Part(
+            scopes=tuple(scope if name == scope.name else replace(scope, name=name) for scope, name in named),
+            sources=tuple(scope.name for scope in mine),
+            rows=tuple(self._columns.rows[scope.name] for scope in mine),
+            did=self._did.setdefault(id(total), Did(self._columns, total)),
+            windows=tuple(windows),
+        )
+
+    def _places(self, replica: Replica | None) -> Sequence[int]:
+        """Return the places of the scopes that *replica* has: its chips', and its own links'."""
+        if replica is None:
+            return range(len(self._scopes))
+        links = (self._links[source] for source, name in replica.links.items() if name and source in self._links)
+        return sorted([*self._on_chips, *links])
 
 
 def wholes_of(parts: Sequence[Part]) -> tuple[Whole, ...]:
     """Return a whole for each part of a chip that has several scopes, in the order of the scopes."""
-    rows: dict[str, list[int]] = {}
-    for row, scope in enumerate(parts[0].scopes):
+    found: dict[str, list[int]] = {}
+    for place, scope in enumerate(parts[0].scopes):
         if scope.kind != "link":
-            rows.setdefault(scope.name.partition(".")[2], []).append(row)
+            found.setdefault(scope.name.partition(".")[2], []).append(place)
     return tuple(
-        Whole(_whole_scope(name, [part.scopes[row] for part in parts for row in places]), tuple(places))
-        for name, places in rows.items()
+        Whole(
+            _whole_scope(name, [part.scopes[place] for part in parts for place in places]),
+            tuple(parts[0].rows[place] for place in places),
+        )
+        for name, places in found.items()
         if len(places) * len(parts) > 1
     )
 
@@ -90,11 +122,11 @@ def _whole_scope(name: str, scopes: Sequence[Scope]) -> Scope:
 
 
 def _name(scope: Scope, replica: Replica | None) -> str:
-    """Return the name of *replica*'s counterpart of *scope*; empty for a link that is another's."""
+    """Return the name of *replica*'s counterpart of *scope*."""
     if replica is None:
         return scope.name
     if scope.kind == "link":
-        return replica.links.get(scope.name, "")
+        return replica.links[scope.name]
     match = _CHIPS.fullmatch(scope.name)
     if match is None:
         raise AssertionError(f"{scope.name} is no scope on chips")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 
@@ -22,9 +23,14 @@ def tables_of_pools(
     pools: Mapping[str, tuple[Tables | None, int]], requests: RequestColumns, resolved_toml: str
 ) -> Tables | None:
     """Return the tables of all *pools*, each with the number of its copies, which its rows already sum."""
-    ledgers = [(name, tables.ledger, copies) for name, (tables, copies) in pools.items() if tables is not None]
-    if len(ledgers) < len(pools):
+    found = [(name, tables, copies) for name, (tables, copies) in pools.items() if tables is not None]
+    if len(found) < len(pools):
         return None
+    return Tables(make_ledger=cache(partial(_joined, found)), resolved_toml=resolved_toml, requests=requests)
+
+
+def _joined(pools: Sequence[tuple[str, Tables, int]]) -> LedgerColumns:
+    ledgers = [(name, tables.ledger, copies) for name, tables, copies in pools]
     first = 0
     scope = []
     for _, ledger, _ in ledgers:
@@ -34,15 +40,11 @@ def tables_of_pools(
         name: np.concatenate([getattr(ledger, name) for _, ledger, _ in ledgers])
         for name in ("start_ps", "end_ps", "phase", "account", "amount")
     }
-    return Tables(
-        ledger=LedgerColumns(
-            **joined,
-            scope=np.concatenate(scope),
-            phases=ledgers[0][1].phases,
-            scopes=tuple(scope_in(name, own) for name, ledger, _ in ledgers for own in ledger.scopes),
-            peaks_per_s=tuple(copies * peak for _, ledger, copies in ledgers for peak in ledger.peaks_per_s),
-            units=tuple(unit for _, ledger, _ in ledgers for unit in ledger.units),
-        ),
-        resolved_toml=resolved_toml,
-        requests=requests,
+    return LedgerColumns(
+        **joined,
+        scope=np.concatenate(scope),
+        phases=ledgers[0][1].phases,
+        scopes=tuple(scope_in(name, own) for name, ledger, _ in ledgers for own in ledger.scopes),
+        peaks_per_s=tuple(copies * peak for _, ledger, copies in ledgers for peak in ledger.peaks_per_s),
+        units=tuple(unit for _, ledger, _ in ledgers for unit in ledger.units),
     )

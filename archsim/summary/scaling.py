@@ -7,8 +7,8 @@ from archsim.metrics.energy import Use
 from archsim.metrics.techniques import ScalingFacts, ServingFacts
 from archsim.result import Result
 from archsim.serving.record import Record
-from archsim.summary.books import seconds
 from archsim.summary.facts import Design, Served
+from archsim.summary.phases import seconds
 from archsim.units import seconds_of
 
 __all__ = ["off_seconds", "standby_uses", "with_scaling"]

@@ -17,7 +17,7 @@ from archsim.result import Result
 from archsim.serving.observe import Gaps, Observer
 from archsim.serving.queue import class_of
 from archsim.serving.record import Record
-from archsim.summary.books import seconds
+from archsim.summary.phases import seconds
 from archsim.units import seconds_of
 
 __all__ = ["with_metrics"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from archsim.hardware.system import System
 from archsim.metrics.accounts import ACCOUNTS
@@ -14,13 +15,15 @@ from archsim.serving.costs import ps_from_fine
 from archsim.serving.record import Window
 from archsim.step.channels import channel_amounts
 from archsim.step.record import Scope, StepRecord
-from archsim.summary.books import phase_amounts, seconds
 from archsim.summary.parts import Part, Whole, summed_over
+from archsim.summary.phases import phase_amounts, seconds
 
 __all__ = ["MOST_ROWS_OF_TIME", "ledger_columns"]
 
 MOST_ROWS_OF_TIME = 128
 """Stretches of time in the ledger table; the replay's windows are merged to no more."""
+
+Ints = npt.NDArray[np.int64]
 
 _IDLE = ACCOUNTS.index("idle")
 _PHASES = ("decode", "prefill", "mixed", "none", "moving")
@@ -30,37 +33,40 @@ class _Rows:
     """Rows of the ledger table under construction."""
 
     def __init__(self) -> None:
-        self.scopes: dict[str, tuple[float, str]] = {}
-        self._columns: list[tuple[int, int, int, int, int, float]] = []
+        self._scopes: dict[str, tuple[int, float, str]] = {}
+        self._spans: list[tuple[int, int, int, int]] = []
+        """Start, end, phase and number of rows of what was added."""
+        self._columns: list[tuple[Ints, Ints, Amounts]] = []
+        """Scope, account and amount of its rows."""
 
-    def add(
-        self, window: tuple[int, int], phase: str, scopes: Sequence[tuple[str, float, str]], amounts: Amounts
-    ) -> None:
-        """Append the accounts that are not zero; *scopes* are (name, peak per s, unit), aligned with *amounts*."""
-        for name, peak, unit in scopes:
-            self.scopes.setdefault(name, (peak, unit))
-        places = {name: place for place, name in enumerate(self.scopes)}
+    def places(self, scopes: Iterable[tuple[str, float, str]]) -> Ints:
+        """Return the numbers of *scopes*, (name, peak per s, unit), in the table."""
+        return np.array(
+            [self._scopes.setdefault(name, (len(self._scopes), peak, unit))[0] for name, peak, unit in scopes],
+            dtype=np.int64,
+        )
+
+    def add(self, window: tuple[int, int], phase: str, places: Ints, amounts: Amounts) -> None:
+        """Append the accounts that are not zero, of the scopes with numbers *places*, aligned with *amounts*."""
         rows, accounts = np.nonzero(amounts)
-        for row, account in zip(rows.tolist(), accounts.tolist(), strict=True):
-            scope = places[scopes[row][0]]
-            self._columns.append((*window, _PHASES.index(phase), scope, account, float(amounts[row, account])))
+        self._spans.append((*window, _PHASES.index(phase), len(rows)))
+        self._columns.append((places[rows], accounts, amounts[rows, accounts]))
 
     def columns(self) -> LedgerColumns:
         """Return the finished table."""
-        start, end, phase, scope, account, amount = (
-            zip(*self._columns, strict=True) if self._columns else ((), (), (), (), (), ())
-        )
+        start, end, phase, count = np.array(self._spans, dtype=np.int64).reshape(-1, 4).T
+        scope, account, amount = zip(*self._columns, strict=True) if self._columns else ((), (), ())
         return LedgerColumns(
-            start_ps=np.array(start, dtype=np.int64),
-            end_ps=np.array(end, dtype=np.int64),
-            phase=np.array(phase, dtype=np.int64),
-            scope=np.array(scope, dtype=np.int64),
-            account=np.array(account, dtype=np.int64),
-            amount=np.array(amount, dtype=np.float64),
+            start_ps=np.repeat(start, count),
+            end_ps=np.repeat(end, count),
+            phase=np.repeat(phase, count),
+            scope=np.concatenate([np.array((), dtype=np.int64), *scope]),
+            account=np.concatenate([np.array((), dtype=np.int64), *account]),
+            amount=np.concatenate([np.array((), dtype=np.float64), *amount]),
             phases=_PHASES,
-            scopes=tuple(self.scopes),
-            peaks_per_s=tuple(peak for peak, _ in self.scopes.values()),
-            units=tuple(unit for _, unit in self.scopes.values()),
+            scopes=tuple(self._scopes),
+            peaks_per_s=tuple(peak for _, peak, _ in self._scopes.values()),
+            units=tuple(unit for _, _, unit in self._scopes.values()),
         )
 
 
@@ -72,20 +78,24 @@ def ledger_columns(
     *fleet* is the first replica's part with what all replicas did together: the chips as a whole are booked by it.
     """
     rows = _Rows()
-    named = [(whole.scope.name, whole.scope.peak_per_s, _unit(whole.scope)) for whole in wholes]
-    for window in _merged(fleet.windows) if wholes else ():
-        for phase, amounts in _by_phase(fleet.columns, window):
-            rows.add(_span(window), phase, named, np.array([summed_over(whole, amounts) for whole in wholes]))
+    if wholes:
+        places = rows.places((whole.scope.name, whole.scope.peak_per_s, _unit(whole.scope)) for whole in wholes)
+        for window in _merged(fleet.windows):
+            for phase, amounts in _by_phase(fleet.columns, window):
+                rows.add(_span(window), phase, places, np.array([summed_over(whole, amounts) for whole in wholes]))
+    channels: dict[str, BookColumns] = {}
     for part in parts:
-        named = [(scope.name, scope.peak_per_s, _unit(scope)) for scope in part.scopes]
-        whole_run = Window(0, 0)
+        places = rows.places((scope.name, scope.peak_per_s, _unit(scope)) for scope in part.scopes)
+        whole_run, own = Window(0, 0), list(part.rows)
         for window in _merged(part.windows):
             whole_run.add(window)
             for phase, amounts in _by_phase(part.columns, window):
-                rows.add(_span(window), phase, named, amounts)
+                rows.add(_span(window), phase, places, amounts[own])
         for scope, source in zip(part.scopes, part.sources, strict=True):
             if scope.kind == "memory":
-                _add_channels(rows, records, whole_run, system, scope=scope, source=source)
+                if source not in channels:
+                    channels[source] = _channel_columns(records, system, scope=scope, source=source)
+                _add_channels(rows, channels[source], whole_run, scope)
     return rows.columns()
 
 
@@ -111,20 +121,25 @@ def _merged(windows: Sequence[Window]) -> Iterator[Window]:
         yield merged
 
 
-def _add_channels(
-    rows: _Rows, records: Sequence[StepRecord], whole: Window, system: System, *, scope: Scope, source: str
-) -> None:
-    """Add the channels of *scope*, whose books stand under *source* in the records."""
+def _channel_columns(records: Sequence[StepRecord], system: System, *, scope: Scope, source: str) -> BookColumns:
+    """Return the books of the channels of *scope*, whose own stand under *source* in the records."""
     level = system.levels[system.pipes[scope.name.partition(".")[2]].level]
-    peak = scope.peak_per_s / level.channels
-    named = [(f"{scope.name}.ch{channel}", peak, _unit(scope)) for channel in range(level.channels)]
     books: list[Amounts] = []
     for record in records:
         uses = [use for use in record.uses if use.scope == source]
         books.append(channel_amounts(record.books[source], uses, level, chips=scope.chips))
-    columns = BookColumns(tuple(name for name, _, _ in named), np.full(level.channels, peak), np.array(books))
-    for phase, amounts in _by_phase(columns, whole):
-        rows.add((0, ps_from_fine(whole.end_fine)), phase, named, amounts)
+    names = tuple(f"ch{channel}" for channel in range(level.channels))
+    peaks = np.full(level.channels, scope.peak_per_s / level.channels)
+    return BookColumns(names, peaks, np.array(books), {name: row for row, name in enumerate(names)})
+
+
+def _add_channels(rows: _Rows, channels: BookColumns, whole: Window, scope: Scope) -> None:
+    peaks = channels.peaks_per_s.tolist()
+    places = rows.places(
+        (f"{scope.name}.{channel}", peak, _unit(scope)) for channel, peak in zip(channels.scopes, peaks, strict=True)
+    )
+    for phase, amounts in _by_phase(channels, whole):
+        rows.add((0, ps_from_fine(whole.end_fine)), phase, places, amounts)
 
 
 def _unit(scope: Scope) -> str:

@@ -16,7 +16,7 @@ from archsim.errors import ArchsimError
 from archsim.hardware.energy import energy_costs
 from archsim.result import Energy
 from archsim.summary.energy import energy_of
-from archsim.summary.parts import part_of
+from archsim.summary.parts import Books
 from archsim.validation.decode import COLUMNS, identity_of, request_of, shape_of
 from archsim.validation.machines import Machine, machine, precision_of
 from archsim.validation.network import Row, row
@@ -69,7 +69,7 @@ def chip_energy(made: Machine, batch: int, prompt: int, output: int) -> Energy |
     """Return the energy of *batch* equal requests that arrive together on *made*."""
     record = made.served(batch, prompt, output)
     steps = made.costs.records
-    part = part_of(steps, record.windows, record.total)
+    part = Books(steps).part(record.windows, record.total)
     seconds = record.end_ps / 10**12
     return energy_of(
         made.spec,

@@ -161,7 +161,7 @@ def test_a_mixture_of_balanced_books_balances() -> None:
     columns = BookColumns.of(books, {"m": 2.0})
     amounts = mixed(columns, {0: 0.25, 1: 1.5})
     shares = balanced_shares(columns, with_idle(columns, amounts, 1.0), 0.25 * 2 + 1.5 * 4 + 1.0)
-    assert shares["m"] == {
+    assert shares[columns.rows["m"]] == {
         "useful_weights": (0.75 + 7.5) / 15,
         "latency": 0.25 / 15,
         "network": 4.5 / 15,
