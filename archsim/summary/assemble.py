@@ -154,7 +154,9 @@ def result_of_step(
     replicas = design.replicas or (None,)
     books = Books(steps)
     parts = [books.part((run,), run, replica=replica) for run, replica in zip(runs, replicas, strict=True)]
-    return _result(design, steps, _Ledgers(parts, parts[0]), measured, tables=tables)
+    together = _together(runs)
+    fleet = books.part((together,), together, replica=replicas[0]) if len(runs) > 1 else parts[0]
+    return _result(design, steps, _Ledgers(parts, fleet), measured, tables=tables)
 
 
 def _iterations_alone(known: dict[int, StepRecord], shares: Sequence[int], *, count: int, yielded: int) -> list[Window]:
@@ -174,6 +176,16 @@ def _iterations_alone(known: dict[int, StepRecord], shares: Sequence[int], *, co
             run.idle_fine = longest
         runs[share] = run
     return [runs[share] for share in shares]
+
+
+def _together(runs: Sequence[Window]) -> Window:
+    """Return what replicas did side by side, as one."""
+    whole = Window(0, max(run.end_fine for run in runs))
+    for run in runs:
+        whole.idle_fine += run.idle_fine
+        for phase, use in run.phases.items():
+            whole.phases.setdefault(phase, PhaseUse()).add(use)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)

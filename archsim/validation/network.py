@@ -32,7 +32,7 @@ from archsim.network.schedules import (
     ring_all_reduce,
     two_shot_all_reduce,
 )  # fmt: skip
-from archsim.network.timing import schedule_flows
+from archsim.network.timing import messages_of, schedule_flows
 from archsim.network.topology import build_network
 
 __all__ = ["Row", "row", "suite"]
@@ -43,6 +43,8 @@ _LIMIT_BYTES = 512 * 2**20
 _MOST = 10**18
 """Of bytes, bytes/s, seconds or nanoseconds in a reference."""
 _MOST_CHIPS = 1024
+_MOST_MESSAGES = 32_768
+"""Of a row whose links are FIFO: some seconds."""
 
 
 def row(
@@ -186,8 +188,12 @@ def _fifo_result(file: str, content: dict[str, Any], index: int) -> Row:
         raise InputError(Problem(file, place, f"{chips}, {latency_ns} ns, {rate} B/s", problem))
     if topology not in _FIFO_TOPOLOGIES or name not in _FIFO_SCHEDULES:
         return row(identity, collective, expected, None, f"no model of {topology} {collective}")
+    schedule = _FIFO_SCHEDULES[name](chips, size)
+    if (count := messages_of(schedule)) > _MOST_MESSAGES:
+        problem = f"a collective of at most {_MOST_MESSAGES:,} messages, which queue one by one"
+        raise InputError(Problem(file, place, f"{count:,} of {name} among {chips:,} chips", problem))
     network = build_network(_FIFO_TOPOLOGIES[topology], chips, link_bytes_per_s=rate, link_latency_ps=latency_ns * 1000)
-    flows = schedule_flows(range(chips), _FIFO_SCHEDULES[name](chips, size), 0)
+    flows = schedule_flows(range(chips), schedule, 0)
     times = solve_fifo(network, flows, chunk_bytes=None, tick_ps=1000)
     return row(identity, collective, expected, times.makespan_ps / 1000)
 

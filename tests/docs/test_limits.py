@@ -15,6 +15,7 @@ from archsim import files
 from archsim.errors import InputError
 from archsim.files import reading
 from archsim.hardware.library import load_system
+from archsim.validation.network import suite
 from archsim.workload import chakra, trace
 from archsim.workload.model import load_model
 from archsim.workload.trace import load_trace
@@ -87,9 +88,18 @@ def dotted(folder: Path) -> None:
     load_system(str(folder / "s.toml"))
 
 
+def queued(folder: Path) -> None:
+    """Compare two million messages on links that serve them one by one."""
+    result = {"topology": "ring", "npus": 1024, "lat_ns": 500, "collective": "ring_allreduce_1MiB", "makespan_ns": 1}
+    reference = {"link_bandwidth_Bps": 10**9, "results": [result]}
+    (folder / "fifo.json").write_text(json.dumps(reference), encoding="utf-8")
+    suite(folder / "fifo.json")
+
+
 @pytest.mark.parametrize(
     ("read", "said"),
     [
+        (queued, "2,095,104 of ring_allreduce among 1,024 chips.*32,768 messages"),
         (nested, "nesting below 64 levels"),
         (layered, "10,?000"),
         (packed, "8,388,608 bytes once unpacked"),
