@@ -176,10 +176,10 @@ class Curve:
 
 
 CURVES = {
-    "replicas": Curve("chips", replicas, (64, 1024, 16_384, 65_536), "`run`, step on a switch, tp=8"),
-    "torus": Curve("chips", torus, tuple(TORI), "`run`, step on a torus"),
-    "fat tree": Curve("chips", fat_tree, tuple(TREES), "`network`, all-reduce on a fat tree"),
-    "dragonfly": Curve("chips", dragonfly, tuple(DRAGONFLIES), "`network`, all-reduce on a dragonfly"),
+    "replicas": Curve("chips", replicas, (64, 1024, 16_384, 65_536), "`run` on a switch, tp=8"),
+    "torus": Curve("chips", torus, tuple(TORI), "`run` on a torus"),
+    "fat tree": Curve("chips", fat_tree, tuple(TREES), "`network`, fat tree"),
+    "dragonfly": Curve("chips", dragonfly, tuple(DRAGONFLIES), "`network`, dragonfly"),
     "served": Curve("requests", requests, (1000, 10_000, 100_000, 1_000_000), "`run`, trace"),
     "inspected": Curve("requests", inspected, (1000, 10_000, 100_000, 1_000_000), "`trace inspect`"),
     "ten": Curve("points", points, (100, 1000, 10_000, 100_000), "`sweep --limit 10`"),
@@ -270,7 +270,8 @@ def draw(rows: Sequence[Row]) -> bytes:
                 for number, what in enumerate(names):
                     mine = [row for row in rows if row.what == what and row.code == 0]
                     axes.plot(
-                        [row.size for row in mine], [getattr(row, cost) for row in mine], label=what,
+                        [row.size for row in mine], [getattr(row, cost) for row in mine],
+                        label=CURVES[what].title.replace("`", ""),
                         color=LINE_COLOURS[number], marker="osD^"[number], markersize=3.5, linewidth=1.0,
                     )  # fmt: skip
                 axes.set(xscale="log", yscale="log")

@@ -4,7 +4,8 @@ It is asked by the floors above for the time of one collective on one graph (`co
 nothing of models, chips or memories. Inside, time is float64 seconds; what leaves is integer picoseconds, rounded up
 once. Read in this order:
 
-    the graph       layouts (who is wired to whom), topology (rates, links, `Network`), routing (which way)
+    the graph       layouts (who is wired to whom), topology (rates, links, `Network`), wiring (neighbours and
+                    ways of least weight), routing (which way)
     flows           flows (who sends what, after what), columns, sharing and filling (the max-min kernel), jit; fifo,
                     the store-and-forward bracket beside it
     algorithms      schedules (rings, trees, ...), special (in-network, hierarchical), torus
