@@ -121,7 +121,7 @@ def solved_messages(network: Network, members: Sequence[int], schedule: Schedule
     if closed.makespan(network, members, schedule, 0) is not None:
         return 0
     different = {step.messages: step for step in schedule}
-    if len(schedule) == 1 or _step_by_step(network, members, schedule, 0) is not None:
+    if sum(step.repeats for step in schedule) == 1 or _step_by_step(network, members, schedule, 0) is not None:
         shared = [step_times(network, members, step, 0) is None for step in different.values()]
         return sum(len(messages) for messages, shares in zip(different, shared, strict=True) if shares)
     return messages_of(schedule)

@@ -10,6 +10,8 @@ from fractions import Fraction
 import pytest
 
 from archsim.errors import InputError
+from archsim.hardware.library import load_system
+from archsim.hardware.system import System
 from archsim.network import curves, timing
 from archsim.network.collectives import CollectiveFacts, collective_facts, implementation_facts
 from archsim.network.curves import bus_bytes_per_s, measured_libraries, message_curve, sizes_between
@@ -270,6 +272,14 @@ def test_messages_to_solve_are_those_of_different_steps_without_a_closed_form_un
         made = network(graph, chips, shape)
         schedule = schedule_of(made, "all_reduce", tuple(range(chips)), size=SIZE, algorithm=algorithm)
         assert solved_messages(made, tuple(range(chips)), schedule) == expected
+
+
+def test_a_ring_whose_hops_differ_has_to_be_solved_whole() -> None:
+    """Groups of a dragonfly lie apart: 19 + 19 equal steps of 20 messages overlap, and all 760 are solved at once."""
+    made = System(load_system("groq-576")).network
+    schedule = schedule_of(made, "all_reduce", tuple(range(20)), size=4096, algorithm="ring")
+    assert [step.repeats for step in schedule] == [38]
+    assert solved_messages(made, tuple(range(20)), schedule) == 38 * 20
 
 
 def test_the_slow_hop_of_a_ring_over_nodes_sets_its_pace() -> None:
