@@ -82,6 +82,15 @@ def test_requests_without_a_session_are_dealt_to_replicas_in_turn() -> None:
     assert [record.requests.prompt_tokens.tolist() for record in fleet.replicas] == [[50, 52, 54], [51, 53]]
 
 
+def test_progress_counts_the_requests_of_all_sessions() -> None:
+    """One to seven, on two replicas, as the clock rises."""
+    calls: list[tuple[int, int]] = []
+    trace = trace_of([(number * 1000, 50, 5, number % 3, 10**9) for number in range(7)])
+    replay_sessions(trace, COSTS, limits=LIMITS, replicas=2, progress=lambda done, now: calls.append((done, now)))
+    assert [done for done, _ in calls] == [*range(1, 8)]
+    assert [now for _, now in calls] == sorted(now for _, now in calls)
+
+
 def test_requests_are_numbered_as_they_arrive() -> None:
     """From 0 on, whatever their sessions."""
     stream = stream_of(trace_of([(number, 100, 2, number % 3 - 1, -1) for number in range(5)]))
