@@ -9,7 +9,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import replay_toy as toy
 from replay_twin import Twin, twin_replay
+
+COSTS, SLOW = (
+    kind(lambda batch, kv: 10**6 + 10**3 * batch + 7 * kv, lambda tokens, pairs: 10**6 + 10**4 * tokens + pairs,
+         spacing_bits=4)
+    for kind in (toy.ToyCosts, toy.LoopCosts)
+)  # fmt: skip
 
 
 def twin_fleet(

@@ -23,15 +23,10 @@ from archsim.workload.trace import load_trace
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parent))
 import fleet_twin
-import replay_toy as toy
+from fleet_twin import COSTS, SLOW
 from test_replay_twin import _beginning
 
 quiet = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much])
-COSTS, SLOW = (
-    kind(lambda batch, kv: 10**6 + 10**3 * batch + 7 * kv, lambda tokens, pairs: 10**6 + 10**4 * tokens + pairs,
-         spacing_bits=4)
-    for kind in (toy.ToyCosts, toy.LoopCosts)
-)  # fmt: skip
 LIMITS = Limits(4, 100, 60, 4, 200)
 
 
