@@ -6,8 +6,7 @@
 Commands as a user gives them, each a process of its own whose CPU seconds and peak resident memory the system counts.
 Sizes go up to what the issue of a user may be. A refusal (exit code 2) is a row, too, with its message. CPU time hardly
 depends on what else the machine does; it contains about a second of start-up. Rows go to `benchmarks/growth.csv`, the
-table to `docs/growth.md` between its marks, the figure to `docs/images/growth.svg`. All of it takes ten minutes of a
-core.
+table to `docs/growth.md` between its marks, the figure to `docs/images/growth.svg`.
 
 An exponent is the slope of ln(cost - cost at the smallest size) over ln(size), of the sizes where that difference is
 half a second or 20 MB at least: 1 is linear; where there are not two such sizes nothing has grown.
