@@ -18,6 +18,7 @@ from itertools import accumulate, chain, pairwise
 
 from archsim.errors import CapacityError, InputError, Problem
 from archsim.hardware.spec import SystemSpec
+from archsim.mapping.apart import Apart, check_apart
 from archsim.mapping.parallelism import Parallelism, check_parallelism, divides, tensor_parallel_sizes
 from archsim.mapping.shares import Shares, split_evenly
 from archsim.mapping.tiers import Filled, Tiers
@@ -205,7 +206,7 @@ class Demand:
         bits = self.precision.stored_weight_bits
         kinds = Counter(model.kinds[layers.start : layers.stop])
         weights = sum(count * self._layer_bytes(ways, kind) for kind, count in kinds.items())
-        apart = _Apart.of(self, ways, kinds) if tiers.experts else _NONE_APART
+        apart = Apart.of(model, self.precision.experts.stored_bits, ways, kinds=kinds, tiers=tiers)
         outside = _outside(model, first=stage == 0, last=stage == ways.pp - 1)
         cache, token = replace(shares, spread=ways.cp), Amount(model.kv_layer_elements, "kv_heads")
         weights += sum(shares.of(amount, bits=bits)[0] for amount in outside)
@@ -279,36 +280,6 @@ class Demand:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Apart:
-    """Routed experts of a stage's chip that lie apart, and their cache."""
-
-    expert_bytes: int = 0
-    slots: int = 0
-    """Of each layer."""
-    cache_bytes: int = 0
-    least_bytes: int = 0
-    """Of a cache with a slot in each layer."""
-
-    @classmethod
-    def of(cls, demand: Demand, ways: Parallelism, kinds: Counter[LayerKind]) -> _Apart:
-        """Return those of the layers of *kinds*."""
-        model, layers = demand.model, sum(count for kind, count in kinds.items() if kind.experts)
-        if not layers:
-            return _NONE_APART
-        sliced = Shares(max(ways.ep, ways.group_ranks), model.kv_heads, model.vocabulary)
-        whole = Amount(model.experts * sum(expert_weights(model)), "ranks")
-        in_layer = sliced.of(whole, bits=demand.precision.experts.stored_bits)[0]
-        held = -(-model.experts // ways.ep)
-        one = -(-in_layer // held)
-        room = Tiers.of(demand.system.chip).expert_cache_bytes
-        slots = min(held, room // (layers * one))
-        return cls(layers * in_layer, slots, layers * min(in_layer, slots * one), layers * one)
-
-
-_NONE_APART = _Apart()
-
-
 def _by_tier(placement: Placement, blocks: int) -> str:
     """Return what each of several tiers has and which classes lack how much, for a message."""
     tiers = placement.tiers
@@ -343,7 +314,7 @@ def place(
     would do.
     """
     check_parallelism(parallelism, model, system)
-    _check_apart(model, system, parallelism, spare_experts)
+    check_apart(model, system, parallelism, spare_experts)
     placement = Demand(model, precision, system, parallelism, spare_experts).over(parallelism.tp)
     placement.check_batch(1, 1)
     least = max(stage.least_cache_bytes for stage in placement.stages)
@@ -352,20 +323,3 @@ def place(
         found = f"{placement.tiers.expert_cache_bytes:,} bytes"
         raise InputError(Problem(system.name, "placement.expert_cache", found, expected))
     return placement
-
-
-def _check_apart(model: Model, system: SystemSpec, ways: Parallelism, spare_experts: int) -> None:
-    """Raise `InputError` for experts that lie apart where that means nothing or is not modelled."""
-    placed = system.chip.placement
-    if placed is None or not placed.experts:
-        return
-    found = ", ".join(placed.experts)
-    wrong = {
-        f"a model with experts, which {model.name} has not": not model.experts,
-        "no copies of hot experts beside a cache of them": spare_experts > 0,
-        "layout=1d: a 2D layout cuts every expert over all ranks": ways.layout == "2d",
-        "no packed weights ([decompression]) beside experts that lie apart": system.chip.decompression is not None,
-    }
-    if problems := [Problem(system.name, "placement.experts", found, expected) for expected, is_so in wrong.items()
-                    if is_so]:  # fmt: skip
-        raise InputError(*problems)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from archsim.hardware.pipe import Gate, Pipe
 from archsim.hardware.system import System
 from archsim.kernel import ROOT, JobLog, Kernel, Process
 from archsim.mapping.plan import Collective, Task
 from archsim.network.collectives import CollectiveFacts
-from archsim.step.chunks import Chunk, Held
+from archsim.step.chunks import Chunk
 from archsim.step.exchange import Exchanges
 from archsim.step.feeds import Feed, Place, feeds_of
+from archsim.step.rank_parts import RankParts
 from archsim.step.work import Work
 
 __all__ = ["Iteration", "Lap"]
@@ -38,56 +38,6 @@ class Lap:
     def tasks(self, rank: int) -> tuple[Task, ...]:
         """Return the tasks of *rank*."""
         return self.by_rank[rank if len(self.by_rank) > 1 else 0]
-
-
-class _Rank:
-    """The live parts of one chip."""
-
-    def __init__(self, index: int, log: JobLog, system: System, *, feeds: list[Feed], kernel_laps: list[int]) -> None:
-        self.index = index
-        self.kernel_laps = kernel_laps
-        """Lap of each kernel in order."""
-        gates = {pipe.gate: Gate() for pipe in system.pipes.values()}
-        self.pipes = {name: Pipe(log, "memory", rank=index, gate=gates[p.gate]) for name, p in system.pipes.items()}
-        self.matrix = Pipe(log, "compute", rank=index)
-        self.vector = Pipe(log, "compute", rank=index)
-        self.near = {units.name: Pipe(log, "compute", rank=index) for units in system.near.values()}
-        self.feeds = feeds
-        self.kernels_started = 0
-        self.awaited: simpy.Event | None = None
-        """What a kernel waits for whose next chunk has not landed yet."""
-        self.parts = 0
-        """Parts of the collective at hand that it has arrived at."""
-        self.issued = ROOT
-        """The host's job that issued the latest task."""
-        self.last = ROOT
-        """The job whose end lets this rank go on."""
-        self._log = log
-
-    @property
-    def scopes(self) -> dict[str, Pipe]:
-        """Every part of the chip that has a book."""
-        return {**self.pipes, "matrix": self.matrix, "vector": self.vector, **self.near}
-
-    def has_issued(self, place: Place) -> bool:
-        """Return whether all reads of the chunk at *place* are under way."""
-        return all([feed.has_issued(place) for feed in self.feeds])  # noqa: C419 - a list is faster here
-
-    def hold(self, held: Held, now: int, *, lap: int, after: int | None = None) -> int:
-        """Serve one access on every pipe that it holds and return the job that ends last.
-
-        *after* is the job that let it begin, by default the rank's last.
-        """
-        cause = self.last if after is None else after
-        first, duration = held[0]
-        job = self.pipes[first].reserve(now, duration, enabled_by=cause, lap=lap)
-        for name, more in held[1:]:
-            if self.pipes[name].gate is self.pipes[first].gate:
-                self.pipes[name].jobs.append(job)
-            else:
-                beside = self.pipes[name].reserve(now, more, enabled_by=cause, lap=lap)
-                job = self._log.latest(job, beside)
-        return job
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +98,7 @@ class Iteration:
         """(collective, part) -> meeting."""
         self.ranks = [self._rank(index) for index in range(ranks)]
 
-    def _rank(self, index: int) -> _Rank:
+    def _rank(self, index: int) -> RankParts:
         kernels = [
             (task, lap)
             for lap, tasks in enumerate(self._laps)
@@ -156,7 +106,7 @@ class Iteration:
             if task.collective is None
         ]
         feeds = feeds_of([self._works[task].chunks for task, _ in kernels], self._system)
-        return _Rank(index, self.log, self._system, feeds=feeds, kernel_laps=[lap for _, lap in kernels])
+        return RankParts(index, self.log, self._system, feeds=feeds, kernel_laps=[lap for _, lap in kernels])
 
     def run(self) -> None:
         """Simulate to the end."""
@@ -165,7 +115,7 @@ class Iteration:
         for rank in self.ranks:
             self.end = self.log.latest(self.end, rank.last)
 
-    def _drive(self, rank: _Rank) -> Process:
+    def _drive(self, rank: RankParts) -> Process:
         runtime = self._system.runtime
         # A16: the host works before the iteration while the chips stand still.
         yield from self._delay(rank, "host", self._host_ps, lap=0)
@@ -192,7 +142,7 @@ class Iteration:
                 if task in self._works:
                     yield from self._land_buffer(rank, self._works[task], lap=lap)
 
-    def _delay(self, rank: _Rank, kind: str, duration_ps: int, *, lap: int) -> Process:
+    def _delay(self, rank: RankParts, kind: str, duration_ps: int, *, lap: int) -> Process:
         if duration_ps:
             now = self.kernel.now_ps
             rank.last = self.log.add(
@@ -201,7 +151,7 @@ class Iteration:
             if (wait := self._pause(duration_ps)) is not None:
                 yield wait
 
-    def _issue(self, rank: _Rank, *, lap: int) -> Process:
+    def _issue(self, rank: RankParts, *, lap: int) -> Process:
         """Wait for the host, whose queue of issued tasks is never full (CUDA's holds about a thousand)."""
         duration = self._system.host_launch_ps
         if duration:
@@ -215,7 +165,7 @@ class Iteration:
             rank.last = self.log.latest(rank.last, rank.issued)
             yield from self._until(rank.last)
 
-    def _exchange(self, rank: _Rank, collective: Collective, *, number: int, lap: int) -> Process:
+    def _exchange(self, rank: RankParts, collective: Collective, *, number: int, lap: int) -> Process:
         # A17: a collective begins when its last rank has arrived and ends for all at once.
         meeting = self._meetings.setdefault((number, 0), _Meeting(self.kernel.event()))
         meeting.arrived[rank.index] = rank.last
@@ -238,7 +188,7 @@ class Iteration:
         parts = self._exchanges[collective].parts if collective else ()
         return _Ahead(number, parts) if parts else None
 
-    def _hand_over(self, rank: _Rank, ahead: _Ahead, job: int, *, upto: int, lap: int) -> None:
+    def _hand_over(self, rank: RankParts, ahead: _Ahead, job: int, *, upto: int, lap: int) -> None:
         """Let *rank* arrive with *job* at the parts of a collective below *upto* that it has not arrived at.
 
         A part begins when its last rank has arrived and the part before it is done (P8).
@@ -261,7 +211,7 @@ class Iteration:
                 meeting.done.succeed(flow)
             rank.parts += 1
 
-    def _finish(self, rank: _Rank, ahead: _Ahead, *, lap: int) -> Process:
+    def _finish(self, rank: RankParts, ahead: _Ahead, *, lap: int) -> Process:
         """Arrive at what is left of a collective in parts, and wait for the last of them."""
         last = len(ahead.parts)
         self._hand_over(rank, ahead, rank.last, upto=last, lap=lap)
@@ -269,7 +219,7 @@ class Iteration:
         rank.last = yield self._meetings[ahead.number, last - 1].done
         yield from self._until(rank.last)
 
-    def _land_buffer(self, rank: _Rank, buffer: Work, *, lap: int) -> Process:
+    def _land_buffer(self, rank: RankParts, buffer: Work, *, lap: int) -> Process:
         """Write what a collective has delivered into memory, and read it again (P7)."""
         for chunk in buffer.chunks:
             for held in chunk.writes:
@@ -281,7 +231,7 @@ class Iteration:
                 rank.last = self.log.latest(rank.last, self._arrive(job, latency_ps, rank=rank.index, lap=lap))
         yield from self._until(rank.last)
 
-    def _compute(self, rank: _Rank, work: Work, *, lap: int, ahead: _Ahead | None) -> Process:
+    def _compute(self, rank: RankParts, work: Work, *, lap: int, ahead: _Ahead | None) -> Process:
         # A11, A13: chunks are computed when all of their operands are there; the ramp is paid before the first read.
         number = rank.kernels_started
         rank.kernels_started += 1
@@ -325,7 +275,7 @@ class Iteration:
         left = self.log.end[job] - self.kernel.now_ps
         return self._pause(left) if left > 0 else None
 
-    def _calculate(self, rank: _Rank, chunk: Chunk, *, lap: int) -> int:
+    def _calculate(self, rank: RankParts, chunk: Chunk, *, lap: int) -> int:
         # A14: all engines start a chunk together.
         now, last = self.kernel.now_ps, rank.last
         engines = [(rank.matrix, chunk.matrix_ps), (rank.vector, chunk.vector_ps)]
@@ -336,7 +286,7 @@ class Iteration:
                 last = self.log.latest(last, engine.reserve(now, duration, enabled_by=rank.last, lap=lap))
         return last
 
-    def _read(self, rank: _Rank, running: int, *, after: int | None = None) -> None:
+    def _read(self, rank: RankParts, running: int, *, after: int | None = None) -> None:
         """Issue all reads that there is room for; *after* is the job that lets them go on, by default the rank's."""
         now, cause = self.kernel.now_ps, rank.last if after is None else after
         running_lap = rank.kernel_laps[running]
@@ -352,7 +302,7 @@ class Iteration:
                 if feed.lands_on_the_way(place):
                     self.kernel.process(self._land(rank, feed, place))
 
-    def _land(self, rank: _Rank, feed: Feed, place: Place) -> Process:
+    def _land(self, rank: RankParts, feed: Feed, place: Place) -> Process:
         """Write a chunk that has arrived to the level it goes through, and let what waited for it go on."""
         kernel, index = place
         job = feed.arrived.pop(place)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archsim.hardware.importers.draft import Draft
+from archsim.hardware.importers.draft import Draft, Stated, plain_name
 
 __all__ = [
     "Stacks",
-    "Stated",
     "add_cache",
     "add_chip_head",
     "add_head",
@@ -23,8 +21,6 @@ __all__ = [
 
 _ROUND_TRIP_NS = 600
 _GIGA = 10**9
-Stated = tuple[Fraction, str]
-"""A value in SI units and its origin."""
 _NOTHING: Stated = (Fraction(0), "assumption: not in the file; the capacity is taken as usable")
 
 
@@ -54,14 +50,14 @@ def stacks_for(bytes_per_s: Fraction) -> Stacks:
 
 def add_head(draft: Draft, name: str, chips: int, origin: str) -> None:
     """Add the head of a system called *name*, as far as a file name allows it."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", name.casefold()).strip("-.")[:60] or "imported"
+    plain = plain_name(name)
     draft.text("", kind="system", name=plain, title=name[:120] or plain, status="hypothetical")
     draft.count("", "chips", chips, origin)
     draft.text("", runtime="trtllm-2025")
     draft.note("runtime: the file describes no software as archsim does; trtllm-2025 stands in")
 
 
-def add_network(draft: Draft, topology: str, rate: tuple[Fraction, str], latency: tuple[Fraction, str]) -> None:
+def add_network(draft: Draft, topology: str, rate: Stated, latency: Stated) -> None:
     """Add a network of *topology* with (value, origin) of its links' rate and latency."""
     draft.text("network", topology=topology)
     if topology != "none":
@@ -69,7 +65,7 @@ def add_network(draft: Draft, topology: str, rate: tuple[Fraction, str], latency
         draft.quantity("network", "link_latency", latency[0], "s", latency[1])
 
 
-def add_chip_head(draft: Draft, name: str, peak_bytes_per_s: Fraction, staging: tuple[Fraction, str]) -> None:
+def add_chip_head(draft: Draft, name: str, peak_bytes_per_s: Fraction, staging: Stated) -> None:
     """Add name, bytes in flight and staging of the chip."""
     draft.text("chip", name=f"{name or 'imported'} chip"[:120], title=name[:120] or "imported chip", vendor="imported",
                status="hypothetical", main_memory="mem")  # fmt: skip
@@ -104,13 +100,13 @@ def _whole_bytes(memory: Stacks) -> Fraction:
     return Fraction(memory.pin_bits_per_s.__floor__() // 8 * 8)
 
 
-def add_cache(draft: Draft, capacity: tuple[Fraction, str], rate: tuple[Fraction, str]) -> None:
+def add_cache(draft: Draft, capacity: Stated, rate: Stated) -> None:
     """Add the cache with (value, origin) of both figures."""
     draft.quantity("chip.cache.l2", "capacity", capacity[0], "bytes", capacity[1])
     draft.quantity("chip.cache.l2", "bandwidth", rate[0], "bytes/s", rate[1])
 
 
-def add_matrix(draft: Draft, rates: dict[str, tuple[Fraction, str]], *, row_tile: tuple[int, str]) -> None:
+def add_matrix(draft: Draft, rates: dict[str, Stated], *, row_tile: tuple[int, str]) -> None:
     """Add the matrix engine with type -> (FLOP/s, origin)."""
     draft.count("chip.engine.matrix", "row_tile", *row_tile)
     for dtype, (rate, origin) in rates.items():

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from archsim.dram.standards import STANDARDS
 from archsim.errors import InputError, Problem
-from archsim.hardware.importers.draft import Draft
+from archsim.hardware.importers.draft import Draft, Stated, plain_name
 
 __all__ = ["Figures", "add_device"]
-
-Stated = tuple[Fraction, str]
-"""A value in SI units and its origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +25,7 @@ class Figures:
 
 def add_device(draft: Draft, name: str, figures: Figures) -> None:
     """Add the device called *name*. A page that is no multiple of the burst is rounded down, and noted."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", name.casefold()).strip("-.")[:60] or "imported"
-    draft.text("", name=plain, standard=figures.standard)
+    draft.text("", name=plain_name(name), standard=figures.standard)
     if figures.standard not in STANDARDS:
         draft.note(
             f"standard: archsim has no timing table of {figures.standard}, which is modelled in closed form (A33)"

@@ -7,6 +7,7 @@ TOML, each with where its value comes from: a key of the file, or an assumption 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,7 +16,7 @@ from typing import Any
 from archsim.errors import InputError, Problem
 from archsim.units import exact_quantity
 
-__all__ = ["Draft", "Source"]
+__all__ = ["Draft", "Source", "Stated", "plain_name"]
 
 _LARGEST, _SMALLEST = Fraction(10**21), Fraction(1, 10**15)
 _STEPS = {
@@ -27,6 +28,8 @@ _STEPS = {
 }
 """Dimension -> what values of it are whole multiples of."""
 Path = tuple[str, ...]
+Stated = tuple[Fraction, str]
+"""A value in SI units and its origin."""
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Source:
 
     def optional(self, *key: str) -> Fraction | None:
         """Return the positive number at *key*, None where there is no such key."""
-        value = self._at(key)
+        value = self.at(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -72,7 +75,7 @@ class Source:
 
     def word(self, *key: str) -> str:
         """Return the text at *key*, empty where there is none. Raises `InputError` where it is no text."""
-        value = self._at(key)
+        value = self.at(key)
         if value is None:
             return ""
         if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
@@ -82,12 +85,13 @@ class Source:
 
     def table(self, *key: str) -> dict[str, Any]:
         """Return the table at *key*; empty where there is none."""
-        value = self._at(key)
+        value = self.at(key)
         if value is not None and not isinstance(value, dict):
             raise self.problem(key, str(value)[:40], "a table")
         return value or {}
 
-    def _at(self, key: Path) -> Any:
+    def at(self, key: Path) -> Any:
+        """Return what stands at *key*, None where nothing does; to look is not to use."""
         value: Any = self.content
         for part in key:
             if isinstance(value, list):
@@ -157,6 +161,11 @@ class Draft:
         head += [f"#   {text}" for text in self.unmapped()] or ["#   nothing"]
         body = ["\n".join([f"[{table}]"] * bool(table) + lines) for table, lines in self.lines.items()]
         return "\n".join(head) + "\n\n" + "\n\n".join(body) + "\n"
+
+
+def plain_name(name: str) -> str:
+    """Return *name* as far as the name of a hwconfig allows it."""
+    return re.sub(r"[^a-z0-9.-]+", "-", name.casefold()).strip("-.")[:60] or "imported"
 
 
 def _quoted(value: str) -> str:

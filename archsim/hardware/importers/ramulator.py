@@ -12,8 +12,8 @@ from typing import Any
 
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.standards import STANDARDS
-from archsim.hardware.importers.device import Figures, Stated, add_device
-from archsim.hardware.importers.draft import Draft, Source
+from archsim.hardware.importers.device import Figures, add_device
+from archsim.hardware.importers.draft import Draft, Source, Stated
 
 __all__ = ["NAME", "convert", "is_it"]
 
@@ -54,7 +54,7 @@ def convert(source: Source) -> Draft:
 def _dram(source: Source) -> tuple[str, ...]:
     system = next(key for key in _SYSTEM if key in source.content)
     for way in _WAYS:
-        if isinstance(source._at((system, *way)), dict):  # noqa: SLF001  # looks without using
+        if isinstance(source.at((system, *way)), dict):
             return (system, *way)
     raise source.problem((system,), "", "a table DRAM with the standard of the memory")
 
