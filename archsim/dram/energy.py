@@ -26,7 +26,6 @@ __all__ = [
     "EnergyBill",
     "EnergyTable",
     "average_energy_of",
-    "average_fj_per_bit",
     "bill_of",
     "bits_moved",
     "command_femtojoules",
@@ -153,16 +152,6 @@ def energy_table(name: str, *, place: str) -> EnergyTable:
 
 def _by_part(table: EnergyTable) -> dict[str, int | None]:
     return dict(zip(PARTS, (table.activation, table.read, table.write, None, table.io), strict=True))
-
-
-def average_fj_per_bit(name: str, *, place: str) -> int | None:
-    """Return the femtojoules of a bit read by the host while streaming, refresh left out; `None` where unknown."""
-    table = energy_table(name, place=place)
-    if table.average is not None:
-        return table.average
-    if table.activation is None or table.read is None or table.io is None:
-        return None
-    return table.activation + table.read + table.io
 
 
 _PART_OF = {"ACT": "activation", "RD": "read", "RDA": "read", "WR": "write", "WRA": "write", "REFA": "refresh",

@@ -9,7 +9,6 @@ from archsim.dram.device import COMMANDS
 from archsim.dram.energy import (
     ENERGY,
     PARTS,
-    average_fj_per_bit,
     bill_of,
     bits_moved,
     command_femtojoules,
@@ -26,7 +25,9 @@ def _counts(**counts: int) -> tuple[int, ...]:
 
 def test_a_streamed_hbm2_bit_costs_the_published_sum() -> None:
     """.11 + .44 + 1.01 + 1.23 + .5 + .3 = 3.59 pJ/bit, FGDRAM's breakdown."""
-    assert average_fj_per_bit("HBM2", place="test") == 110 + 440 + 1010 + 1230 + 500 + 300 == 3590
+    table = ENERGY["HBM2"]
+    parts = (table.activation or 0, table.read or 0, table.io or 0)
+    assert sum(parts) == 110 + 440 + 1010 + 1230 + 500 + 300 == 3590
 
 
 def test_rows_read_whole_cost_the_streaming_energy() -> None:
@@ -93,7 +94,7 @@ def test_commands_that_close_their_row_cost_what_those_that_leave_it_open_cost()
 def test_unknown_names_are_refused_with_a_suggestion() -> None:
     """A memory is checked at the door."""
     with pytest.raises(InputError, match="HBM2"):
-        average_fj_per_bit("HBM2X", place="--standard")
+        bill_of("HBM2X", HBM2, _counts(RD=1), place="--standard")
 
 
 def test_a_standard_without_public_currents_says_that_none_was_found() -> None:
