@@ -31,7 +31,7 @@ from random_systems import CHAINED, Case, Made, cases, made
 
 LAWS = settings(deadline=None, derandomize=True, database=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-FEW, MANY = settings(LAWS, max_examples=8), settings(LAWS, max_examples=300)
+FEW, MANY = settings(LAWS, max_examples=6), settings(LAWS, max_examples=300)
 INTERFACES = (".phy", ".link")
 """What arrays behind an interface serve passes it, and is booked on both."""
 

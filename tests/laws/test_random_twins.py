@@ -37,7 +37,7 @@ from random_systems import Case, Made, cases, made, write_trace
 
 LAWS = settings(deadline=None, derandomize=True, database=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-FEW, MANY = settings(LAWS, max_examples=6), settings(LAWS, max_examples=200)
+FEW, MANY = settings(LAWS, max_examples=5), settings(LAWS, max_examples=200)
 BATCH = Batch.of_decode(2, 150)
 
 
