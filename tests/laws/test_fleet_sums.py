@@ -161,7 +161,7 @@ def test_progress_counts_the_requests_of_all_replicas() -> None:
 def test_requests_of_one_instant_stand_in_the_order_of_the_trace() -> None:
     """Five at once for two replicas in turn: not those of the one before those of the other."""
     arrivals = [Arrival(7, prompt, 3) for prompt in (5, 6, 7, 8, 9)]
-    fleet = replay_fleet(arrivals, COSTS, limits=Limits(6, 200, 60, 4, 200), replicas=2)
+    fleet = replay_fleet(arrivals, ServerGroup(COSTS, Limits(6, 200, 60, 4, 200), 2))
     assert fleet.record.requests.prompt_tokens.tolist() == [5, 6, 7, 8, 9]
     assert [record.requests.prompt_tokens.tolist() for record in fleet.replicas] == [[5, 7, 9], [6, 8]]
 
