@@ -6,6 +6,7 @@ import configparser
 import html
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -157,18 +158,18 @@ def test_a_directory_that_vanishes_while_it_is_read_makes_no_page(
 ) -> None:
     """Removed before any one of the times that a file of it is opened, it is refused; after, the page is whole."""
     whole = page_of(tmp_path / "whole.html", runs / "replay")
-    run, opened = tmp_path / "run", Path.open
+    run, opened = tmp_path / "run", os.open
     left = 0
 
-    def vanishing(path: Path, *words: Any, **named: Any) -> Any:
+    def vanishing(path: Any, *words: Any, **named: Any) -> Any:
         nonlocal left
-        if path.parent == run:
+        if Path(path).parent == run:
             left -= 1
             if left == 0:
                 shutil.rmtree(run)
         return opened(path, *words, **named)
 
-    monkeypatch.setattr(Path, "open", vanishing)
+    monkeypatch.setattr(os, "open", vanishing)
     codes = []
     for number in range(1, 30):
         shutil.copytree(runs / "replay", run, dirs_exist_ok=True)
