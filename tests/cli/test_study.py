@@ -119,7 +119,7 @@ def test_sensitivity_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> No
         (["sweep", "tiny.toml", "--store", "tiny.toml"], "another file"),
         (["study", "export", "nothing.db", "x.csv"], "there is none"),
         (["study", "merge", "nothing.db", "--into", "x.db"], "there is none"),
-        (["whatif", "nothing.json", "--set", "a=b"], "there is none"),
+        (["whatif", "nothing.json", "--set", "a=b"], "its result.json"),
         (["whatif", "nothing.json"], "nothing is changed"),
         (["sensitivity", "h100-sxm8", "--model", "llama-3.1-8b", "--step", "5"], "--step"),
         (["sensitivity", "h100-sxm8", "--model", "llama-3.1-8b", "--step", "500 %"], "0.1 % to 100 %"),
