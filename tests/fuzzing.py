@@ -184,7 +184,7 @@ def command_of(target: Target, number: int) -> tuple[str, ...]:
 
 def packed_parts(parts: dict[str, bytes]) -> bytes:
     """Return the content of several files as one."""
-    return b"".join(f"%%% {name}\n".encode() + content for name, content in parts.items())
+    return b"".join(f"%%% {name}\n".encode() + content.rstrip() + b"\n" for name, content in parts.items())
 
 
 def tried(target: Target, content: bytes, command: tuple[str, ...], folder: Path) -> Crash | None:

@@ -54,14 +54,23 @@ def read_bytes(path: Path, *, limit: int = CONFIG_LIMIT_BYTES) -> bytes:
         with _opened(path) as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=raw) as unpacked:
-                    content = unpacked.read(limit + 1)
+                    content = _read(unpacked, limit + 1)
             else:
-                content = raw.read(limit + 1)
+                content = _read(raw, limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
     if len(content) > limit:
         raise InputError(Problem(str(path), "", "", f"at most {limit:,} bytes once unpacked"))
     return content
+
+
+def _read(file: BinaryIO | gzip.GzipFile, most: int) -> bytes:
+    """Return at most *most* bytes of *file*, part by part: one call would take room for all of *most* at once."""
+    parts: list[bytes] = []
+    while most > 0 and (part := file.read(min(most, 2**20))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def _opened(path: Path) -> BinaryIO:

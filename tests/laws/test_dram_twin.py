@@ -31,9 +31,7 @@ def _small(name: str, lanes: int, stacks: int, *, split: bool) -> Device:
     """Return a device of *name* with four rows a bank and refresh intervals that a short run meets."""
     device = build_device(name, DeviceOptions(lanes=lanes, stack_ids=stacks, split_activate=split))
     banks = device.banks // device.lanes
-    constraints = tuple(
-        replace(c, ticks=min(c.ticks, 200)) if c.preceding == "REFA" else c for c in device.constraints
-    )
+    constraints = tuple(replace(c, ticks=min(c.ticks, 200)) if c.preceding == "REFA" else c for c in device.constraints)
     return replace(
         device,
         rows=4,

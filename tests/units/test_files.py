@@ -84,6 +84,19 @@ def test_a_gzip_that_unpacks_without_end_is_refused_before_it_fills_memory(tmp_p
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("name", ["kept", "kept.gz"])
+def test_a_short_file_takes_little_memory_whatever_its_limit(name: str, tmp_path: Path) -> None:
+    """A checkpoint may have two gigabytes: room for them is not taken before they are there."""
+    content = b"x" * 3_000_000
+    path = _written(tmp_path, name, gzip.compress(content, 1) if name.endswith(".gz") else content)
+    tracemalloc.start()
+    try:
+        assert read_bytes(path, limit=2**31) == content
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
 def test_lines_are_refused_beyond_their_number_of_characters(tmp_path: Path) -> None:
     """A trace that goes on without end is stopped while it is read, as is one endless line."""
     many = _written(tmp_path, "many.csv.gz", gzip.compress(b"1,2,3\n" * 1000))
