@@ -118,6 +118,8 @@ def test_counts_and_sizes_that_are_none_are_refused(text: str) -> None:
     """A count is 1 to a million in digits, a size whole bytes up to a pebibyte."""
     with pytest.raises(InputError):
         parse_pattern(text)
+    assert parse_pattern("chunk:1PiB").text == "chunk:1PiB"
+    assert parse_pattern("streams:1000000").text == "streams:1000000"
 
 
 def test_a_copy_reads_the_lower_half_and_writes_the_upper_in_turn() -> None:
