@@ -12,6 +12,7 @@ here: what is compiled, and answers of the memory floor (`dram.memo`), which are
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle  # our own files, in a private folder, after their digest
@@ -22,7 +23,7 @@ from typing import Any
 
 from archsim.files import digest_of
 
-__all__ = ["cache_folder", "clear", "kernel_folder", "seal", "sealed", "unsealed"]
+__all__ = ["cache_folder", "clear", "kept", "kernel_folder", "seal", "sealed", "unsealed"]
 
 _SIZE = hashlib.sha256().digest_size
 _CLASS = "IndexDataCacheFile"
@@ -54,10 +55,21 @@ def clear() -> int:
     folder = cache_folder()
     if folder is None:
         return 0
-    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    files = len(kept())
     for child in folder.iterdir():
         shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
     return files
+
+
+def kept() -> list[int]:
+    """Return the bytes of each file in the cache; one that another process takes away meanwhile is left out."""
+    folder = cache_folder()
+    sizes: list[int] = []
+    for place, _, names in os.walk(folder) if folder else ():
+        for name in names:
+            with contextlib.suppress(OSError):
+                sizes.append(os.stat(os.path.join(place, name)).st_size)  # noqa: PTH116, PTH118 - as os.walk names them
+    return sizes
 
 
 def kernel_folder(sources: Iterable[Path]) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from archsim.cache import cache_folder
+from archsim.cache import cache_folder, kept
 from archsim.dram.address import parse_map
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.channel import simulate
@@ -95,7 +95,7 @@ def examine() -> Findings:
     except ArchsimError as error:
         problem = str(error)
     folder = cache_folder()
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+    sizes = kept()
     return Findings(
         archsim=ARCHSIM_VERSION,
         python=platform.python_version(),
@@ -107,8 +107,8 @@ def examine() -> Findings:
             "models": len(bundled_names("workloads", "models", (".json",))),
         },
         cache=_without_home(folder) if folder else None,
-        cache_files=len(files),
-        cache_bytes=sum(path.stat().st_size for path in files),
+        cache_files=len(sizes),
+        cache_bytes=sum(sizes),
         speeds=speeds,
         problem=problem,
     )

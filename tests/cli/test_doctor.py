@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 from pathlib import Path
 
 import click
 import pytest
 
+from archsim.cache import cache_folder, kept
 from archsim.cli import COMMANDS, group, main
 from archsim.validation import doctor
 
@@ -47,6 +49,17 @@ def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: py
     out = capsys.readouterr().out
     assert "no-such-package MISSING" in out
     assert out.endswith("verdict   NOT WELL\n")
+
+
+def test_files_that_another_process_takes_away_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is written beside is there under a hidden name, and gone when its size is asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache_folder()
+    assert folder is not None
+    (folder / "answer").write_bytes(b"12345")
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda top: ((place, [], [*names, ".gone"]) for place, _, names in walk(top)))
+    assert kept() == [5]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

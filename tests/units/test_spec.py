@@ -134,7 +134,7 @@ def test_a_spec_cannot_be_changed(tmp_path: Path) -> None:
         ('bf16 = "100', 'bfl6 = "100', "engine.matrix.rate.bfl6", "did you mean 'bf16'"),
         ("[cache.l2]", '[cache."L2.x"]', "cache.L2.x", "lower-case letters"),
         ("[cache.l2]", "[cashe.l2]", "cashe", "did you mean 'cache'"),
-        ('title = "Toy chip"', 'title = "Toy\\u001bchip"', "title", "printable"),
+        ('title = "Toy chip"', 'title = "Toy\\u001bchip"', "title", "control characters"),
         ('title = "Toy chip"', "title = 3", "title", "text in quotes"),
         ('title = "Toy chip"', 'title = ""', "title", "at least 1 character"),
         ("[engine.vector]\nrow_tile = 1\n[engine.vector.rate]\n", "[engine.vecor]\nrow_tile = 1\n[engine.vecor.rate]\n",
