@@ -267,6 +267,20 @@ def test_a_split_activation_among_conflicts_and_refreshes_is_as_in_the_twin(refr
     assert {"ACT2", "CASR", "CASW", "PRE"} <= {command for _, command, _ in twin.log}
 
 
+@pytest.mark.parametrize("refresh", ["none", "all_bank", "overlapped_bank", "round_robin_bank"])
+def test_refreshes_and_idle_rows_are_not_missed_while_nothing_is_asked(refresh: str) -> None:
+    """One or two requests in flight that are long on their way: most ticks are skipped, none at which a timer ends."""
+    device = _small("HBM3", 2, 1, split=False)
+    profile = replace(PROFILES["archsim"], refresh=refresh, idle_close=40, idle_adapts=True)
+    place = np.arange(30, dtype=np.int64)
+    stream = Stream(place * 7 % 5 + device.banks * (place * 3 % 8), (place % 9 == 4).astype(np.uint8))
+    twin = Twin(device, profile, window=2, return_ticks=333)
+    twin.run(stream, _map(device))
+    run = simulate(device, _map(device), profile, stream, window=2, return_ticks=333, traced=5000)
+    assert [(int(t), COMMANDS[int(c)], int(b)) for t, c, b in run.trace] == twin.log
+    assert _booked(run) == twin.books.close(max(twin.done.values()))
+
+
 def test_refreshes_that_fall_due_faster_than_they_can_be_sent_are_an_error() -> None:
     """The queue of refreshes overflows: the controller says so instead of dropping one."""
     device = replace(_small("HBM2", 1, 1, split=False), refresh_bank_interval_ticks=1)
