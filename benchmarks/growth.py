@@ -110,7 +110,9 @@ def _trace(folder: Path, size: int) -> Path:
     path = folder / f"trace{size}.csv"
     if not path.exists():
         rows = (f"{place / 8},{200 + place * 37 % 800},{20 + place * 13 % 60}\n" for place in range(size))
-        path.write_text("arrival_s,prompt_tokens,output_tokens\n" + "".join(rows), encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:  # line by line: a child's peak is counted from its parent's size
+            file.write("arrival_s,prompt_tokens,output_tokens\n")
+            file.writelines(rows)
     return path
 
 

@@ -48,12 +48,12 @@ def test_without_a_writable_folder_nothing_is_kept(tmp_path: Path, monkeypatch: 
 
 def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A relative folder is none; a home is enough."""
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
     assert memo.cache_folder() is None
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     assert memo.cache_folder() is None
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".cache").mkdir()
     assert memo.cache_folder() == tmp_path / ".cache" / "archsim"
