@@ -169,7 +169,7 @@ def cases(draw: st.DrawFn, *, plain: bool = False, large: bool = False) -> Case:
 def made(case: Case, folder: Path) -> Made | None:
     """Return the parts of *case*, whose files are written to *folder*, or None where it is refused."""
     (folder / "config.json").write_text(json.dumps(case.model), encoding="utf-8")
-    write_trace(case, folder / "trace.jsonl")
+    _write_trace(case, folder / "trace.jsonl")
     try:
         main = load_system(case.system).chip.main_memory
         spec = load_system(case.system, [setting.replace("MAIN", main) for setting in case.settings])
@@ -184,8 +184,11 @@ def made(case: Case, folder: Path) -> Made | None:
         return None
 
 
-def write_trace(case: Case, path: Path) -> None:
-    """Write the requests of *case*; where they are shared, all but the last block of a prompt begins as others do."""
+def _write_trace(case: Case, path: Path) -> None:
+    """Write the requests of *case*; where they are shared, all but the last block of a prompt begins as others do.
+
+    Traces of Mooncake are stamped in buckets: requests of equal stamps are read as spread over theirs.
+    """
     rows = []
     for number, (arrival_s, prompt, output) in enumerate(case.requests):
         blocks = -(-prompt // BLOCK_TOKENS)

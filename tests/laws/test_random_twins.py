@@ -33,7 +33,7 @@ from archsim.workload.trace import load_trace
 
 sys.path.append(str(Path(__file__).parents[1]))
 import replay_twin as twin
-from random_systems import Case, Made, cases, made, write_trace
+from random_systems import Case, Made, cases, made
 
 LAWS = settings(deadline=None, derandomize=True, database=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
@@ -138,18 +138,19 @@ def crowds_have_no_order(parts: Made, case: Case, folder: Path) -> None:
 
     Where not all fit, or a technique tells them apart by their number, the order of the trace decides, as documented.
     """
-    together = case._replace(requests=tuple((0.0, 100 + 7 * place, 3 + place) for place in range(4)), shared=False)
+    together = [(100 + 7 * place, 3 + place) for place in range(4)]
     limits, replicas = parts.placed.limits, len(parts.placed.replicas) or 1
-    blocks = sum(limits.blocks_for(prompt + output) for _, prompt, output in together.requests)
+    blocks = sum(limits.blocks_for(prompt + output) for prompt, output in together)
     if replicas > 1 or limits.max_batch < 4 or limits.max_prefill_tokens < 600 or blocks > limits.kv_blocks:
         return
     if any("serving." in setting for setting in case.settings):
         return
     words = {"precision": case.precision, "parallelism": parts.parallelism}
     ends: list[list[tuple[int, int]]] = []
-    for number, one in enumerate((together, together._replace(requests=together.requests[::-1]))):
-        path = folder / f"crowd{number}.jsonl"
-        write_trace(one, path)
+    for number, one in enumerate((together, together[::-1])):
+        path = folder / f"crowd{number}.csv"
+        rows_of = "".join(f"0,{prompt},{output}\n" for prompt, output in one)
+        path.write_text(f"arrival_s,prompt_tokens,output_tokens\n{rows_of}", encoding="utf-8")
         found = run(parts.spec, parts.model, trace=load_trace(str(path)), **words)
         assert found.tables is not None
         rows = found.tables.requests
