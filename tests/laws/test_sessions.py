@@ -86,7 +86,7 @@ def test_progress_counts_the_requests_of_all_sessions() -> None:
     """One to seven, on two replicas, as the clock rises."""
     calls: list[tuple[int, int]] = []
     trace = trace_of([(number * 1000, 50, 5, number % 3, 10**9) for number in range(7)])
-    replay_sessions(trace, COSTS, limits=LIMITS, replicas=2, progress=lambda done, now: calls.append((done, now)))
+    replay_sessions(trace, ServerGroup(COSTS, LIMITS, 2), progress=lambda done, now: calls.append((done, now)))
     assert [done for done, _ in calls] == [*range(1, 8)]
     assert [now for _, now in calls] == sorted(now for _, now in calls)
 
