@@ -58,7 +58,7 @@ class Browser:
     ) -> None:
         os.close(self._to)
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=120)
         os.close(self._from)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:

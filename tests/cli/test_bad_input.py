@@ -414,7 +414,7 @@ def first_row(process: subprocess.Popen[str]) -> None:
 
 def first_file(_process: subprocess.Popen[str]) -> None:
     """Wait until the first file of the result is being written."""
-    until = time.monotonic() + 100
+    until = time.monotonic() + 600
     while not any(path.is_file() for path in Path().rglob("*")):
         assert time.monotonic() < until
         time.sleep(0.001)

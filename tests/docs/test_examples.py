@@ -30,7 +30,7 @@ def test_an_example_prints_the_output_beside_it(example: Path, tmp_path: Path) -
     done = subprocess.run(
         [sys.executable, str(example)],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SOURCE.parent)},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == text_of(example.with_suffix(".out"))

@@ -137,7 +137,7 @@ def test_an_interrupt_ends_a_sweep_cleanly(tmp_path: Path) -> None:
     wait_for_rows(path, 5, process)
     assert all(hears_no_interrupt(child) for child in children_of(process.pid))
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert b"interrupted" in errors
     assert b"Traceback" not in errors
@@ -159,8 +159,8 @@ def hears_no_interrupt(process: str) -> bool:
 
 
 def wait_for_the_end_of(group: int) -> bool:
-    """Return whether every process of *group* ends within a few seconds."""
-    deadline = time.monotonic() + 10
+    """Return whether every process of *group* ends in the end: within two minutes."""
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
@@ -313,7 +313,7 @@ def test_summary_as_json_is_json_alone(tmp_path: Path) -> None:
     small(tmp_path, contexts=2)
     command = [sys.executable, "-m", "archsim", "sweep", str(tmp_path / "small.toml"), "--json", "--workers", "1"]
     done = subprocess.run([*command, "--store", str(tmp_path / "s.db")], env=os.environ | {"PYTHONPATH": SOURCE},
-                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+                          capture_output=True, text=True, check=True, timeout=600)  # fmt: skip
     summary = json.loads(done.stdout)
     assert summary["rows"] == {"done": 10}
     best = summary["best"][0]
