@@ -60,6 +60,14 @@ def test_banks_that_open_four_at_a_time_wait_for_the_last() -> None:
     assert all_bank_facts(mode(), run).causes[CAUSES.index("activate")] == 0
 
 
+def test_a_run_of_a_byte_is_one_column_of_all_units() -> None:
+    """The turn of the bus is once a run: beside two columns' transfer it weighs half of what it does beside one's."""
+    byte, one, two = (all_bank_facts(mode(), run) for run in (1, UNITS * 32, 2 * UNITS * 32))
+    turn = CAUSES.index("turnaround")
+    assert byte == one
+    assert Fraction(one.causes[turn], one.transfer) == 2 * Fraction(two.causes[turn], two.transfer) > 0
+
+
 def test_what_power_adds_to_the_interval_is_activation() -> None:
     """6 clocks for 4: half of the transfer again."""
     facts = all_bank_facts(mode(interval_ps=6000), 10**6)

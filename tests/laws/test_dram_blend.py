@@ -71,7 +71,7 @@ def test_a_simulated_mixture_is_answered_as_simulated(h100: tuple[MemoryChannel,
 
 
 def test_longer_runs_are_between_short_and_endless_ones(h100: tuple[MemoryChannel, int, int]) -> None:
-    """From the longest short run to endless ones the sustained share moves straight in runs per byte."""
+    """From the longest short run, which costs more, to endless ones the cost of a byte is straight in runs per byte."""
     channel, window, latency_ps = h100
 
     def cost(run: int) -> float:
@@ -80,5 +80,6 @@ def test_longer_runs_are_between_short_and_endless_ones(h100: tuple[MemoryChanne
 
     spread = channel.channels
     short, endless, between = cost(LONGEST_SHORT), cost(65536 * spread), cost(16384 * spread)
+    assert short > between > endless
     share = (1 / 16384 - 1 / 65536) / (1 / LONGEST_SHORT - 1 / 65536)
     assert between == pytest.approx(share * short + (1 - share) * endless, rel=1e-5)

@@ -11,7 +11,7 @@ from archsim.dram.address import default_map
 from archsim.dram.bounds import conflict_bound, random_bound, refresh_bound
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.channel import simulate
-from archsim.dram.device import Device
+from archsim.dram.device import Constraint, Device
 from archsim.dram.profile import PROFILES, Profile
 from archsim.dram.standards import STANDARDS
 from archsim.dram.streams import Domain, make_stream
@@ -76,11 +76,17 @@ def test_nothing_is_faster_than_the_data_bus() -> None:
 
 
 def test_random_reads_share_the_command_bus_with_their_rows() -> None:
-    """LPDDR4X: ACT in 4 clocks, PRE in 1 and RD in 4 on one bus, 8/9 of a burst of 8; HBM2 has a bus for columns."""
+    """LPDDR4X: ACT in 4 clocks, PRE in 1 and RD in 4 on one bus, 8/9 of a burst of 8; HBM2 has a bus for columns.
+
+    A PRE that keeps the bus for three clocks counts three.
+    """
     for name, share in (("LPDDR4X", Fraction(8, 4 + 1 + 4)), ("HBM2", Fraction(2, 2 + 1))):
         device = build_device(name, DeviceOptions(lanes=1))
         alone = replace(device, constraints=tuple(c for c in device.constraints if c.level == 0))
         assert random_bound(alone) == share
+    single = build_device("HBM2", DeviceOptions(lanes=1))
+    waits = (Constraint(0, "ACT", "ACT", 2), Constraint(0, "PRE", "ACT", 3))
+    assert random_bound(replace(single, constraints=waits)) == Fraction(2, 2 + 3)
     pair = build_device("HBM2", DeviceOptions(lanes=2))
     assert random_bound(replace(pair, constraints=tuple(c for c in pair.constraints if c.level == 0))) == Fraction(2, 6)
 

@@ -8,15 +8,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from archsim.dram.address import default_map, parse_map
-from archsim.dram.bounds import conflict_bound, random_bound, refresh_bound
+from archsim.dram.address import AddressMap, default_map, parse_map
+from archsim.dram.bounds import conflict_bound, random_bound, refresh_bound, ticks_between
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.channel import ChannelRun, simulate
 from archsim.dram.device import Device
 from archsim.dram.facts import Access, Phase
+from archsim.dram.kernel_state import blank_state
 from archsim.dram.profile import PROFILES, Profile, profile_named
 from archsim.dram.standards import STANDARDS
-from archsim.dram.standards.table import ns
+from archsim.dram.standards.table import clocks, ns
 from archsim.dram.streams import Domain, draws, make_stream
 from archsim.dram.sustain import memory_channel, phase_stream, sustain
 from archsim.errors import InputError
@@ -34,6 +35,15 @@ def _run(device: Device, profile: Profile, pattern: str, param: int = 0, *, requ
 def test_the_generator_draws_the_published_numbers() -> None:
     """The first three draws of seed 1, as the definition of the streams states them."""
     assert draws(3).tolist() == [908834774, 1093944153, 1392341196]
+
+
+def test_draws_computed_in_blocks_are_those_drawn_one_by_one() -> None:
+    """Knuth's MMIX generator, its top 31 bits, beyond two blocks of 4,096."""
+    state, expected = 1, []
+    for _ in range(9000):
+        state = (6364136223846793005 * state + 1442695040888963407) % 2**64
+        expected.append(state >> 33)
+    assert draws(9000).tolist() == expected
     assert draws(9000)[4096:4100].tolist() == draws(4100)[4096:].tolist()
 
 
@@ -87,6 +97,46 @@ def test_default_maps_reach_every_address_once(name: str) -> None:
     seen = {tuple(int(values[key][i]) for key in sorted(values)) for i in range(index.size)}
     assert len(seen) == index.size
     assert parse_map(str(address_map), device, place="test") == address_map
+
+
+def test_a_hash_mixes_in_the_bits_above_its_shift() -> None:
+    """Four banks below 16 rows: bits 2 and 3 of the row, which is the index's quarter, change the bank."""
+    index = np.arange(64)
+    values = AddressMap((("ba", 2), ("ro", 4)), (("ba", "ro", 2),)).values(index)
+    assert values["ro"].tolist() == [i // 4 for i in range(64)]
+    assert values["ba"].tolist() == [(i % 4) ^ (i // 16) for i in range(64)]
+
+
+def test_a_default_map_reaches_the_second_rank() -> None:
+    """DDR5 with two ranks: the map has a bit for them, so a map that is checked for completeness may say the same."""
+    device = build_device("DDR5", DeviceOptions(lanes=1))
+    sizes = tuple(2 if level == "ra" else size for level, size in zip(device.levels, device.sizes, strict=True))
+    pair = replace(device, sizes=sizes)
+    assert dict(default_map(pair).fields)["ra"] == 1
+    assert parse_map(str(default_map(pair)), pair, place="test") == default_map(pair)
+
+
+def test_banks_of_a_lane_have_siblings_and_an_all_bank_refresh_of_their_own() -> None:
+    """HBM3, two lanes of two stacks: stacks 0 and 1 are siblings, 2 and 3 are; a lane is refreshed as a whole."""
+    device = build_device("HBM3", DeviceOptions(lanes=2, stack_ids=2))
+    state, level = blank_state(device)[0], device.levels.index("sid")
+    first_stack = int(state["path"][0, level])
+    half = device.banks // 2
+    assert state["first_sibling"][: device.banks, level].tolist() == [first_stack] * half + [first_stack + 2] * half
+    assert state["scope"][: device.banks].tolist() == [0] * half + [1] * half
+
+
+def test_times_round_up_to_ticks() -> None:
+    """HBM2 at 2 Gb/s has ticks of 1 ns: a picosecond more than some takes one more."""
+    device = build_device("HBM2", DeviceOptions(pin_bits_per_s=2_000_000_000))
+    assert [device.ticks_for(time) for time in (0, 1, 1000, 1001, 2000)] == [0, 1, 1, 2, 2]
+
+
+def test_a_read_to_write_time_may_be_given_where_the_set_derives_it() -> None:
+    """DDR5's set states none; 60 clocks are 60 ticks between a read and a write of its lane."""
+    device = build_device("DDR5", DeviceOptions(timings={"tRTW": clocks(60, "test")}))
+    assert ticks_between(device, device.levels[1], "RD", "WR") == 60
+    assert ticks_between(build_device("DDR5"), device.levels[1], "RD", "WR") < 60
 
 
 def test_timings_scale_in_nanoseconds() -> None:
@@ -150,7 +200,7 @@ def test_contradictory_and_missing_timings_are_named() -> None:
     """A tRC below tRAS + tRP cannot be; a density without tRFC and an unknown set are refused by name."""
     for options, word in (
         (DeviceOptions(timings={"tRC": ns("30", "test")}), "tRC"),
-        (DeviceOptions(channel_gbit=4096), "tRFCab"),
+        (DeviceOptions(channel_gbit=4096), "tRFCab.* at most 64 Gb"),
         (DeviceOptions(timing_set="jedec"), "jedec"),
     ):
         with pytest.raises(InputError, match=word):

@@ -48,6 +48,13 @@ def test_an_empty_window_is_refused() -> None:
         _facts(0)
 
 
+def test_a_refresh_as_long_as_its_interval_is_refused() -> None:
+    """Refreshed all the time, a channel would move nothing; a picosecond less leaves that picosecond."""
+    with pytest.raises(ValueError, match="does not fit"):
+        _facts(10**6, refresh_cycle_ps=3_900_000)
+    assert _facts(10**6, refresh_cycle_ps=3_899_999).sustained == Fraction(1, 3_900_000)
+
+
 @pytest.mark.parametrize(
     ("level", "first", "then", "expected"),
     [

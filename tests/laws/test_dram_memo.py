@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,32 @@ def test_clearing_deletes_every_answer(cache: Path) -> None:
     memo.remember("b", {}, {"parts": []})
     assert clear() == 2
     assert not list(cache.rglob("*.json"))
+
+
+def test_a_key_is_the_digest_of_the_question_as_compact_json() -> None:
+    """Sorted, without spaces, with the version; its first 16 digits name an answer, shipped or stored."""
+    text = f'{{"a":[1,"x"],"b":{{"c":null}},"version":{memo.VERSION}}}'
+    assert memo.key_of({"b": {"c": None}, "a": [1, "x"]}) == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return where shipped answers are looked for, none of them read yet."""
+    monkeypatch.setattr(memo, "__file__", str(tmp_path / "memo.py"))
+    memo._shipped_answers.cache_clear()
+    yield tmp_path / "answers.json"
+    memo._shipped_answers.cache_clear()
+
+
+@pytest.mark.parametrize(("version", "found"), [(memo.VERSION, {"parts": [7]}), (memo.VERSION + 1, None)])
+def test_shipped_answers_of_this_version_are_found(beside: Path, version: int, found: dict[str, list[int]]) -> None:
+    """Those of another physics are not."""
+    beside.write_text(json.dumps({"version": version, "answers": {"k": {"parts": [7]}}}))
+    assert memo.shipped("k") == found
+    assert memo.shipped("j") is None
+
+
+def test_without_shipped_answers_none_is_found(beside: Path) -> None:
+    """A copy of archsim that ships none computes all."""
+    assert not beside.exists()
+    assert memo.shipped("k") is None

@@ -132,6 +132,14 @@ def test_a_copy_reads_the_lower_half_and_writes_the_upper_in_turn() -> None:
     assert blocks.write.tolist() == [0, 0, 1, 1] * 2
 
 
+def test_coarse_streams_take_256_bytes_each_in_turn() -> None:
+    """Two streams of transactions of 32 B: eight of the one, eight of the other, then the next eight of the first."""
+    index = make_stream("streamsr256", 2, requests=32, domain=DOMAIN, place="test").index.tolist()
+    assert index[:8] == list(range(index[0], index[0] + 8))
+    assert index[8:16] == list(range(index[8], index[8] + 8))
+    assert index[16:] == [at + 8 for at in index[:16]]
+
+
 def test_a_stride_goes_on_one_further_each_time_it_has_passed_the_end() -> None:
     """Every fourth transaction, then every fourth from the second on."""
     made = stream("stride:128B", 48, Domain(64, 32, 4)).index.tolist()

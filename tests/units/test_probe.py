@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from archsim.dram.address import default_map
 from archsim.dram.build import DeviceOptions, build_device
 from archsim.dram.device import CLASSES
-from archsim.dram.patterns import parse_pattern
+from archsim.dram.patterns import Pattern, parse_pattern
 from archsim.dram.probe import Load, Probe, probe
 from archsim.dram.profile import PROFILES, profile_named
+from archsim.dram.streams import Domain, Stream
 from archsim.dram.sustain import MemoryChannel
 from archsim.errors import InputError
 
@@ -82,6 +84,25 @@ def test_blocks_go_to_the_channels_in_turn(three: Probe) -> None:
     assert three.bytes_per_s == Fraction(2000 * UNIT * 10**12) / (last * device.tick_ps)
     assert three.peak_bytes_per_s == 3 * device.peak_bytes_per_s
     assert three.channel_shares == tuple(Fraction(load * device.burst_ticks, last) for load in three.loads)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_pattern_is_told_the_size_of_the_memory_and_how_far_the_next_row_is(channels: int) -> None:
+    """All channels' bytes; a row's distance later the same channel is at the same bank, one row on."""
+    memory, asked_of = channel(channels), []
+
+    def make(count: int, domain: Domain) -> Stream:
+        asked_of.append(domain)
+        return Stream(np.arange(count) << domain.row_bit, np.zeros(count, np.uint8))
+
+    found = probe(
+        memory, replace(PROFILES["ramulator2"], refresh="none"), Load(Pattern("rows", make, None), 1000, 0, 0)
+    )
+    assert asked_of[0].transactions * UNIT == channels * memory.device.capacity_bytes
+    assert found.loads == (1000,) + (0,) * (channels - 1)
+    plain = replace(memory.address_map, hashes=())
+    banks, rows = plain.decode(np.arange(4) << asked_of[0].row_bit - (channels.bit_length() - 1), memory.device)
+    assert (banks.tolist(), rows.tolist()) == ([0] * 4, [0, 1, 2, 3])
 
 
 def test_shares_of_several_channels_sum_to_one_with_what_the_first_to_end_wait(three: Probe) -> None:
