@@ -119,8 +119,15 @@ def renamed(value: Any, names: dict[str, str], under: str = "") -> Any:
 
 
 def names_change_nothing(parts: Made, case: Case, folder: Path) -> None:
-    """Another name of system, chip, model and main memory: the same numbers under other names."""
-    names = {parts.spec.chip.main_memory: "store", parts.spec.name: "another", parts.spec.chip.name: "some-chip"}
+    """Another name of system, chip, model and main memory: the same numbers under other names.
+
+    A chip's new name begins as the old one did: that beginning is what libraries of collectives know a generation by.
+    """
+    names = {
+        parts.spec.chip.main_memory: "store",
+        parts.spec.name: "another",
+        parts.spec.chip.name: f"{parts.spec.chip.name}-b",
+    }
     (folder / "renamed.toml").write_text(toml_of(renamed(tables_of(parts.spec), names)), encoding="utf-8")
     (folder / "other.json").write_text(json.dumps(case.model), encoding="utf-8")
     words = {"precision": case.precision, "parallelism": parts.parallelism}
