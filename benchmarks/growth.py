@@ -236,18 +236,18 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
         for place, row in enumerate(mine):
             head = (curve.panel, curve.title) if place == 0 else ("", "")
             last = _slopes(mine) if place == len(mine) - 1 else ""
-            cost = (f"{row.cpu_s:,.1f}", f"{row.peak_mb:,.0f}") if row.code == 0 else (f"refused: {row.said}", "")
+            refusal = f"refused: {'; '.join(row.said.split('; ')[:2])}"
+            cost = (refusal, "") if row.code else (f"{row.cpu_s:,.1f}", f"{row.peak_mb:,.0f}")
             lines.append(f"| {' | '.join((*head, f'{row.size:,}', *cost, last))} |")
     total = math.fsum(row.cpu_s for row in rows)
     return "\n".join(lines) + f"\n\nMeasured on {machine}; {total / 60:.1f} minutes of a core in all.\n"
 
 
 def machine_line() -> str:
-    """Return the machine and what it did beside."""
+    """Return the machine."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    load = f"{os.getloadavg()[1]:.1f} processes running on average"
     processor = names[0] if names else platform.machine()
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {load}"
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def _lines(path: str) -> list[str]:
