@@ -52,6 +52,8 @@ Metres = Annotated[Fraction, _read("m")]
 SquareMetres = Annotated[Fraction, _read("m2")]
 Years = Annotated[Fraction, _read("years")]
 Factor = Annotated[Fraction, _read("share")]
+Trend = Annotated[Fraction, _read("share"), Field(ge=0.1, le=10)]
+Year = Annotated[int, Field(strict=True, ge=1990, le=2100)]
 
 Value = TypeVar("Value")
 
@@ -123,9 +125,9 @@ class MemoryPrices(Spec):
     """What goes with its bytes."""
     bandwidth: Ends[UsdPerRate] | None = None
     """What goes with its bytes per second, on top: base die, stacking, test; not stated: nothing does."""
-    year: Count
+    year: Year
     """Of the prices."""
-    yearly: Factor
+    yearly: Trend
     """Price of a year over that of the year before."""
     embodied: Ends[KgPerByte] | None = None
     """CO2e of making it; not stated: absent."""
@@ -176,7 +178,7 @@ class Economics(Spec):
 
     name: Text
     title: Text
-    year: Count
+    year: Year
     """Year whose memory prices are taken, by the trend of each kind."""
     region: Identifier
     """Key of `regions`."""

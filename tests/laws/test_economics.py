@@ -241,6 +241,14 @@ def test_more_than_the_whole_day_is_refused(tmp_path: Path) -> None:
         changed(tmp_path, ('low = "109 %"', 'low = "10 %"'))
 
 
+def test_a_trend_that_leads_beyond_all_prices_is_refused(tmp_path: Path) -> None:
+    """A price that grows for eighteen million years is no number, nor one that grows a millionfold a year."""
+    with pytest.raises(InputError, match=r": year: .*2100"):
+        changed(tmp_path, ("\nyear = 2025", "\nyear = 18663672"))
+    with pytest.raises(InputError, match=r"memory\.\w+\.yearly: .*10"):
+        changed(tmp_path, ('yearly = "116.2 %"', 'yearly = "100000000 %"'))
+
+
 def test_bounds_are_what_a_result_keeps() -> None:
     """A range and its row say the same."""
     assert tuple(Range(1.0, 2.0, 3.0)) == tuple(Bounds(low=1, mid=2, high=3).model_dump().values())
