@@ -4,7 +4,7 @@
     python benchmarks/growth.py --draw      # page and figure alone, from the rows that are there
 
 Commands as a user gives them, each a process of its own whose CPU seconds and peak resident memory the system counts.
-Sizes go up to what the issue of a user may be. A refusal (exit code 2) is a row, too, with its message. CPU time hardly
+Sizes go up to what users may bring. A refusal (exit code 2) is a row, too, with its message. CPU time hardly
 depends on what else the machine does; it contains about a second of start-up. Rows go to `benchmarks/growth.csv`, the
 table to `docs/growth.md` between its marks, the figure to `docs/images/growth.svg`.
 
