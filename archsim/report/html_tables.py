@@ -110,7 +110,7 @@ def read_requests(path: Path) -> Times:
     for number, row in table_rows(path, _REQUESTS):
         for name, column, text in zip(_REQUESTS, columns, row, strict=True):
             whole = name == "output_tokens"
-            column.append(int(number_in(path, number, text)) if whole else picoseconds_in(path, number, text))
+            column.append(_whole_in(path, number, text) if whole else picoseconds_in(path, number, text))
     arrival, output, first, finish = (np.asarray(column, dtype=np.int64) for column in columns)
     found = ttft_s(arrival, first), tpot_s(first, finish, output), end_to_end_s(arrival, finish)
     return Times(*(tuple(np.sort(values).tolist()) for values in found))
@@ -165,6 +165,13 @@ def number_in(path: Path, line: int, text: str) -> float:
         value = math.nan
     if not math.isfinite(value) or value < 0:
         raise InputError(Problem(str(path), f"line {line}", text, "a finite number that is not negative"))
+    return value
+
+
+def _whole_in(path: Path, line: int, text: str) -> int:
+    value = int(number_in(path, line, text))
+    if value >= 2**63:
+        raise InputError(Problem(str(path), f"line {line}", text, "a whole number below 2^63"))
     return value
 
 

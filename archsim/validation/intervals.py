@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archsim.errors import InputError, Problem
 from archsim.uncertainty.residuals import Residual, shipped_residuals
 from archsim.uncertainty.shares import MECHANISMS, Shares
 from archsim.uncertainty.widths import LEVEL, Widths, derived, shipped_widths
@@ -79,7 +80,10 @@ def _shares(residual: Residual) -> Shares:
 
 
 def residuals_of(rows: Iterable[Mapping[str, Any]], table: str) -> list[Residual]:
-    """Return the residuals of the compared *rows* of a suite that have an origin, fit for error bars."""
+    """Return the residuals of the compared *rows* of a suite that have an origin, fit for error bars.
+
+    Raises `InputError` for a measured value that is not above zero.
+    """
     found = []
     for compared in rows:
         origin, group = compared.get("origin"), str(compared["group"])
@@ -87,6 +91,8 @@ def residuals_of(rows: Iterable[Mapping[str, Any]], table: str) -> list[Residual
             continue
         if origin["measure"] not in _MEASURES and group != _END_TO_END:
             continue
+        if compared["expected"] <= 0:
+            raise InputError(Problem(table, group, str(compared["expected"]), "a measured value above zero"))
         residual = math.log(compared["expected"] / compared["predicted"])
         found.append(
             Residual(

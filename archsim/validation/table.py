@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from archsim.errors import InputError, Problem
+from archsim.errors import InputError, Problem, printable
 from archsim.files import open_text_lines
 
 __all__ = ["MOST_CONTEXT", "MOST_SEQUENCES", "Record", "columns_of", "number", "read_table", "whole"]
@@ -49,6 +49,8 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Record]:
 
 
 def _cells(path: Path, at: int, line: str) -> list[str]:
+    if printable(line) != line:
+        raise InputError(Problem(str(path), f"line {at}", printable(line)[:40], "a line without control characters"))
     try:
         return next(csv.reader([line]))
     except csv.Error as error:
